@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The hypervisor state of a domain: plain data, no pointers, one region. Fields are grouped by the
+ * room of src/core that owns them; other rooms use that room's functions.
+ */
+#ifndef PVV_CORE_STATE_H
+#define PVV_CORE_STATE_H
+
+#include <stdint.h>
+
+#include <xen/xen.h>
+#include <xen/event_channel.h>
+#include <xen/sched.h>
+#include <xen/vcpu.h>
+
+#include "core/ctl.h"
+
+#define CORE_STATE_MAGIC   0x70767673u /* "pvvs" */
+#define CORE_STATE_VERSION 1u
+
+#define CORE_INVALID_MFN (~0ull)
+
+/* Index of a general register: x86's own encoding order. The assembly of ring3 relies on it. */
+enum {
+	R_RAX,
+	R_RCX,
+	R_RDX,
+	R_RBX,
+	R_RSP,
+	R_RBP,
+	R_RSI,
+	R_RDI,
+	R_R8,
+	R_R9,
+	R_R10,
+	R_R11,
+	R_R12,
+	R_R13,
+	R_R14,
+	R_R15
+};
+
+/* The register file of a vCPU, as the guest would see it. Offsets are asserted by the executors. */
+struct core_regs {
+	uint64_t gpr[16];
+	uint64_t rip, rflags; /* rflags as the hardware has it: IF set, IOPL 0 */
+	uint16_t cs, ss, ds, es, fs, gs;
+	uint32_t pad;
+	uint64_t fs_base;
+	uint64_t gs_base;	/* the active one */
+	uint64_t gs_base_other; /* the one of the other mode (kernel <-> user), SEGBASE_GS_USER in
+				   kernel mode */
+};
+
+/*
+ * Frame table: one entry per machine frame. Both words change by compare-and-swap only: several
+ * vCPUs and the library (which takes a "writable" type reference while a back end writes to a
+ * granted frame) share it. Bits and rules: mm/frame.h.
+ */
+struct core_frame {
+	uint64_t type;	/* type, validated, pinned, count of type references, ... */
+	uint32_t count; /* general references */
+	uint32_t aux;	/* mm/: e.g. back pointer for L2/L3 linear maps, owner flags */
+};
+
+/* ---- cpu/ ---- */
+struct core_trap {
+	uint64_t addr;
+	uint16_t cs;
+	uint8_t flags; /* DPL in bits 0-1, bit 2: clear event enable */
+	uint8_t pad[5];
+};
+
+struct core_callback {
+	uint64_t addr;
+	uint32_t flags; /* CALLBACKF_mask_events */
+	uint32_t set;
+};
+
+/* ---- event/ ---- */
+enum core_evtchn_state { ECS_FREE, ECS_RESERVED, ECS_UNBOUND, ECS_INTERDOMAIN, ECS_VIRQ, ECS_IPI };
+struct core_evtchn {
+	uint8_t state;
+	uint8_t flags;
+	uint16_t vcpu;	     /* notified vCPU */
+	uint16_t remote_dom; /* UNBOUND, INTERDOMAIN */
+	uint16_t virq;
+	uint32_t remote_port; /* INTERDOMAIN within the domain; for the library: the same number */
+};
+
+/* ---- grant/ ---- */
+#define CORE_MAX_GRANT_FRAMES 256u
+struct core_maptrack {
+	uint32_t ref;
+	uint16_t domid;
+	uint16_t flags;
+	uint64_t mfn;
+};
+
+struct core_vcpu {
+	uint32_t id;
+	uint32_t is_up; /* running or blocked; 0: not initialised or taken down */
+	uint32_t is_initialised;
+	uint32_t kernel_mode; /* 1: the guest kernel runs, 0: its user mode */
+
+	struct core_regs regs;
+
+	/* cpu/ */
+	struct core_trap traps[256];
+	struct core_callback cb_event, cb_failsafe, cb_syscall, cb_syscall32, cb_sysenter, cb_nmi;
+	uint64_t kernel_ss, kernel_sp; /* stack_switch */
+	uint64_t gdt_frames[16];
+	uint32_t gdt_ents;
+	uint32_t ldt_ents;
+	uint64_t ldt_base;
+	uint64_t cr0, cr4; /* guest-visible; cr0.TS is what fpu_taskswitch sets */
+	uint64_t debugreg[8];
+	uint32_t iopl;
+	uint32_t nmi_pending;
+	uint64_t efer, star, lstar, cstar, sfmask, sysenter[3], pat,
+		tsc_aux; /* MSRs the ABI lets through */
+
+	/* mm/ */
+	uint64_t kernel_root, user_root; /* mfn of the L4s, CORE_INVALID_MFN = none */
+
+	/* event/ */
+	uint64_t vcpu_info; /* byte address in machine memory (mfn << 12 | offset) */
+	uint32_t virq_port[NR_VIRQS];
+	uint32_t poll_nr; /* sched_op poll: < 0xffffffff = waiting for poll_ports[] */
+	uint32_t poll_ports[128];
+
+	/* sched/ and time/ */
+	uint32_t blocked, polling;
+	uint64_t wake_ns; /* when CORE_BLOCK ends by itself; ~0 = only by a kick */
+	uint64_t periodic_ns, periodic_next, singleshot_ns; /* 0 = off; system time */
+	uint64_t runstate_va, time_va;			    /* registered guest areas, 0 = none */
+	struct vcpu_runstate_info runstate;
+	uint32_t time_version;
+	uint32_t pad1;
+};
+
+struct core_domain {
+	uint32_t magic, version;
+	uint64_t size; /* of this structure */
+	uint32_t domid, nr_vcpus;
+	uint64_t nr_frames; /* machine frames, as boot.nr_frames */
+	uint64_t max_pages;
+	uint64_t tot_pages;   /* current reservation */
+	uint64_t shared_info; /* mfn */
+	uint64_t m2p_first, m2p_frames;
+	uint64_t vm_assist;
+	uint32_t mm_lock, event_lock, grant_lock,
+		stop;	    /* spin locks (core/lib/lock.h); stop != 0: leave */
+	uint64_t free_head; /* mm/: RAM frames given back, a list through the frame table */
+
+	/* grant/ */
+	uint64_t grant_first;
+	uint32_t grant_max, grant_frames; /* limit, frames in use */
+	uint32_t grant_version;
+	uint32_t maptrack_max;
+	struct core_maptrack maptrack[1024];
+
+	/* event/ */
+	uint32_t max_ports;
+	uint32_t pad1;
+	struct core_evtchn evtchn[CORE_MAX_PORTS];
+
+	struct core_vcpu vcpu[CORE_MAX_VCPUS];
+};
+
+#endif

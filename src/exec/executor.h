@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The executor interface: how the library makes a sandbox, puts a domain into it and gets it out
+ * again. Two implementations: ring3 (processes and translation) and kvm (a VM). Everything the
+ * guest can notice is src/core, which runs inside the sandbox; this is the outside.
+ *
+ * The library prepares one memfd (struct exec_memory) with the guest's image and the control pages
+ * filled in; the executor starts the monitor on it. From then on both sides speak through struct
+ * core_ctl and two doorbells.
+ *
+ * Threads: all calls for one exec come from one thread (the host's I/O thread), except kick(),
+ * which any thread may call between start() and destroy().
+ */
+#ifndef PVV_EXEC_EXECUTOR_H
+#define PVV_EXEC_EXECUTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/ctl.h"
+
+/*
+ * The domain's memory: one sealed memfd, mapped once into the library.
+ *   [0, nr_frames << 12)         machine frames: guest RAM, then the hypervisor's guest-visible
+ * frames [ctl_off, + ctl_size)        struct core_ctl [state_off, + state_size)    struct
+ * core_domain [frames_off, + frames_size)  the frame table
+ */
+struct exec_memory {
+	int fd;
+	uint8_t *base; /* the library's own view of all of it */
+	uint64_t size;
+	uint64_t nr_frames;
+	uint64_t ctl_off, ctl_size;
+	uint64_t state_off, state_size;
+	uint64_t frames_off, frames_size;
+};
+
+struct exec; /* one running sandbox; defined by each executor */
+
+struct exec_params {
+	const char *name; /* of the domain, for process names */
+	const struct exec_memory *memory;
+	unsigned int nr_vcpus;
+	uint64_t flags; /* none yet */
+};
+
+/* Why an executor can or cannot be used on this host; `reason` is a sentence, "" if available. */
+struct exec_probe {
+	bool available;
+	char reason[256];
+};
+
+struct exec_end {    /* how a sandbox ended */
+	bool killed; /* by exec_kill() */
+	int signal;  /* the sandbox died of this signal, 0 = it left by itself */
+	int status;  /* exit status if signal == 0; 0 after an orderly CORE_STOP */
+};
+
+struct exec_ops {
+	const char *name; /* "ring3", "kvm" */
+	/* Can this host run it? Takes at most 2 s, has no side effects. Always fills *ret. */
+	void (*probe)(struct exec_probe *ret);
+	/* Make the sandbox and start vCPU 0. Errors: PVV_ESYS, PVV_ENOMEM, PVV_EUNSUPPORTED. */
+	int (*start)(const struct exec_params *params, struct exec **ret_exec);
+	/* A vCPU's ctl->vcpu[i].kick was set: make it look. Any thread. */
+	void (*kick)(struct exec *e, unsigned int vcpu);
+	/* Readable (poll) when the monitor rang; exec_doorbell_clear() before reading
+	 * ctl->outbound. */
+	int (*doorbell_fd)(struct exec *e);
+	void (*doorbell_clear)(struct exec *e);
+	/* Readable (poll) when the sandbox has ended, for whatever reason. */
+	int (*end_fd)(struct exec *e);
+	/* Collect the end (after end_fd became readable); PVV_EAGAIN if it still runs. */
+	int (*end_collect)(struct exec *e, struct exec_end *ret_end);
+	/* End it at any instruction. When it returns no guest instruction runs any more.
+	 * Idempotent. */
+	void (*kill)(struct exec *e);
+	/* Host memory the sandbox holds beyond the memfd, in bytes (for statistics). */
+	uint64_t (*overhead)(struct exec *e);
+	/* kill() if needed, and free everything. NULL is accepted. */
+	void (*destroy)(struct exec *e);
+};
+
+extern const struct exec_ops exec_ring3, exec_kvm;
+
+#endif
