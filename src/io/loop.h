@@ -17,11 +17,17 @@ struct io_fd; /* a registration, owned by the loop until removed */
 
 int io_loop_new(struct io_loop **ret_loop);
 void io_loop_free(struct io_loop *loop);
-/* Run until io_loop_quit() (any thread). */
+/*
+ * Run until io_loop_quit() (any thread); a quit before the run ends that run at once. Work posted
+ * before the quit has run by then. Afterwards the caller counts as the loop's thread.
+ */
 void io_loop_run(struct io_loop *loop);
 void io_loop_quit(struct io_loop *loop);
 
-/* Watch `fd` (not owned) for EPOLLIN/EPOLLOUT...; level-triggered. Loop thread only. */
+/*
+ * Watch `fd` (not owned; not a regular file) for EPOLLIN/EPOLLOUT...; level-triggered. With events
+ * 0 nothing is reported, not even a hang-up. Loop thread only.
+ */
 int io_loop_add_fd(struct io_loop *loop, int fd, uint32_t epoll_events, io_fd_fn *fn, void *opaque,
 		   struct io_fd **ret_reg);
 int io_loop_mod_fd(struct io_loop *loop, struct io_fd *reg, uint32_t epoll_events);
@@ -48,7 +54,12 @@ struct io_work {
 	uint32_t queued;
 };
 void io_loop_post(struct io_loop *loop, struct io_work *work);
-/* Run fn on the loop's thread and wait for it (deadlocks if called there: it asserts). */
+/* Take it out of the queue if it is queued. Loop thread only. */
+void io_loop_cancel(struct io_loop *loop, struct io_work *work);
+/*
+ * Run fn on the loop's thread and wait for it (deadlocks if called there: it asserts). After the
+ * loop ended it runs fn itself.
+ */
 void io_loop_call(struct io_loop *loop, io_work_fn *fn, void *opaque);
 
 uint64_t io_now_ns(void); /* CLOCK_MONOTONIC */
