@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file options.h
+ * Making a domain from a C structure instead of XML.
+ */
+#ifndef PVVIRT_OPTIONS_H
+#define PVVIRT_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <pvvirt/host.h>
+#include <pvvirt/macros.h>
+
+PVV_BEGIN_DECLS
+
+/** One disk. Exactly one of path and fd. Since: 0.1 */
+typedef struct pvv_disk_options {
+	size_t size;	    /**< sizeof(pvv_disk_options) */
+	const char *path;   /**< raw image file or block device, or NULL */
+	int fd;		    /**< an open descriptor (duplicated by the library), or -1 */
+	const char *target; /**< device name in the guest, "xvda"; NULL = the next free one */
+	int readonly;	    /**< not 0: the guest cannot write */
+} pvv_disk_options;
+
+/** Initial value of a pvv_disk_options. Since: 0.1 */
+#define PVV_DISK_OPTIONS_INIT                                                                      \
+	{                                                                                          \
+		sizeof(pvv_disk_options), NULL, -1, NULL, 0                                        \
+	}
+
+/** What a console is connected to. Since: 0.1 */
+typedef enum pvv_console_type {
+	PVV_CONSOLE_STREAM = 0, /**< pvv_domain_open_console() only (always possible) */
+	PVV_CONSOLE_PTY = 1,
+	PVV_CONSOLE_FILE = 2, /**< appended to console_path */
+	PVV_CONSOLE_UNIX = 3, /**< a listening Unix socket at console_path */
+	PVV_CONSOLE_NULL = 4,
+} pvv_console_type;
+
+/**
+ * A domain. Fields that are 0, NULL or -1 (descriptors) take their default. A caller compiled
+ * against an older header passes a shorter record; the rest counts as default. A longer one is
+ * accepted if what this library does not know is 0.
+ * Since: 0.1
+ */
+typedef struct pvv_domain_options {
+	size_t size;	    /**< sizeof(pvv_domain_options) */
+	const char *name;   /**< required; 1..64 characters, no '/' and no control characters */
+	const char *uuid;   /**< 36 characters; NULL = made up */
+	const char *kernel; /**< file with the PV kernel (ELF or bzImage), or NULL with kernel_fd */
+	int kernel_fd;	    /**< an open descriptor (duplicated), or -1 */
+	const char *initrd; /**< module handed to the guest, or NULL */
+	int initrd_fd;	    /**< an open descriptor (duplicated), or -1 */
+	const char *cmdline;	       /**< at most 1,023 bytes; NULL = "" */
+	uint64_t memory;	       /**< bytes, 4 MiB at least; 0 = 256 MiB */
+	uint32_t vcpus;		       /**< 1..32; 0 = 1 */
+	uint32_t executor;	       /**< 0 = automatic, 1 = ring3, 2 = kvm */
+	const pvv_disk_options *disks; /**< array */
+	size_t nr_disks;	       /**< its length, 0..64 */
+	size_t disk_stride; /**< sizeof(pvv_disk_options) as the caller knows it; 0 = disks->size */
+	uint32_t console;   /**< pvv_console_type */
+	const char *console_path;
+} pvv_domain_options;
+
+/** Initial value of a pvv_domain_options. Since: 0.1 */
+#define PVV_DOMAIN_OPTIONS_INIT                                                                    \
+	{                                                                                          \
+		sizeof(pvv_domain_options), NULL, NULL, NULL, -1, NULL, -1, NULL, 0, 0, 0, NULL,   \
+			0, 0, 0, NULL                                                              \
+	}
+
+/**
+ * Make a domain from options. It is not started. Names are not opened before the start;
+ * descriptors are duplicated now.
+ *
+ * @param host a handle
+ * @param options the description; not needed after the call
+ * @param flags 0
+ * @param ret_domain the domain with one reference; NULL on failure
+ * @return 0, or PVV_EINVAL (which field is in the message), PVV_EEXIST, PVV_EUNSUPPORTED,
+ *         PVV_ENOMEM, PVV_ESYS, PVV_EFORK
+ * @thread-safe
+ * Since: 0.1
+ */
+PVV_API int pvv_domain_create(pvv_host *host, const pvv_domain_options *options, uint64_t flags,
+			      pvv_domain **ret_domain);
+
+PVV_END_DECLS
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file stats.h
+ * Statistics. All counters start at 0 when the guest starts and only grow while it is active; after
+ * its end the last values can still be read.
+ */
+#ifndef PVVIRT_STATS_H
+#define PVVIRT_STATS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <pvvirt/domain.h>
+#include <pvvirt/macros.h>
+
+PVV_BEGIN_DECLS
+
+/** Counters of a domain; set `size` before the call. Since: 0.1 */
+typedef struct pvv_domain_stats {
+	size_t size;
+	uint64_t cpu_time_ns;	  /**< processor time of all vCPUs */
+	uint64_t memory;	  /**< bytes of RAM the guest has */
+	uint64_t hypercalls;	  /**< served */
+	uint64_t exits_exception; /**< exceptions taken */
+	uint64_t exits_emulate;	  /**< privileged instructions emulated */
+	uint64_t exits_kick;	  /**< interruptions by the library */
+	uint64_t exits_block;	  /**< times a vCPU went to sleep */
+	uint64_t page_faults;	  /**< mappings filled by the executor */
+	uint64_t events;	  /**< event-channel upcalls delivered */
+	uint64_t console_out;	  /**< bytes written to console 0 */
+	uint64_t console_in;	  /**< bytes read from console 0 */
+	uint64_t overhead_memory; /**< bytes of host memory beyond guest RAM */
+} pvv_domain_stats;
+
+/** Counters of a disk; set `size` before the call. Since: 0.1 */
+typedef struct pvv_block_stats {
+	size_t size;
+	uint64_t rd_req, rd_bytes, rd_time_ns;
+	uint64_t wr_req, wr_bytes, wr_time_ns;
+	uint64_t flush_req, discard_req;
+	uint64_t errors;
+} pvv_block_stats;
+
+/**
+ * Read a domain's counters.
+ *
+ * @param flags 0
+ * @param stats `size` set by the caller
+ * @return 0, or PVV_EINVAL, PVV_EFORK
+ * @thread-safe
+ * Since: 0.1
+ */
+PVV_API int pvv_domain_get_stats(pvv_domain *domain, uint64_t flags, pvv_domain_stats *stats);
+
+/**
+ * Read a disk's counters.
+ *
+ * @param target the disk's name in the guest, "xvda"
+ * @param flags 0
+ * @param stats `size` set by the caller
+ * @return 0, or PVV_ENOENT (no such disk), PVV_EINVAL, PVV_EFORK
+ * @thread-safe
+ * Since: 0.1
+ */
+PVV_API int pvv_domain_get_block_stats(pvv_domain *domain, const char *target, uint64_t flags,
+				       pvv_block_stats *stats);
+
+PVV_END_DECLS
+
+#endif
