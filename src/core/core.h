@@ -85,6 +85,11 @@ struct core_ctx {
 	struct core_walk_cache { /* last translations of core_guest_*, see mm/walk.c */
 		uint64_t va[16], mfn_flags[16];
 	} walk;
+	struct core_hypercall_state { /* of the hypercall being served, see hypercall/ */
+		bool in_multicall;
+		bool preempted;	  /* core_hypercall_continue() was called */
+		uint64_t args[6]; /* the arguments it left */
+	} hc;
 };
 
 enum core_action { CORE_RUN, CORE_BLOCK, CORE_PAUSE, CORE_STOP };

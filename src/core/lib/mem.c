@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * memcpy and friends for the freestanding image. `rep movsb/stosb` is what current processors do
+ * best for whole pages, and short copies of constant size never get here. Must be compiled with
+ * -fno-builtin, else the compiler turns the loops into calls to themselves.
+ */
+#include "core/lib/mem.h"
+
+#include <stdint.h>
+
+void *memcpy(void *restrict dst, const void *restrict src, size_t n)
+{
+	void *d = dst;
+
+	__asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(n) : : "memory");
+	return dst;
+}
+
+void *memmove(void *dst, const void *src, size_t n)
+{
+	uint8_t *d = dst;
+	const uint8_t *s = src;
+
+	if ((uintptr_t)dst - (uintptr_t)src >= n)
+		return memcpy(dst, src, n);
+	while (n > 0) {
+		n--;
+		((volatile uint8_t *)d)[n] = s[n];
+	}
+	return dst;
+}
+
+void *memset(void *dst, int byte, size_t n)
+{
+	void *d = dst;
+
+	__asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(byte) : "memory");
+	return dst;
+}
+
+int memcmp(const void *a, const void *b, size_t n)
+{
+	const uint8_t *x = a, *y = b;
+
+	for (size_t i = 0; i < n; i++) {
+		if (x[i] != y[i])
+			return x[i] < y[i] ? -1 : 1;
+	}
+	return 0;
+}
