@@ -51,7 +51,12 @@ struct core_ctl_vcpu {
 	uint64_t guest_ns, blocked_ns;
 	uint64_t exits_hypercall, exits_exception, exits_emulate, exits_kick, exits_block;
 	uint64_t page_faults, events;
-	uint64_t pad[4];
+	/*
+	 * Time in which the vCPU could have run and the host ran something else (run-queue delay).
+	 * Monotonic; written by whoever can measure it, reported to the guest as stolen time.
+	 */
+	uint64_t stolen_ns;
+	uint64_t pad[3];
 };
 
 /*
@@ -100,7 +105,10 @@ struct core_ctl {
 	uint64_t inbound[CORE_PORT_WORDS]; /* guest ports to raise; set by the library, taken by the
 					      monitor */
 	uint64_t inbound_any;		   /* bit w: inbound[w] is not zero */
-	uint64_t bound[CORE_PORT_WORDS];   /* guest ports a back end of the library has bound */
+	/* A back end wrote to frames marked CORE_FRAME_CODE: it set their CORE_FRAME_CODE_STALE,
+	 * then this. The executor takes it before it delivers events. */
+	uint64_t code_stale;
+	uint64_t bound[CORE_PORT_WORDS]; /* guest ports a back end of the library has bound */
 	/* Time: ns = ((tsc - tsc_base) * tsc_mul >> 32, after << tsc_shift) + ns_base, as pvclock.
 	 */
 	uint64_t tsc_base, ns_base;

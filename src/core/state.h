@@ -60,8 +60,15 @@ struct core_regs {
 struct core_frame {
 	uint64_t type;	/* type, validated, pinned, count of type references, ... */
 	uint32_t count; /* general references */
-	uint32_t aux;	/* mm/: e.g. back pointer for L2/L3 linear maps, owner flags */
+	/*
+	 * The top two bits belong to the executor and the back ends (they say that the frame holds
+	 * source of translated code); change them, and the rest (mm/), by atomic and/or only.
+	 */
+	uint32_t aux;
 };
+
+#define CORE_FRAME_CODE	      (1u << 31) /* translated code was made from it */
+#define CORE_FRAME_CODE_STALE (1u << 30) /* a back end wrote to it: see core_ctl.code_stale */
 
 /* ---- cpu/ ---- */
 struct core_trap {
@@ -136,7 +143,13 @@ struct core_vcpu {
 	uint64_t runstate_va, time_va;			    /* registered guest areas, 0 = none */
 	struct vcpu_runstate_info runstate;
 	uint32_t time_version;
-	uint32_t pad1;
+	uint32_t paused;	 /* counted in core_domain.vcpus_paused */
+	uint64_t poll_timeout;	 /* system time, 0 = none */
+	uint64_t yield_until;	 /* the guest spins on yield: do not run it before, 0 = no */
+	uint32_t yield_streak;	 /* yields in a row, see sched/sched_op.c */
+	uint32_t idle_reported;	 /* runstate left "running" */
+	uint64_t time_params[3]; /* tsc_base, ns_base, mul and shift last given to the guest */
+	uint64_t stolen_seen;	 /* ctl->vcpu[].stolen_ns already accounted */
 };
 
 struct core_domain {
@@ -164,6 +177,14 @@ struct core_domain {
 	uint32_t max_ports;
 	uint32_t pad1;
 	struct core_evtchn evtchn[CORE_MAX_PORTS];
+
+	/* sched/ and time/ */
+	uint32_t console_lock, sched_lock;
+	uint32_t vcpus_paused;
+	uint32_t shutdown_latched; /* SCHEDOP_shutdown_code came: code + 1 */
+	uint64_t watchdog_ns[2];   /* expiry in system time, 0 = off */
+	uint32_t wall_version;	   /* of ctl, last given to the guest */
+	uint32_t pad2;
 
 	struct core_vcpu vcpu[CORE_MAX_VCPUS];
 };
