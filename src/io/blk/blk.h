@@ -4,7 +4,7 @@
  *
  * Life: blk_image_open() on any thread (it may block; all errors a user can make are reported
  * here), blk_device_new() on the I/O thread, blk_device_close() or blk_device_free() there before
- * the io_guest ends. The device follows the front end's xenbus state by itself.
+ * the io_guest and the store end. The device follows the front end's xenbus state by itself.
  */
 #ifndef PVV_IO_BLK_H
 #define PVV_IO_BLK_H
@@ -80,26 +80,6 @@ int blk_image_open(const struct blk_params *params, struct blk_image **ret_image
 void blk_image_free(struct blk_image *image);
 uint64_t blk_image_sectors(const struct blk_image *image);
 
-/* --- the store -------------------------------------------------------------------------------- */
-
-/*
- * The xenstore nodes the back end needs, all on the I/O thread. Paths are absolute. A watch runs
- * for its own node and those below it, after the change, at least once per burst of changes.
- */
-typedef void blk_watch_fn(void *opaque);
-struct blk_store_ops {
-	/* The value as a string, cut to `size`; PVV_ENOENT. */
-	int (*read)(void *store, const char *path, char *buf, size_t size);
-	/* Makes missing parents. The node belongs to domain `owner`, and `reader` may read it. */
-	int (*write)(void *store, const char *path, const char *value, unsigned int owner,
-		     unsigned int reader);
-	/* With all below; an absent node is fine. */
-	void (*remove)(void *store, const char *path);
-	int (*watch)(void *store, const char *path, blk_watch_fn *fn, void *opaque,
-		     void **ret_watch);
-	void (*unwatch)(void *store, void *watch);
-};
-
 /* --- the device ------------------------------------------------------------------------------- */
 
 struct blk_io_error {
@@ -132,19 +112,20 @@ struct blk_stats {
 };
 
 struct blk_device;
+struct xs_store;
 
 /*
  * Take over `image` (also on failure) and publish the device's nodes, front and back; the front
  * end's state starts as Initialising.
  */
-int blk_device_new(struct io_loop *loop, struct io_guest *guest, const struct blk_store_ops *ops,
-		   void *store, struct blk_image *image, const struct blk_events *events,
+int blk_device_new(struct io_loop *loop, struct io_guest *guest, struct xs_store *store,
+		   struct blk_image *image, const struct blk_events *events,
 		   struct blk_device **ret_device);
 
 /*
- * End the device: nothing more is taken from the ring, what was taken is done and answered, then
- * all grants are unmapped, the nodes removed and the device freed, and done(opaque) runs (on the
- * loop, possibly before the call returns).
+ * End the device, on the loop's thread: nothing more is taken from the ring, what was taken is done
+ * and answered, then all grants are unmapped, the nodes removed and the device freed, and
+ * done(opaque) runs (on the loop, possibly before the call returns).
  */
 void blk_device_close(struct blk_device *dev, io_work_fn *done, void *opaque);
 /* The same, but waits for the host's I/O: for tests and for the end of the loop. */
