@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where the translator's memory lies in K's address space, and the vCPU page. Included by C and by
+ * entry.S.
+ *
+ * K is one process for each vCPU, so everything of the vCPU can sit at fixed absolute addresses
+ * below 2 GiB, where translated code reaches it with a plain disp32 and no base register (measured:
+ * half a cycle for a spill, against five for a rip-relative one).
+ */
+#ifndef PVV_TRANSLATE_LAYOUT_H
+#define PVV_TRANSLATE_LAYOUT_H
+
+/* host address = guest virtual address + shift, modulo 2^64 */
+#define XLATE_SHIFT 0x780000000000
+
+/* The vCPU page: spill slots and what entry.S and the emitted code say to each other. */
+#define XLATE_VCPU	0x10000000
+#define XLATE_VCPU_SIZE 0x10000
+
+/* Emitted code. The monitor may map less than the maximum; that is the size of the cache. */
+#define XLATE_CACHE	     0x20000000
+#define XLATE_CACHE_SIZE_MAX 0x40000000
+
+/*
+ * The flat table: 32 bits of host address for each value of the low 32 bits of a guest address.
+ * Demand-zero; its base must be below 2 GiB because it is a disp32.
+ */
+#define XLATE_TABLE	 0x60000000
+#define XLATE_TABLE_SIZE 0x400000000
+
+/* Fragments, edges, frames, recovery notes, struct xlate itself. */
+#define XLATE_META	0x500000000
+#define XLATE_META_SIZE 0x40000000
+
+/* Offsets in the vCPU page; struct xlate_vcpu in internal.h asserts them. */
+#define XV_SP0	     0	 /* spill slots of the emitted code */
+#define XV_SP1	     8	 /* */
+#define XV_SLOT	     16	 /* guest target of the indirect transfer in flight */
+#define XV_TARGET    24	 /* its host target */
+#define XV_RETIMM    32	 /* n of the `ret n` in flight */
+#define XV_EDGE	     40	 /* edge being resolved */
+#define XV_EXIT_RIP  48	 /* guest rip of an exit */
+#define XV_EXIT_INFO 56	 /* internal exit code, vector, length */
+#define XV_RESUME    64	 /* host address at which to enter the cache */
+#define XV_REGS	     72	 /* struct core_regs of the vCPU */
+#define XV_HOST_RSP  80	 /* the monitor's stack while in the cache */
+#define XV_EXIT_VEC  88	 /* -> xlate_asm_exit */
+#define XV_MISS_VEC  96	 /* -> xlate_asm_miss */
+#define XV_FS_BASE   104 /* guest's FS base, for the rare fs: operand */
+#define XV_REDIRECT  112 /* host address of a redirected memory operand */
+#define XV_HW_FS     120 /* hardware FS base in the cache: guest GS base + shift */
+#define XV_HOST_FS   128 /* hosted builds: the C library's FS base */
+#define XV_HOST_GS   136 /* hosted builds: likewise */
+#define XV_KICK	     144 /* -> the flag that forbids to enter */
+#define XV_SCRATCH   152 /* entry.S */
+#define XV_SHIFT     160 /* the constant XLATE_SHIFT */
+
+#endif
