@@ -145,6 +145,12 @@ void core_user_syscall(struct core_ctx *c);
  */
 void core_crash(struct core_ctx *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * mm/: build the frame table and the M2P from ctl->boot, check and pin the initial page tables and
+ * load vCPU 0's kernel_root. False: core_crash() has recorded why not.
+ */
+bool core_mm_init(struct core_ctx *c);
+
 /* True when the vCPU should go back to core_next() soon: long hypercalls continue later then. */
 static inline bool core_preempt_pending(const struct core_ctx *c)
 {

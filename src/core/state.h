@@ -145,9 +145,10 @@ struct core_vcpu {
 	uint32_t time_version;
 	uint32_t paused;	 /* counted in core_domain.vcpus_paused */
 	uint64_t poll_timeout;	 /* system time, 0 = none */
+	uint64_t yield_last;	 /* when the guest yielded last */
 	uint64_t yield_until;	 /* the guest spins on yield: do not run it before, 0 = no */
 	uint32_t yield_streak;	 /* yields in a row, see sched/sched_op.c */
-	uint32_t idle_reported;	 /* runstate left "running" */
+	uint32_t nmi_masked;	 /* an NMI is being handled: until the iret hypercall */
 	uint64_t time_params[3]; /* tsc_base, ns_base, mul and shift last given to the guest */
 	uint64_t stolen_seen;	 /* ctl->vcpu[].stolen_ns already accounted */
 };

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a vCPU does next. core_next() runs before each entry to the guest, so the common case - no
+ * kick, no timer due, no event - is a handful of loads.
+ *
+ * The order that makes sleeping safe: `kick` is cleared first, then everything a kick may stand
+ * for is looked at, then the executor sleeps only while `kick` is still 0.
+ */
+#include "core/run.h"
+
+#include "core/cpu/bounce.h"
+#include "core/event/event.h"
+#include "core/lib/lock.h"
+#include "core/time/time.h"
+
+static void pause_enter(struct core_ctx *c)
+{
+	struct core_domain *d = c->d;
+	uint32_t up = 0;
+
+	if (c->v->paused)
+		return;
+	core_lock(&d->sched_lock);
+	c->v->paused = 1;
+	d->vcpus_paused++;
+	for (unsigned int i = 0; i < d->nr_vcpus; i++)
+		up += d->vcpu[i].is_up != 0 && d->vcpu[i].paused == 0;
+	/* Paused means: no guest instruction is executed any more, on no vCPU. */
+	if (up == 0 && c->ctl->run_state == CORE_STATE_RUNNING) {
+		__atomic_store_n(&c->ctl->run_state, CORE_STATE_PAUSED, __ATOMIC_RELEASE);
+		__atomic_fetch_add(&c->ctl->state_seq, 1, __ATOMIC_SEQ_CST);
+		core_ring_doorbell(c);
+	}
+	core_unlock(&d->sched_lock);
+	core_runstate_change(c, c->v, RUNSTATE_offline);
+}
+
+static void pause_leave(struct core_ctx *c)
+{
+	struct core_domain *d = c->d;
+
+	core_lock(&d->sched_lock);
+	c->v->paused = 0;
+	d->vcpus_paused--;
+	if (c->ctl->run_state == CORE_STATE_PAUSED) {
+		__atomic_store_n(&c->ctl->run_state, CORE_STATE_RUNNING, __ATOMIC_RELEASE);
+		__atomic_fetch_add(&c->ctl->state_seq, 1, __ATOMIC_SEQ_CST);
+		core_ring_doorbell(c);
+	}
+	core_unlock(&d->sched_lock);
+}
+
+/* A kick or a request of the library. True: `*ret` is the answer of core_next(). */
+static bool attention(struct core_ctx *c, enum core_action *ret)
+{
+	struct core_ctl *ctl = c->ctl;
+
+	__atomic_exchange_n(&ctl->vcpu[c->v->id].kick, 0, __ATOMIC_SEQ_CST);
+	uint32_t request = __atomic_load_n(&ctl->request, __ATOMIC_SEQ_CST);
+
+	if (__atomic_load_n(&c->d->stop, __ATOMIC_SEQ_CST) || (request & CORE_REQ_DESTROY)) {
+		*ret = CORE_STOP;
+		return true;
+	}
+	if (request & CORE_REQ_PAUSE) {
+		pause_enter(c);
+		c->v->wake_ns = CORE_NEVER;
+		*ret = CORE_PAUSE;
+		return true;
+	}
+	if (c->v->paused)
+		pause_leave(c);
+	/* Whatever the guest was waiting for when it kept yielding may have happened. */
+	c->v->yield_until = 0;
+	c->v->yield_streak = 0;
+	core_event_take_inbound(c);
+	core_time_update(c, false);
+	return false;
+}
+
+static enum core_action sleep(struct core_ctx *c, int runstate, uint64_t until)
+{
+	uint64_t timer = runstate == RUNSTATE_offline ? CORE_NEVER : core_timers_next(c);
+
+	c->v->wake_ns = timer < until ? timer : until;
+	core_runstate_change(c, c->v, runstate);
+	return CORE_BLOCK;
+}
+
+/* Blocked in sched_op: is there a reason to go on? */
+static bool still_blocked(struct core_ctx *c)
+{
+	struct core_vcpu *v = c->v;
+
+	if (__atomic_load_n(&v->blocked, __ATOMIC_SEQ_CST) == 0)
+		return false;
+	if (core_event_deliverable(c, v) || (v->nmi_pending && !v->nmi_masked))
+		return false;
+	if (v->polling && core_event_poll_ready(c, v))
+		return false;
+	return true;
+}
+
+static void run_again(struct core_ctx *c)
+{
+	struct core_vcpu *v = c->v;
+
+	v->blocked = 0;
+	v->polling = 0;
+	v->poll_timeout = 0;
+	if (v->runstate.state == RUNSTATE_running)
+		return;
+	if (v->wake_ns != CORE_NEVER)
+		core_runstate_late(c, v->wake_ns);
+	core_runstate_change(c, v, RUNSTATE_running);
+	core_runstate_publish(c);
+}
+
+enum core_action core_next(struct core_ctx *c)
+{
+	struct core_vcpu *v = c->v;
+	enum core_action action;
+	bool timers = v->wake_ns != CORE_NEVER || v->runstate.state != RUNSTATE_running;
+
+	if (__atomic_load_n(&c->ctl->vcpu[v->id].kick, __ATOMIC_SEQ_CST) != 0 ||
+	    __atomic_load_n(&c->ctl->request, __ATOMIC_RELAXED) != 0 || v->paused) {
+		if (attention(c, &action))
+			return action;
+		timers = true; /* another vCPU may have set one of ours */
+	}
+	if (__atomic_load_n(&c->d->stop, __ATOMIC_RELAXED) != 0)
+		return CORE_STOP;
+	if (!v->is_up)
+		return sleep(c, RUNSTATE_offline, CORE_NEVER);
+	if (timers)
+		core_timers_run(c);
+	if (v->blocked || v->polling) {
+		if (still_blocked(c))
+			return sleep(c, RUNSTATE_blocked, CORE_NEVER);
+	}
+	if (v->yield_until != 0) {
+		if (!core_event_deliverable(c, v) && core_time_now(c) < v->yield_until)
+			return sleep(c, RUNSTATE_blocked, v->yield_until);
+		v->yield_until = 0;
+		v->yield_last = core_time_now(c); /* the sleep itself was no guest work */
+	}
+	if (v->blocked || v->polling || v->runstate.state != RUNSTATE_running)
+		run_again(c);
+
+	if (v->nmi_pending && !v->nmi_masked)
+		core_bounce_nmi(c);
+	if (core_event_deliverable(c, v))
+		core_bounce_event(c);
+	if (__atomic_load_n(&c->d->stop, __ATOMIC_RELAXED) != 0)
+		return CORE_STOP;
+	v->wake_ns = core_timers_next(c);
+	return CORE_RUN;
+}

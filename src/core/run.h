@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Running, waking and stopping vCPUs: what the rooms of the core need of run.c and stop.c. */
+#ifndef PVV_CORE_RUN_H
+#define PVV_CORE_RUN_H
+
+#include "core/core.h"
+
+/* Make the vCPU pass through core_next(); no effect on whether it is blocked. */
+void core_vcpu_kick(struct core_ctx *c, struct core_vcpu *v);
+/* Something happened that ends a block, a poll or a yield of `v`. */
+void core_vcpu_wake(struct core_ctx *c, struct core_vcpu *v);
+/* The library has news in ctl: outbound, closed, or run_state. */
+void core_ring_doorbell(struct core_ctx *c);
+/* The domain shuts down with a SHUTDOWN_* code; every vCPU stops. */
+void core_shutdown(struct core_ctx *c, uint32_t code);
+
+/* Kernel <-> user mode of this vCPU: GS bases, page-table root. */
+void core_toggle_mode(struct core_ctx *c);
+
+#endif

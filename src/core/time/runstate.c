@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* Runstate: where a vCPU's time went. The four times always add up to the system time. */
+#include "core/time/time.h"
+
+#include "core/hypercall/hypercall.h"
+#include "core/lib/lock.h"
+
+static void account(struct core_vcpu *v, int state, uint64_t now)
+{
+	struct vcpu_runstate_info *r = &v->runstate;
+
+	if (now > r->state_entry_time) {
+		r->time[r->state] += now - r->state_entry_time;
+		r->state_entry_time = now;
+	}
+	r->state = state;
+}
+
+void core_runstate_change(struct core_ctx *c, struct core_vcpu *v, int state)
+{
+	if (v->runstate.state == state)
+		return;
+	core_lock(&c->d->sched_lock);
+	account(v, state, core_time_now(c));
+	core_unlock(&c->d->sched_lock);
+}
+
+void core_runstate_late(struct core_ctx *c, uint64_t since)
+{
+	struct core_vcpu *v = c->v;
+	uint64_t now = core_time_now(c);
+
+	if (since < v->runstate.state_entry_time || since >= now)
+		return;
+	core_lock(&c->d->sched_lock);
+	account(v, RUNSTATE_runnable, since);
+	core_unlock(&c->d->sched_lock);
+}
+
+void core_runstate_steal(struct core_ctx *c)
+{
+	struct core_vcpu *v = c->v;
+	uint64_t total = __atomic_load_n(&c->ctl->vcpu[v->id].stolen_ns, __ATOMIC_RELAXED);
+	uint64_t stolen = total - v->stolen_seen;
+
+	if (stolen == 0 || v->runstate.state != RUNSTATE_running)
+		return;
+	core_lock(&c->d->sched_lock);
+	account(v, RUNSTATE_running, core_time_now(c));
+	/* Never more than the vCPU was thought to run: the sum must not drift. */
+	if (stolen > v->runstate.time[RUNSTATE_running])
+		stolen = v->runstate.time[RUNSTATE_running];
+	v->runstate.time[RUNSTATE_running] -= stolen;
+	v->runstate.time[RUNSTATE_runnable] += stolen;
+	v->stolen_seen = total;
+	core_unlock(&c->d->sched_lock);
+}
+
+void core_runstate_publish(struct core_ctx *c)
+{
+	struct core_vcpu *v = c->v;
+	struct vcpu_runstate_info copy = v->runstate;
+	const uint64_t entry_va =
+		v->runstate_va + offsetof(struct vcpu_runstate_info, state_entry_time);
+
+	if (v->runstate_va == 0)
+		return;
+	if (!(c->d->vm_assist & (1ull << VMASST_TYPE_runstate_update_flag))) {
+		(void)core_put(c, v->runstate_va, &copy);
+		return;
+	}
+	/* Readers on other vCPUs retry while the flag is set. */
+	uint64_t entry = copy.state_entry_time;
+
+	copy.state_entry_time |= XEN_RUNSTATE_UPDATE;
+	if (core_guest_write(c, entry_va, &copy.state_entry_time, 8) != 0)
+		return;
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	if (!core_put(c, v->runstate_va, &copy))
+		return;
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	(void)core_guest_write(c, entry_va, &entry, 8);
+}
