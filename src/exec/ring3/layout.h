@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The address space of K, the kernel process of ring3.
+ *
+ *   0x0000_0010_0000  the monitor image: text, data, bss, stacks
+ *   0x0000_1000_0000  vCPU page, code cache, lookup tables (translate/layout.h), below 64 GiB
+ *   0x0010_0000_0000  (64 GiB) the domain's memfd, all of it: "the RAM view"
+ *   0x0080_0000_0000  (512 GiB) the window: guest virtual addresses shifted by S.
+ *                     [0xffff888000000000, 2^64) lies at [0x0080_0000_0000, 0x7800_0000_0000),
+ *                     [0, 8 TiB) lies at [0x7800_0000_0000, 0x7fff_ffff_f000)
+ *
+ * So one constant shift serves kernels linked in the high half and kernels linked at 0, and what
+ * belongs to the monitor lies below the window.
+ */
+#ifndef PVV_RING3_LAYOUT_H
+#define PVV_RING3_LAYOUT_H
+
+#define K_IMAGE_BASE 0x100000ul
+#define K_RAM_BASE   0x1000000000ul
+#define K_RAM_MAX    0x7000000000ul
+
+#define K_SHIFT	     0x780000000000ul
+#define K_WINDOW     0x8000000000ul
+#define K_WINDOW_END 0x7ffffffff000ul
+
+/* Descriptors that K holds; everything else is closed. */
+#define K_FD_MEMORY   3
+#define K_FD_DOORBELL 4
+#define K_FD_IMAGE    5 /* only until the image is mapped */
+
+#define K_FILTER_MAX 256 /* BPF instructions */
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+/* Start of the monitor image, made by the linker script; the library reads it from the file. */
+struct k_image_header {
+	uint64_t magic;
+	uint64_t entry;
+	uint64_t text_end; /* [K_IMAGE_BASE, text_end): read and execute, from the file */
+	uint64_t data_end; /* [text_end, data_end): read and write, from the file */
+	uint64_t bss_end;  /* [data_end, bss_end): zero */
+	uint64_t stack_top;
+};
+#define K_IMAGE_MAGIC 0x313076766b6d6bull
+
+/*
+ * What the library tells a new K. Lies in a page of the trampoline; the monitor copies what it
+ * keeps. The first five fields are read by the trampoline's assembly (tramp.S).
+ */
+struct k_params {
+	uint64_t text_len, data_len, bss_len; /* whole pages */
+	uint64_t entry, stack_top;
+	uint64_t tramp_base, tramp_len;
+	uint64_t mem_size, nr_frames;
+	uint64_t ctl_off, state_off, frames_off;
+	uint64_t rlimit_as;
+	uint32_t vcpu;
+	uint32_t filter_len; /* BPF instructions */
+	uint64_t filter[K_FILTER_MAX];
+};
+#endif
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * K, the kernel process: the executor's half that runs inside the sandbox. One K per vCPU. Reading
+ * order: main.c (how it comes up and its loop), signal.c (how the guest's faults and the library's
+ * kicks arrive), window.c (how the guest's page tables become host mappings), ops.c (what the core
+ * asks for).
+ */
+#ifndef PVV_MONITOR_K_H
+#define PVV_MONITOR_K_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/core.h"
+#include "exec/ring3/layout.h"
+#include "exec/ring3/sys.h"
+#include "exec/ring3/translate/translate.h"
+
+/*
+ * What K knows about the host mappings of a machine frame; anonymous memory of K, zero = none. Up
+ * to two guest virtual pages at which the frame is mapped now: most frames have one (the direct
+ * map) or two (and the kernel image). The low 12 bits hold KF_* and the epoch of the window in
+ * which the entry was made: emptying the window starts a new epoch and so forgets all entries at
+ * once.
+ */
+struct k_frame {
+	uint64_t va[2];
+};
+#define KF_MAPPED      1u
+#define KF_WRITABLE    2u
+#define KF_MANY	       4u /* in va[0]: mapped at more places than were recorded */
+#define KF_EPOCH_SHIFT 4
+#define KF_EPOCH       0xff0u
+
+struct k {
+	struct core_ctx c;
+	struct xlate *x;
+	struct core_ctl_vcpu *ctlv;
+	struct k_frame *kframes;
+	uint64_t nr_frames;
+	uint64_t nr_maps;  /* mappings made since the window was last emptied */
+	uint32_t epoch;	   /* of the window, 0..255 << KF_EPOCH_SHIFT */
+	uint32_t timer;	   /* kernel timer that kicks this vCPU */
+	uint64_t timer_ns; /* system time it is armed for, ~0 = not armed */
+	/* Left by the fault handler for the run loop. */
+	uint32_t exc_vector, exc_error;
+	uint64_t exc_cr2;
+	uint32_t in_guest; /* between xlate_enter() and its return */
+};
+
+#define K_NO_EXC ~0u
+
+extern struct k k;
+
+/* ---- window.c ---- */
+enum k_map {
+	K_MAP_DONE,  /* repeat the access */
+	K_MAP_CODE,  /* likewise, but translated code was dropped: leave the cache first */
+	K_MAP_FAULT, /* the guest gets a #PF */
+};
+/*
+ * Guest code touched `va` (write: stored to it) and no host mapping was there, or one without the
+ * right. Map it (and its neighbours), or say what page fault the guest gets.
+ */
+enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error);
+void window_flush_all(void);
+void window_flush_va(uint64_t va);
+/* No mapping of the frame may be writable any more. */
+void window_protect(uint64_t mfn);
+static inline bool window_holds(uint64_t host)
+{
+	return host >= K_WINDOW && host < K_WINDOW_END;
+}
+static inline uint64_t window_guest_va(uint64_t host)
+{
+	return host - K_SHIFT;
+}
+
+/* ---- signal.c ---- */
+void signals_init(void);
+void timer_init(void);
+/* Arm the kick for system time `ns` (~0 = never). */
+void timer_arm(uint64_t ns);
+
+/* ---- ops.c ---- */
+extern const struct core_exec_ops k_ops;
+/* Callbacks of the translator: see struct xlate_config. */
+uint32_t k_fetch(void *priv, uint64_t gva, struct xlate_code *ret);
+void k_note(void *priv, uint64_t mfn);
+uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret);
+/* A back end wrote to frames from which code was translated: drop that code. */
+void k_code_stale(void);
+
+/* The end of the domain's sandbox because of the host or a bug, not the guest: never returns. */
+_Noreturn void k_die(const char *why);
+
+#endif

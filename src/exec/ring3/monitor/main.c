@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * K comes up and runs. The trampoline (tramp.S) has emptied the address space and mapped this
+ * image; here the rest is mapped, the door is closed behind us (seccomp), the core builds the
+ * domain, and then it is one loop until the domain stops.
+ */
+#include "exec/ring3/monitor/k.h"
+
+#include <linux/futex.h>
+#include <linux/seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "core/lib/mem.h"
+#include "core/time/time.h"
+
+struct k k;
+
+void k_start(const struct k_params *params);
+
+void k_die(const char *why)
+{
+	struct core_ctl *ctl = k.c.ctl;
+	uint64_t one = 1;
+	unsigned int i;
+
+	if (ctl) {
+		for (i = 0; why[i] && i < CORE_REASON_MAX - 1; i++)
+			ctl->reason[i] = why[i];
+		ctl->reason[i] = '\0';
+		__atomic_store_n(&ctl->run_state, CORE_STATE_CRASHED, __ATOMIC_RELEASE);
+		__atomic_add_fetch(&ctl->state_seq, 1, __ATOMIC_RELEASE);
+		sys3(SYS_write, K_FD_DOORBELL, &one, sizeof(one));
+	}
+	sys_exit(1);
+}
+
+/* Nothing of the embedding program's vector registers may reach the guest. */
+static void fpu_init(void)
+{
+	static const struct {
+		uint8_t legacy[512], header[64];
+	} __attribute__((aligned(64))) zero;
+	uint32_t mxcsr = 0x1f80;
+	uint32_t a, b, cx, d;
+
+	__asm__ volatile("fninit; ldmxcsr %0" : : "m"(mxcsr));
+	__asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(cx), "=d"(d) : "a"(1), "c"(0));
+	if (cx & (1u << 27)) /* OSXSAVE: a header without any component resets them all */
+		__asm__ volatile("xrstor64 %0" : : "m"(zero), "a"(~0u), "d"(~0u) : "memory");
+	else
+		__asm__ volatile("pxor %%xmm0,%%xmm0; pxor %%xmm1,%%xmm1; pxor %%xmm2,%%xmm2;"
+				 "pxor %%xmm3,%%xmm3; pxor %%xmm4,%%xmm4; pxor %%xmm5,%%xmm5;"
+				 "pxor %%xmm6,%%xmm6; pxor %%xmm7,%%xmm7; pxor %%xmm8,%%xmm8;"
+				 "pxor %%xmm9,%%xmm9; pxor %%xmm10,%%xmm10; pxor %%xmm11,%%xmm11;"
+				 "pxor %%xmm12,%%xmm12; pxor %%xmm13,%%xmm13; pxor %%xmm14,%%xmm14;"
+				 "pxor %%xmm15,%%xmm15" ::
+					 : "memory");
+	__asm__ volatile("fninit; ldmxcsr %0" : : "m"(mxcsr));
+}
+
+static void *map_anonymous(uint64_t addr, uint64_t len, int prot, int flags)
+{
+	long r = sys_mmap(addr, len, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+
+	if (r < 0 && r > -4096)
+		k_die("the host has no memory for the monitor");
+	return (void *)r;
+}
+
+/* Behind the RAM view: what K keeps for each frame. */
+static void map_memory(const struct k_params *p)
+{
+	long r = sys_mmap(K_RAM_BASE, p->mem_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			  K_FD_MEMORY, 0);
+
+	if (r < 0 && r > -4096)
+		sys_exit(123);
+	k.c.ram = (uint8_t *)K_RAM_BASE;
+	k.c.ctl = (struct core_ctl *)(k.c.ram + p->ctl_off);
+	k.c.d = (struct core_domain *)(k.c.ram + p->state_off);
+	k.c.frames = (struct core_frame *)(k.c.ram + p->frames_off);
+	k.c.ops = &k_ops;
+	k.nr_frames = p->nr_frames;
+	k.ctlv = &k.c.ctl->vcpu[p->vcpu];
+	k.kframes = map_anonymous(K_RAM_BASE + p->mem_size + (1ul << 30),
+				  p->nr_frames * sizeof(struct k_frame), PROT_READ | PROT_WRITE,
+				  MAP_FIXED | MAP_NORESERVE);
+}
+
+static void map_translator(void)
+{
+	struct xlate_area areas[XLATE_NR_AREAS];
+	struct xlate_config cfg = {
+		.regs = &k.c.v->regs,
+		.kick = &k.ctlv->kick,
+		.fetch = k_fetch,
+		.note = k_note,
+		.user = k_user,
+	};
+
+	xlate_areas(areas, 0);
+	for (unsigned int i = 0; i < XLATE_NR_AREAS; i++)
+		if (areas[i].size)
+			map_anonymous(areas[i].addr, areas[i].size,
+				      PROT_READ | PROT_WRITE | (areas[i].exec ? PROT_EXEC : 0),
+				      MAP_FIXED | (areas[i].noreserve ? MAP_NORESERVE : 0));
+	k.x = xlate_init(&cfg);
+	if (!k.x)
+		k_die("the translator cannot start");
+}
+
+static void close_the_door(const struct k_params *p)
+{
+	struct rlimit64_ {
+		uint64_t cur, max;
+	} as = {p->rlimit_as, p->rlimit_as}, none = {0, 0};
+	struct {
+		unsigned short len;
+		const uint64_t *filter;
+	} prog = {(unsigned short)p->filter_len, p->filter};
+
+	sys4(SYS_prlimit64, 0, RLIMIT_AS, &as, 0);
+	sys4(SYS_prlimit64, 0, RLIMIT_CORE, &none, 0);
+	sys4(SYS_prlimit64, 0, RLIMIT_NPROC, &none, 0);
+	if (sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog))
+		k_die("the host refuses the system call filter");
+	/* The parameters and the trampoline: the last trace of the embedding program. */
+	if (sys2(SYS_munmap, p->tramp_base, p->tramp_len))
+		k_die("cannot remove the trampoline");
+}
+
+/* ---- the loop ---- */
+
+static void sleep_until(uint32_t state, uint64_t ns)
+{
+	struct {
+		uint64_t sec, ns;
+	} ts = {ns / 1000000000u, ns % 1000000000u};
+
+	__atomic_store_n(&k.ctlv->state, state, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&k.ctlv->kick, __ATOMIC_SEQ_CST))
+		sys6(SYS_futex, (long)&k.ctlv->kick, FUTEX_WAIT_BITSET, 0,
+		     ns == ~0ull ? 0 : (long)&ts, 0, FUTEX_BITSET_MATCH_ANY);
+	__atomic_store_n(&k.ctlv->state, CORE_VCPU_GUEST, __ATOMIC_SEQ_CST);
+}
+
+static void on_signal_exit(void)
+{
+	uint32_t vector = k.exc_vector;
+
+	if (vector == K_NO_EXC) {
+		k.ctlv->exits_kick++;
+		/* The timer may have fired: whatever is due is due now, whatever is not is armed
+		 * anew. */
+		k.timer_ns = ~0ull;
+		return;
+	}
+	k.exc_vector = K_NO_EXC;
+	k.ctlv->exits_exception++;
+	core_exception(&k.c, vector, k.exc_error, k.exc_cr2);
+}
+
+static void run_guest(void)
+{
+	struct core_ctx *c = &k.c;
+
+	switch (xlate_enter(k.x)) {
+	case XLATE_HYPERCALL:
+		core_hypercall(c);
+		break;
+	case XLATE_SENSITIVE:
+		k.ctlv->exits_emulate++;
+		core_emulate(c);
+		break;
+	case XLATE_SOFT_INT:
+		core_soft_interrupt(c, xlate_exit_vector(k.x), xlate_exit_len(k.x));
+		break;
+	case XLATE_UD:
+		k.ctlv->exits_exception++;
+		core_exception(c, 6, 0, 0);
+		break;
+	case XLATE_FETCH_FAULT:
+	case XLATE_PAGE_FAULT:
+		k.ctlv->exits_exception++;
+		core_exception(c, 14, xlate_exit_error(k.x), xlate_exit_addr(k.x));
+		break;
+	case XLATE_STEP:
+		core_exception(c, 1, 0, 0);
+		break;
+	case XLATE_SIGNAL:
+		on_signal_exit();
+		break;
+	case XLATE_KICKED:
+		k.ctlv->exits_kick++;
+		k.timer_ns = ~0ull;
+		break;
+	}
+}
+
+void k_start(const struct k_params *p)
+{
+	struct core_ctx *c = &k.c;
+
+	map_memory(p);
+	k.exc_vector = K_NO_EXC;
+	core_attach(c, p->vcpu);
+	signals_init();
+	timer_init();
+	map_translator();
+	fpu_init();
+	close_the_door(p);
+
+	__atomic_store_n(&k.ctlv->state, CORE_VCPU_GUEST, __ATOMIC_SEQ_CST);
+	if (!core_domain_init(c))
+		sys_exit(0); /* the reason is recorded */
+	for (;;) {
+		switch (core_next(c)) {
+		case CORE_RUN:
+			/* Behind core_next(): the mark was set before the event it delivers. */
+			if (__builtin_expect(c->ctl->code_stale != 0, 0))
+				k_code_stale();
+			timer_arm(core_timers_next(c));
+			run_guest();
+			break;
+		case CORE_BLOCK:
+			k.ctlv->exits_block++;
+			sleep_until(CORE_VCPU_BLOCKED, c->v->wake_ns);
+			break;
+		case CORE_PAUSE:
+			sleep_until(CORE_VCPU_PAUSED, ~0ull);
+			break;
+		case CORE_STOP:
+			sys_exit(0);
+		}
+	}
+}

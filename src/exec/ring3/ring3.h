@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The library's half of the ring3 executor: making the sandbox process and ending it. The other
+ * half, which runs inside, is monitor/ and translate/.
+ */
+#ifndef PVV_RING3_H
+#define PVV_RING3_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "exec/executor.h"
+#include "exec/ring3/layout.h"
+
+struct ring3_filter {
+	uint64_t insn[K_FILTER_MAX];
+	uint32_t len;
+};
+int ring3_filter_make(struct ring3_filter *ret);
+
+/* The monitor image as linked into the library (image.S). */
+extern const uint8_t ring3_image_start[], ring3_image_end[];
+extern const uint8_t ring3_tramp_start[], ring3_tramp_end[];
+
+struct ring3_spawn {
+	const char *name;
+	int memory_fd, doorbell_fd;
+	const struct exec_memory *memory;
+	unsigned int vcpu;
+};
+/*
+ * Make the process of one vCPU; it dies with the calling thread. On success *ret_pidfd is its pidfd
+ * (close-on-exec) and *ret_pid its id.
+ */
+int ring3_spawn(const struct ring3_spawn *s, int *ret_pidfd, pid_t *ret_pid);
+
+#endif

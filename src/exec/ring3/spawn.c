@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Making a sandbox process without the embedding program noticing.
+ *
+ * No exec: the kernel resets the exit signal of a process that execs to SIGCHLD, and then the
+ * embedder's waitpid(-1) would see it. So the child is a bare clone (exit signal 0, no handlers run
+ * on fork), runs no code of the program or of libc, and empties the address space it inherited:
+ * tramp.S unmaps everything but its own page and maps the monitor image instead.
+ *
+ * PR_SET_PDEATHSIG ends the child when the thread that made it ends: that is the host's I/O thread,
+ * which lives as long as any domain, so a program that dies by any means leaves no sandbox behind.
+ */
+#include "exec/ring3/ring3.h"
+
+#include <errno.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/rseq.h>
+#include <unistd.h>
+
+#include "exec/ring3/sys.h"
+#include "util/err.h"
+
+#define TRAMP_LEN 12288ul /* one page of code, two of parameters */
+
+struct child_args {
+	pid_t parent;
+	int fd[3];		/* memory, doorbell, image: become 3, 4, 5 */
+	unsigned int gap[4][2]; /* descriptor ranges to close first */
+	char name[16];
+	uintptr_t rseq_area;
+	uint32_t rseq_size;
+	uintptr_t tramp, params;
+};
+
+/*
+ * The child, between clone and the trampoline: in a copy of the program's memory, with whatever
+ * locks other threads held. Raw system calls only.
+ */
+__attribute__((no_sanitize("address", "thread", "undefined"), noreturn, noinline,
+	       optimize("no-stack-protector"))) static void
+child(const struct child_args *a)
+{
+	int fd[3];
+
+	sys2(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+	if (sys0(SYS_getppid) != a->parent)
+		sys_exit(121); /* the program died in between */
+	/* Its own session: a ^C on the program's terminal is not for the guest. */
+	sys0(SYS_setsid);
+	sys2(SYS_prctl, PR_SET_NAME, a->name);
+	sys2(SYS_prctl, PR_SET_DUMPABLE, 0);
+	sys6(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0);
+	/* The kernel would write to the area (and kill us) once it is unmapped. */
+	if (a->rseq_area)
+		sys4(SYS_rseq, a->rseq_area, a->rseq_size, RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
+
+	for (int i = 0; i < 4; i++)
+		if (a->gap[i][0] <= a->gap[i][1])
+			sys3(SYS_close_range, a->gap[i][0], a->gap[i][1], 0);
+	for (int i = 0; i < 3; i++) {
+		fd[i] = (int)sys3(SYS_fcntl, a->fd[i], 0 /* F_DUPFD */, 8);
+		if (fd[i] < 0)
+			sys_exit(122);
+	}
+	for (int i = 0; i < 3; i++)
+		if (sys2(SYS_dup2, fd[i], K_FD_MEMORY + i) < 0)
+			sys_exit(122);
+	sys3(SYS_close_range, 0, K_FD_MEMORY - 1, 0);
+	sys3(SYS_close_range, K_FD_IMAGE + 1, ~0u, 0);
+
+	__asm__ volatile("jmp *%0" : : "r"(a->tramp), "D"(a->params) : "memory");
+	__builtin_unreachable();
+}
+
+/* The ranges of descriptors between the three that stay. */
+static void close_gaps(struct child_args *a)
+{
+	unsigned int f[3] = {(unsigned)a->fd[0], (unsigned)a->fd[1], (unsigned)a->fd[2]};
+
+	for (int i = 0; i < 2; i++)
+		for (int j = 0; j < 2 - i; j++)
+			if (f[j] > f[j + 1]) {
+				unsigned int t = f[j];
+				f[j] = f[j + 1];
+				f[j + 1] = t;
+			}
+	unsigned int from = 0;
+	for (int i = 0; i < 3; i++) {
+		a->gap[i][0] = f[i] > from ? from : 1;
+		a->gap[i][1] = f[i] > from ? f[i] - 1 : 0;
+		from = f[i] + 1;
+	}
+	a->gap[3][0] = from;
+	a->gap[3][1] = ~0u;
+}
+
+static int open_image(void)
+{
+	size_t len = (size_t)(ring3_image_end - ring3_image_start);
+	int fd = memfd_create("pvv-monitor", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, errno, NULL,
+			       "cannot create a memfd for the monitor");
+	for (size_t done = 0; done < len;) {
+		ssize_t n = write(fd, ring3_image_start + done, len - done);
+		if (n < 0) {
+			int e = errno;
+			close(fd);
+			return err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, e, NULL,
+				       "cannot write the monitor image");
+		}
+		done += (size_t)n;
+	}
+	return fd;
+}
+
+static int fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr_t tramp)
+{
+	const struct k_image_header *h = (const struct k_image_header *)ring3_image_start;
+	struct ring3_filter filter;
+	int r = ring3_filter_make(&filter);
+
+	if (r < 0)
+		return r;
+	p->text_len = h->text_end - K_IMAGE_BASE;
+	p->data_len = h->data_end - h->text_end;
+	p->bss_len = h->bss_end - h->data_end;
+	p->entry = h->entry;
+	p->stack_top = h->stack_top;
+	p->tramp_base = tramp;
+	p->tramp_len = TRAMP_LEN;
+	p->mem_size = s->memory->size;
+	p->nr_frames = s->memory->nr_frames;
+	p->ctl_off = s->memory->ctl_off;
+	p->state_off = s->memory->state_off;
+	p->frames_off = s->memory->frames_off;
+	/*
+	 * Bounds what a hostile guest can make the kernel spend on page tables: a domain maps its
+	 * RAM a few times (direct map, kernel text, vmalloc), and the monitor has a few GiB of
+	 * sparse tables.
+	 */
+	p->rlimit_as = 16 * s->memory->size + (64ull << 30);
+	p->vcpu = s->vcpu;
+	p->filter_len = filter.len;
+	memcpy(p->filter, filter.insn, filter.len * sizeof(filter.insn[0]));
+	return 0;
+}
+
+static pid_t clone_child(int *pidfd)
+{
+	struct clone_args args = {
+		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+		.pidfd = (uintptr_t)pidfd,
+		.exit_signal = 0,
+	};
+
+	return (pid_t)sys2(SYS_clone3, &args, sizeof(args));
+}
+
+__attribute__((noinline)) static int spawn_from(const struct ring3_spawn *s, uintptr_t tramp,
+						int image_fd, int *ret_pidfd, pid_t *ret_pid)
+{
+	struct child_args a = {
+		.parent = getpid(),
+		.fd = {s->memory_fd, s->doorbell_fd, image_fd},
+		.tramp = tramp,
+		.params = tramp + 4096,
+	};
+	sigset_t all, old;
+	pid_t pid;
+
+	size_t n = strlen(s->name);
+	memcpy(a.name, "pvv:", 4);
+	memcpy(a.name + 4, s->name, n < 11 ? n : 11);
+	close_gaps(&a);
+	if (__rseq_size) {
+		a.rseq_area = (uintptr_t)__builtin_thread_pointer() + (uintptr_t)__rseq_offset;
+		a.rseq_size = __rseq_size < 32 ? 32 : __rseq_size;
+	}
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pid = clone_child(ret_pidfd);
+	if (pid == 0)
+		child(&a);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (pid < 0)
+		return err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, -pid, s->name,
+			       "cannot create the sandbox process of domain '%s'", s->name);
+	*ret_pid = pid;
+	return 0;
+}
+
+int ring3_spawn(const struct ring3_spawn *s, int *ret_pidfd, pid_t *ret_pid)
+{
+	uint8_t *tramp;
+	int image_fd, r;
+
+	tramp = mmap(NULL, TRAMP_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (tramp == MAP_FAILED)
+		return err_nomem(PVV_SUBSYS_EXEC, "preparing the sandbox");
+	memcpy(tramp, ring3_tramp_start, (size_t)(ring3_tramp_end - ring3_tramp_start));
+	r = fill_params((struct k_params *)(tramp + 4096), s, (uintptr_t)tramp);
+	if (r < 0)
+		goto out;
+	if (mprotect(tramp, 4096, PROT_READ | PROT_EXEC)) {
+		r = err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, errno, NULL,
+			    "the host does not allow executable anonymous memory");
+		goto out;
+	}
+	image_fd = open_image();
+	if (image_fd < 0) {
+		r = image_fd;
+		goto out;
+	}
+	r = spawn_from(s, (uintptr_t)tramp, image_fd, ret_pidfd, ret_pid);
+	close(image_fd);
+out:
+	munmap(tramp, TRAMP_LEN);
+	return r;
+}
