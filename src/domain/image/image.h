@@ -99,6 +99,7 @@ struct image {
 	char pae_mode[IMAGE_STRING_MAX], features[IMAGE_STRING_MAX];
 
 	/* IMAGE_LOAD_INSPECT only: why image_load() would have refused it, or "". */
+	bool inspect;
 	char refused[512];
 };
 
