@@ -155,7 +155,7 @@ void blk_vdev_name(uint32_t vdev, char buf[static BLK_VDEV_NAME_MAX])
 		print_name(buf, "xvd", minor >> 4, minor & 15);
 	else if (major == MAJOR_SD)
 		print_name(buf, "sd", minor >> 4, minor & 15);
-	else if (major == MAJOR_HD0 || major == MAJOR_HD1)
+	else if ((major == MAJOR_HD0 || major == MAJOR_HD1) && minor < 128)
 		print_name(buf, "hd", minor >> 6 | (major == MAJOR_HD1 ? 2 : 0), minor & 63);
 	else
 		snprintf(buf, BLK_VDEV_NAME_MAX, "%u", vdev);
