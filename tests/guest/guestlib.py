@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""The table of guests (guests.tbl) as objects; shared by run.py and scripts/record-xen."""
+import os
+import re
+import struct
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Disk:
+    """disk=SIZE[,ro] in the table: an image whose every 8-byte word tells its own place."""
+
+    def __init__(self, spec, target):
+        parts = spec.split(",")
+        unit = {"k": 1 << 10, "M": 1 << 20}[parts[0][-1]]
+        self.size = int(parts[0][:-1]) * unit
+        self.readonly = "ro" in parts[1:]
+        self.target = target
+
+    def content(self):
+        words = self.size // 8
+        return struct.pack("<%dQ" % words, *[i * 0x9E3779B97F4A7C15 % (1 << 64) for i in range(words)])
+
+
+class Guest:
+    def __init__(self, name, image, memory=64, timeout=20, exit=None, listed=False):
+        self.name, self.image, self.memory = name, image, memory
+        self.timeout, self.exit, self.listed = timeout, exit, listed
+        self.record_timeout = timeout * 3
+        self.disks, self.cmdline, self.input = [], "", None
+
+
+def read_table():
+    """Lines: NAME FLAVOUR MEMORY(MiB) TIMEOUT(s) EXIT [disk=..] [cmdline=..] [image=..]"""
+    out = []
+    with open(os.path.join(HERE, "guests.tbl"), encoding="utf-8") as f:
+        for line in f:
+            words = line.split("#")[0].split()
+            if words:
+                out.append(words)
+    return out
+
+
+def load(build, names=()):
+    known = {}
+    for words in read_table():
+        name, _flavour, memory, timeout, exit_ = words[:5]
+        g = Guest(name, os.path.join(build, "tests", "guest", name + ".elf"), int(memory),
+                  int(timeout), exit_, True)
+        for opt in words[5:]:
+            key, _, value = opt.partition("=")
+            if key == "disk":
+                g.disks.append(Disk(value, "xvd" + chr(ord("a") + len(g.disks))))
+            elif key == "cmdline":
+                g.cmdline = value.replace("_", " ")
+            elif key == "image":
+                g.image = value
+        path = os.path.join(HERE, name + ".input")
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as f:
+                g.input = f.read()
+        known[name] = g
+    out = []
+    for name in names or known:
+        if name in known:
+            out.append(known[name])
+        elif os.path.exists(name):
+            base = re.sub(r"[^A-Za-z0-9-]", "-", os.path.basename(name))
+            out.append(Guest(base, os.path.abspath(name)))
+        else:
+            raise SystemExit("no such guest: %s (neither in guests.tbl nor a file)" % name)
+    return out
+
+
+def clean(raw):
+    """A console log as it is compared: no carriage returns, no trailing blanks."""
+    text = raw.replace(b"\r", b"")
+    return b"\n".join(line.rstrip() for line in text.split(b"\n"))
