@@ -13,6 +13,9 @@
 /** The version of the headers: major * 1000000 + minor * 1000 + micro. Since: 0.1 */
 #define PVV_VERSION 1000
 
+/** The same as text. Since: 0.1 */
+#define PVV_VERSION_STRING "0.1.0"
+
 PVV_BEGIN_DECLS
 
 /**

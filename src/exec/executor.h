@@ -78,6 +78,8 @@ struct exec_ops {
 	void (*kill)(struct exec *e);
 	/* Host memory the sandbox holds beyond the memfd, in bytes (for statistics). */
 	uint64_t (*overhead)(struct exec *e);
+	/* Processor time used by all vCPUs since start(), ns. */
+	uint64_t (*cpu_time)(struct exec *e);
 	/* kill() if needed, and free everything. NULL is accepted. */
 	void (*destroy)(struct exec *e);
 };

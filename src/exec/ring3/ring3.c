@@ -172,29 +172,49 @@ static void ring3_kill(struct exec *e)
 		;
 }
 
-static uint64_t ring3_overhead(struct exec *e)
+/* A file of the sandbox's /proc folder; the pid is ours until it is collected. */
+static bool read_proc(struct exec *e, const char *file, char *buf, size_t size)
 {
-	char path[64], buf[256];
-	unsigned long total, resident, shared;
+	char path[64];
 	ssize_t n;
 	int fd;
 
 	if (e->ended || e->pidfd < 0)
-		return 0;
-	/* Anonymous pages are resident minus shared (memfd and image). The pid is ours: not reaped.
-	 */
-	snprintf(path, sizeof(path), "/proc/%d/statm", (int)e->pid);
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)e->pid, file);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return 0;
-	n = read(fd, buf, sizeof(buf) - 1);
+		return false;
+	n = read(fd, buf, size - 1);
 	close(fd);
 	if (n <= 0)
-		return 0;
+		return false;
 	buf[n] = '\0';
-	if (sscanf(buf, "%lu %lu %lu", &total, &resident, &shared) != 3 || resident < shared)
+	return true;
+}
+
+static uint64_t ring3_overhead(struct exec *e)
+{
+	unsigned long total, resident, shared;
+	char buf[256];
+
+	/* Anonymous pages are resident minus shared (memfd and image). */
+	if (!read_proc(e, "statm", buf, sizeof(buf)) ||
+	    sscanf(buf, "%lu %lu %lu", &total, &resident, &shared) != 3 || resident < shared)
 		return 0;
 	return (uint64_t)(resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t ring3_cpu_time(struct exec *e)
+{
+	unsigned long long run, wait;
+	char buf[128];
+
+	/* schedstat: nanoseconds on the processor, nanoseconds waiting for it, slices. */
+	if (!read_proc(e, "schedstat", buf, sizeof(buf)) ||
+	    sscanf(buf, "%llu %llu", &run, &wait) != 2)
+		return 0;
+	return run;
 }
 
 static void ring3_destroy(struct exec *e)
@@ -220,5 +240,6 @@ const struct exec_ops exec_ring3 = {
 	.end_collect = ring3_end_collect,
 	.kill = ring3_kill,
 	.overhead = ring3_overhead,
+	.cpu_time = ring3_cpu_time,
 	.destroy = ring3_destroy,
 };

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* Making domains: from XML, and from the options record. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/check.h"
+#include "api/record.h"
+#include "xml/xml.h"
+
+/* The last steps are the same for both; takes over cfg and warnings. */
+static int finish(pvv_host *host, struct config *cfg, char *warnings, pvv_domain **ret_domain)
+{
+	int ret = config_complete(cfg);
+
+	if (!ret)
+		ret = config_check(cfg);
+	if (ret < 0) {
+		config_free(cfg);
+		free(warnings);
+		return ret;
+	}
+	return domain_new(host, cfg, warnings, ret_domain);
+}
+
+static char *join_warnings(const struct xml_warnings *w)
+{
+	size_t len = 1;
+	char *text, *p;
+
+	for (size_t i = 0; i < w->nr; i++)
+		len += strlen(w->items[i].text) + 1;
+	text = p = malloc(len);
+	if (!text)
+		return NULL;
+	*p = '\0';
+	for (size_t i = 0; i < w->nr; i++)
+		p += sprintf(p, "%s\n", w->items[i].text);
+	return text;
+}
+
+int pvv_domain_create_xml(pvv_host *host, const char *xml, uint64_t flags, pvv_domain **ret_domain)
+{
+	struct xml_warnings w = {0};
+	struct config *cfg;
+	char *warnings;
+	int ret;
+
+	if (!ret_domain)
+		return API_EINVAL("pvv_domain_create_xml: ret_domain is NULL");
+	*ret_domain = NULL;
+	ret = api_host(host, "pvv_domain_create_xml");
+	if (!ret)
+		ret = api_flags(flags, PVV_XML_STRICT, "pvv_domain_create_xml");
+	if (ret < 0)
+		return ret;
+	if (!xml)
+		return API_EINVAL("pvv_domain_create_xml: xml is NULL");
+	ret = xml_parse(xml, strnlen(xml, XML_MAX_SIZE + 1), NULL,
+			flags & PVV_XML_STRICT ? XML_STRICT : 0, &cfg, &w);
+	if (ret < 0)
+		return ret;
+	warnings = join_warnings(&w);
+	xml_warnings_clear(&w);
+	if (!warnings) {
+		config_free(cfg);
+		return err_nomem(PVV_SUBSYS_XML, "collecting warnings");
+	}
+	return finish(host, cfg, warnings, ret_domain);
+}
+
+/* ---- options ---- */
+
+#define FN "pvv_domain_create"
+
+static int take_source(const char *what, const char *path, int fd, char **ret_path, int *ret_fd)
+{
+	if (path && fd >= 0)
+		return API_EINVAL(FN ": both %s and %s_fd are given; give one", what, what);
+	return fd >= 0 ? config_set_fd(ret_fd, fd) : config_set_string(ret_path, path);
+}
+
+static int take_disk(struct config *cfg, const pvv_disk_options *disk, size_t index)
+{
+	struct config_disk *cd;
+	char target[16];
+	int ret = config_add_disk(cfg, &cd);
+
+	if (ret < 0)
+		return ret;
+	if (!disk->path && disk->fd < 0)
+		return API_EINVAL(FN ": disks[%zu] has neither a path nor a descriptor", index);
+	ret = take_source("path", disk->path, disk->fd, &cd->source, &cd->fd);
+	if (ret < 0)
+		return ret;
+	if (!disk->target && index >= 26)
+		return API_EINVAL(FN ": disks[%zu] needs a target name", index);
+	snprintf(target, sizeof(target), "xvd%c", (char)('a' + index % 26));
+	cd->readonly = disk->readonly != 0;
+	return config_set_string(&cd->target, disk->target ? disk->target : target);
+}
+
+static int take_disks(struct config *cfg, const pvv_domain_options *o)
+{
+	size_t stride = o->disk_stride;
+
+	if (o->nr_disks > 64 || (o->nr_disks && !o->disks))
+		return API_EINVAL(FN ": nr_disks is %zu; 0 to 64 are possible, with disks set",
+				  o->nr_disks);
+	if (o->nr_disks && !stride)
+		stride = o->disks->size;
+	for (size_t i = 0; i < o->nr_disks; i++) {
+		const char *raw = (const char *)o->disks + i * stride;
+		pvv_disk_options disk = PVV_DISK_OPTIONS_INIT;
+		size_t size;
+		int ret;
+
+		memcpy(&size, raw, sizeof(size));
+		ret = record_take(&disk, sizeof(disk), raw, size, FN);
+		if (!ret)
+			ret = take_disk(cfg, &disk, i);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static int take_console(struct config *cfg, const pvv_domain_options *o)
+{
+	struct config_console *c;
+	int ret = config_add_console(cfg, &c);
+
+	if (ret < 0)
+		return ret;
+	switch (o->console) {
+	case PVV_CONSOLE_STREAM:
+	case PVV_CONSOLE_NULL:
+		c->chr.type = CONFIG_CHR_NULL;
+		return 0;
+	case PVV_CONSOLE_PTY:
+		c->chr.type = CONFIG_CHR_PTY;
+		return 0;
+	case PVV_CONSOLE_FILE:
+		c->chr.type = CONFIG_CHR_FILE;
+		c->chr.append = CONFIG_ON;
+		break;
+	case PVV_CONSOLE_UNIX:
+		c->chr.type = CONFIG_CHR_UNIX;
+		c->chr.listen = true;
+		break;
+	default:
+		return API_EINVAL(FN ": %u is not a console type (0 to 4)", o->console);
+	}
+	if (!o->console_path)
+		return API_EINVAL(FN ": this console type needs console_path");
+	return config_set_string(&c->chr.path, o->console_path);
+}
+
+static int take_options(struct config *cfg, const pvv_domain_options *o)
+{
+	int ret;
+
+	if (!o->name)
+		return API_EINVAL(FN ": name is NULL");
+	if (!o->kernel && o->kernel_fd < 0)
+		return API_EINVAL(FN ": neither kernel nor kernel_fd is given");
+	if (o->uuid && !config_uuid_parse(o->uuid, cfg->uuid))
+		return API_EINVAL(FN ": uuid '%s' is not of the form "
+				     "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
+				  o->uuid);
+	cfg->has_uuid = o->uuid != NULL;
+	if (o->memory && o->memory < (4ull << 20))
+		return API_EINVAL(FN ": memory is %llu bytes; at least 4 MiB are needed",
+				  (unsigned long long)o->memory);
+	if (!config_round_memory(o->memory ? o->memory : 256ull << 20, &cfg->memory))
+		return API_EINVAL(FN ": memory is too large");
+	if (o->executor > CONFIG_EXECUTOR_KVM)
+		return API_EINVAL(FN ": %u is not an executor (0 automatic, 1 ring3, 2 kvm)",
+				  o->executor);
+	cfg->executor = (enum config_executor)o->executor;
+	cfg->vcpus = o->vcpus ? o->vcpus : 1;
+	ret = config_set_string(&cfg->name, o->name);
+	if (!ret)
+		ret = take_source("kernel", o->kernel, o->kernel_fd, &cfg->kernel, &cfg->kernel_fd);
+	if (!ret)
+		ret = take_source("initrd", o->initrd, o->initrd_fd, &cfg->initrd, &cfg->initrd_fd);
+	if (!ret)
+		ret = config_set_string(&cfg->cmdline, o->cmdline);
+	if (!ret)
+		ret = take_disks(cfg, o);
+	return ret < 0 ? ret : take_console(cfg, o);
+}
+
+int pvv_domain_create(pvv_host *host, const pvv_domain_options *options, uint64_t flags,
+		      pvv_domain **ret_domain)
+{
+	pvv_domain_options o = PVV_DOMAIN_OPTIONS_INIT;
+	struct config *cfg;
+	int ret;
+
+	if (!ret_domain)
+		return API_EINVAL(FN ": ret_domain is NULL");
+	*ret_domain = NULL;
+	ret = api_host(host, FN);
+	if (!ret)
+		ret = api_flags(flags, 0, FN);
+	if (!ret)
+		ret = record_take(&o, sizeof(o), options, options ? options->size : 0, FN);
+	if (ret < 0)
+		return ret;
+	cfg = config_new();
+	if (!cfg)
+		return PVV_ENOMEM;
+	ret = take_options(cfg, &o);
+	if (ret < 0) {
+		config_free(cfg);
+		return ret;
+	}
+	return finish(host, cfg, NULL, ret_domain);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The insides of a host handle and of a domain object.
+ *
+ * Threads: the embedder calls from any thread; each host has one I/O thread (io/loop.h) on which
+ * all back ends run and all processes are made and ended; each start has a short-lived builder
+ * thread that loads the image (that may take a second, and neither start() nor the I/O thread may
+ * wait for it).
+ *
+ * Locks, in this order: host->lock (list of domains, references), domain->lock (state). Neither is
+ * held while calling into io/, exec/ or the embedder.
+ *
+ * Life: a domain object lives while it has user references or is active (state other than
+ * SHUTOFF); a host while it has user references or domain objects.
+ */
+#ifndef PVV_DOMAIN_HOST_H
+#define PVV_DOMAIN_HOST_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <pvvirt/pvvirt.h>
+
+#include "domain/config.h"
+#include "domain/event.h"
+#include "exec/executor.h"
+#include "io/loop.h"
+
+struct xs_store;
+struct run;
+struct domain_consoles;
+
+#define REASON_TEXT_MAX 512
+
+struct pvv_host {
+	pid_t pid; /* of the process that opened it: a forked child must not use it */
+	pthread_mutex_t lock;
+	unsigned int user_refs;	 /* under lock */
+	unsigned int nr_objects; /* domain objects, under lock */
+	struct pvv_domain *domains;
+	unsigned int next_domid; /* I/O thread */
+	struct io_loop *loop;
+	pthread_t thread;
+	struct xs_store *store; /* I/O thread */
+	struct event_queue events;
+	pthread_mutex_t probe_lock;
+	bool probed;
+	struct exec_probe probe_ring3, probe_kvm;
+};
+
+struct pvv_domain {
+	struct pvv_domain *next; /* host's list, under host->lock */
+	struct pvv_host *host;
+	unsigned int user_refs; /* under host->lock */
+	bool active;		/* under host->lock: keeps the object alive */
+	bool autodestroy;	/* under host->lock */
+
+	/* Never change after creation. */
+	struct config *cfg;
+	char name[CONFIG_NAME_MAX + 1];
+	char uuid[37];
+	char *warnings;
+	struct domain_consoles *consoles; /* has its own lock */
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* CLOCK_MONOTONIC */
+	int state, reason;
+	int id;		   /* domid, -1 */
+	uint32_t executor; /* 0, 1 ring3, 2 kvm */
+	char reason_text[REASON_TEXT_MAX];
+	struct run *run; /* the incarnation, NULL if not active; I/O thread changes it */
+	bool paused_ack; /* the monitor said that it stands still */
+	bool want_paused;
+	pvv_domain_stats stats; /* as of the last look, or the end */
+	struct block_counter {
+		char target[16];
+		pvv_block_stats stats;
+	} * blocks;
+	unsigned int nr_blocks;
+};
+
+/* ---- host.c ---- */
+int host_open(struct pvv_host **ret_host);
+void host_ref(struct pvv_host *h);
+void host_unref(struct pvv_host *h);
+/* PVV_EFORK in a forked child. */
+int host_check(const struct pvv_host *h);
+const struct exec_ops *host_choose_executor(struct pvv_host *h, enum config_executor want,
+					    const char *domain);
+void host_probe(struct pvv_host *h);
+
+/* ---- domain.c ---- */
+/* Takes over cfg (completed and checked), also on failure. */
+int domain_new(struct pvv_host *h, struct config *cfg, char *warnings, struct pvv_domain **ret);
+void domain_ref(struct pvv_domain *d);
+void domain_unref(struct pvv_domain *d);
+/*
+ * The last step of a stop: the state, and the object is no longer kept by being active, in one step
+ * (an embedder that sees the state may start it again at once). May free d.
+ */
+void domain_end(struct pvv_domain *d, int state, int reason);
+/* Change state and wake those who wait; the caller posts the event. */
+void domain_set_state(struct pvv_domain *d, int state, int reason);
+void domain_post(struct pvv_domain *d, pvv_event_type type, int detail, const char *text);
+
+/* ---- lifecycle.c: the verbs, any thread ---- */
+int domain_start(struct pvv_domain *d, uint64_t flags);
+int domain_pause(struct pvv_domain *d);
+int domain_resume(struct pvv_domain *d);
+int domain_ask_shutdown(struct pvv_domain *d, const char *what);
+int domain_destroy(struct pvv_domain *d);
+int domain_wait(struct pvv_domain *d, int64_t timeout_ms);
+/* Bring d->stats and d->blocks up to date. On the I/O thread; domain_update_stats() on others. */
+void domain_refresh_stats(struct pvv_domain *d);
+void domain_update_stats(struct pvv_domain *d);
+
+#endif

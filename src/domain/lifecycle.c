@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The verbs, as any thread calls them, and what follows the end of an incarnation. What touches a
+ * running incarnation happens on the I/O thread (io_loop_call), so that it cannot end meanwhile.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "domain/consoles.h"
+#include "domain/memory.h"
+#include "domain/run.h"
+
+#define PAUSE_TIMEOUT_NS 2000000000ull
+/* A guest that crashes sooner than this after its start would crash again and again. */
+#define CRASH_LOOP_NS	 2000000000ull
+
+static bool is_running(const struct pvv_domain *d)
+{
+	return d->state == PVV_DOMAIN_RUNNING || d->state == PVV_DOMAIN_BLOCKED;
+}
+
+static int wrong_state(struct pvv_domain *d, const char *must_be)
+{
+	return err_set(PVV_ESTATE, PVV_SUBSYS_DOMAIN, d->name, "domain '%s' is not %s", d->name,
+		       must_be);
+}
+
+/* ---- start ---- */
+
+static int start_run(struct pvv_domain *d, bool paused)
+{
+	struct run *r = run_new(d, paused);
+	int ret;
+
+	if (!r)
+		return PVV_ENOMEM;
+	ret = config_check_startable(d->cfg);
+	if (!ret)
+		ret = run_open(r);
+	if (!ret) {
+		r->ops = host_choose_executor(d->host, d->cfg->executor, d->name);
+		if (!r->ops)
+			ret = PVV_EUNSUPPORTED;
+	}
+	if (!ret) {
+		pthread_mutex_lock(&d->lock);
+		d->run = r;
+		pthread_mutex_unlock(&d->lock);
+		ret = run_launch(r);
+	}
+	if (ret < 0) {
+		struct pvv_error e;
+
+		err_save(&e);
+		pthread_mutex_lock(&d->lock);
+		d->run = NULL;
+		pthread_mutex_unlock(&d->lock);
+		run_free(r);
+		err_restore(&e);
+	}
+	return ret;
+}
+
+int domain_start(struct pvv_domain *d, uint64_t flags)
+{
+	struct pvv_error e;
+	int ret;
+
+	pthread_mutex_lock(&d->lock);
+	if (d->state != PVV_DOMAIN_SHUTOFF) {
+		pthread_mutex_unlock(&d->lock);
+		return wrong_state(d, "shut off");
+	}
+	int old_reason = d->reason;
+	d->state = PVV_DOMAIN_PAUSED;
+	d->reason = PVV_PAUSED_STARTING_UP;
+	d->reason_text[0] = '\0';
+	memset(&d->stats, 0, sizeof(d->stats));
+	pthread_mutex_unlock(&d->lock);
+
+	pthread_mutex_lock(&d->host->lock);
+	d->active = true;
+	d->autodestroy = flags & PVV_START_AUTODESTROY;
+	pthread_mutex_unlock(&d->host->lock);
+	ret = start_run(d, flags & PVV_START_PAUSED);
+	if (ret < 0) {
+		err_save(&e);
+		domain_end(d, PVV_DOMAIN_SHUTOFF, old_reason); /* the caller's reference keeps it */
+		err_restore(&e);
+	}
+	return ret;
+}
+
+/* ---- pause, resume, shutdown, destroy ---- */
+
+struct request {
+	struct pvv_domain *d;
+	const char *what;
+	int ret;
+};
+
+static void pause_work(void *opaque)
+{
+	struct request *q = opaque;
+	struct pvv_domain *d = q->d;
+	struct run *r;
+
+	pthread_mutex_lock(&d->lock);
+	r = d->run;
+	if (is_running(d) && r && !r->ending) {
+		d->want_paused = true;
+		d->paused_ack = false;
+		d->state = PVV_DOMAIN_PAUSED;
+		d->reason = PVV_PAUSED_USER;
+		pthread_cond_broadcast(&d->changed);
+	} else if (d->state == PVV_DOMAIN_PAUSED && d->reason == PVV_PAUSED_USER && r &&
+		   !r->ending) {
+		r = NULL; /* is paused already, or will be */
+	} else {
+		q->ret = PVV_ESTATE;
+		r = NULL;
+	}
+	pthread_mutex_unlock(&d->lock);
+	if (!r)
+		return;
+	__atomic_or_fetch(&memory_ctl(&r->mem)->request, CORE_REQ_PAUSE, __ATOMIC_SEQ_CST);
+	guest_kick_all(r->guest);
+	domain_post(d, PVV_EVENT_SUSPENDED, 0, "");
+}
+
+static void unresponsive_work(void *opaque)
+{
+	struct request *q = opaque;
+	struct run *r = q->d->run;
+
+	if (r && !r->ending && r->exec)
+		run_stop(r, RUN_END_FAULT, "the sandbox did not answer a request to pause");
+}
+
+static void deadline_in(struct timespec *ts, uint64_t ns)
+{
+	clock_gettime(CLOCK_MONOTONIC, ts);
+	ns += (uint64_t)ts->tv_nsec;
+	ts->tv_sec += (time_t)(ns / 1000000000u);
+	ts->tv_nsec = (long)(ns % 1000000000u);
+}
+
+int domain_pause(struct pvv_domain *d)
+{
+	struct request q = {.d = d};
+	struct timespec ts;
+	bool timeout = false;
+
+	io_loop_call(d->host->loop, pause_work, &q);
+	if (q.ret < 0)
+		return wrong_state(d, "running");
+	deadline_in(&ts, PAUSE_TIMEOUT_NS);
+	pthread_mutex_lock(&d->lock);
+	while (d->state == PVV_DOMAIN_PAUSED && d->want_paused && !d->paused_ack && !timeout)
+		timeout = pthread_cond_timedwait(&d->changed, &d->lock, &ts) == ETIMEDOUT;
+	bool paused = d->state == PVV_DOMAIN_PAUSED && d->paused_ack;
+	bool overtaken = d->state == PVV_DOMAIN_PAUSED && !d->want_paused;
+	pthread_mutex_unlock(&d->lock);
+	if (paused || overtaken)
+		return 0;
+	if (!timeout)
+		return wrong_state(d, "running any more: it ended while it was being paused");
+	io_loop_call(d->host->loop, unresponsive_work, &q);
+	return err_set(PVV_ETIMEDOUT, PVV_SUBSYS_DOMAIN, d->name,
+		       "the sandbox of domain '%s' does not answer; it was ended", d->name);
+}
+
+static void resume_work(void *opaque)
+{
+	struct request *q = opaque;
+	struct pvv_domain *d = q->d;
+	struct run *r;
+
+	pthread_mutex_lock(&d->lock);
+	r = d->run;
+	if (d->state != PVV_DOMAIN_PAUSED || d->reason == PVV_PAUSED_STARTING_UP || !r ||
+	    r->ending) {
+		q->ret = PVV_ESTATE;
+		pthread_mutex_unlock(&d->lock);
+		return;
+	}
+	d->want_paused = false;
+	d->state = PVV_DOMAIN_RUNNING;
+	d->reason = PVV_RUNNING_UNPAUSED;
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+	__atomic_and_fetch(&memory_ctl(&r->mem)->request, ~CORE_REQ_PAUSE, __ATOMIC_SEQ_CST);
+	guest_kick_all(r->guest);
+	domain_post(d, PVV_EVENT_RESUMED, 0, "");
+}
+
+int domain_resume(struct pvv_domain *d)
+{
+	struct request q = {.d = d};
+
+	io_loop_call(d->host->loop, resume_work, &q);
+	return q.ret < 0 ? wrong_state(d, "paused") : 0;
+}
+
+static void shutdown_work(void *opaque)
+{
+	struct request *q = opaque;
+	struct run *r = q->d->run;
+	char path[64];
+
+	if (!r || r->ending || !r->in_store || !r->exec) {
+		q->ret = wrong_state(q->d, "running");
+		return;
+	}
+	snprintf(path, sizeof(path), "/local/domain/%u/control", r->domid);
+	q->ret = xs_put(r->h->store, path, "shutdown", "%s", q->what);
+}
+
+int domain_ask_shutdown(struct pvv_domain *d, const char *what)
+{
+	struct request q = {.d = d, .what = what};
+
+	io_loop_call(d->host->loop, shutdown_work, &q);
+	return q.ret == PVV_ESTATE ? wrong_state(d, "running") : q.ret;
+}
+
+static void destroy_work(void *opaque)
+{
+	struct request *q = opaque;
+	struct pvv_domain *d = q->d;
+	struct run *r = d->run;
+
+	if (!r) {
+		pthread_mutex_lock(&d->lock);
+		if (d->state == PVV_DOMAIN_CRASHED) {
+			d->state = PVV_DOMAIN_SHUTOFF;
+			d->reason = PVV_SHUTOFF_DESTROYED;
+			pthread_cond_broadcast(&d->changed);
+		} else {
+			q->ret = PVV_ESTATE;
+		}
+		pthread_mutex_unlock(&d->lock);
+		return;
+	}
+	if (r->ending)
+		r->no_restart = true;
+	else if (!r->exec)
+		r->cancelled = true; /* its builder is at work; run_attach() will see it */
+	else
+		run_stop(r, RUN_END_DESTROYED, "");
+}
+
+int domain_destroy(struct pvv_domain *d)
+{
+	struct request q = {.d = d};
+
+	io_loop_call(d->host->loop, destroy_work, &q);
+	if (q.ret < 0)
+		return wrong_state(d, "active");
+	pthread_mutex_lock(&d->lock);
+	while (d->state != PVV_DOMAIN_SHUTOFF && d->state != PVV_DOMAIN_CRASHED)
+		pthread_cond_wait(&d->changed, &d->lock);
+	pthread_mutex_unlock(&d->lock);
+	return 0;
+}
+
+int domain_wait(struct pvv_domain *d, int64_t timeout_ms)
+{
+	struct timespec ts;
+	bool timeout = timeout_ms == 0;
+	bool ended;
+
+	if (timeout_ms > INT64_MAX / 1000000)
+		timeout_ms = -1;
+	if (timeout_ms > 0)
+		deadline_in(&ts, (uint64_t)timeout_ms * 1000000u);
+	pthread_mutex_lock(&d->lock);
+	for (;;) {
+		ended = d->state == PVV_DOMAIN_SHUTOFF || d->state == PVV_DOMAIN_CRASHED;
+		if (ended || timeout)
+			break;
+		if (timeout_ms < 0)
+			pthread_cond_wait(&d->changed, &d->lock);
+		else
+			timeout = pthread_cond_timedwait(&d->changed, &d->lock, &ts) == ETIMEDOUT;
+	}
+	pthread_mutex_unlock(&d->lock);
+	return ended ? 0
+		     : err_set(PVV_ETIMEDOUT, PVV_SUBSYS_DOMAIN, d->name,
+			       "domain '%s' is still active", d->name);
+}
+
+/* ---- after the end ---- */
+
+static enum config_action action_for(const struct run *r)
+{
+	const struct config *cfg = r->d->cfg;
+
+	switch (r->end) {
+	case RUN_END_POWEROFF:
+		return cfg->on_poweroff;
+	case RUN_END_REBOOT:
+		return cfg->on_reboot;
+	case RUN_END_PANIC:
+	case RUN_END_FAULT:
+		return cfg->on_crash;
+	default:
+		return CONFIG_ACTION_DESTROY;
+	}
+}
+
+static bool try_restart(struct run *r, bool crashed)
+{
+	struct pvv_domain *d = r->d;
+	struct run *next;
+
+	if (crashed && io_now_ns() - r->started_ns < CRASH_LOOP_NS) {
+		log_post(&d->host->events, PVV_LOG_WARNING, d->name,
+			 "not restarted: it crashed within 2 s of its start");
+		return false;
+	}
+	next = run_new(d, false);
+	if (!next)
+		return false;
+	next->ops = r->ops;
+	pthread_mutex_lock(&d->lock);
+	d->run = next;
+	d->state = PVV_DOMAIN_PAUSED;
+	d->reason = PVV_PAUSED_STARTING_UP;
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+	if (run_launch(next) < 0) {
+		d->run = NULL;
+		run_free(next);
+		return false;
+	}
+	if (!crashed)
+		domain_post(d, PVV_EVENT_REBOOT, 0, "");
+	return true;
+}
+
+void run_finished(struct run *r)
+{
+	static const struct {
+		int shutoff, stopped;
+	} how[] = {
+		[RUN_END_NONE] = {PVV_SHUTOFF_UNKNOWN, PVV_EVENT_STOPPED_FAILED},
+		[RUN_END_POWEROFF] = {PVV_SHUTOFF_SHUTDOWN, PVV_EVENT_STOPPED_SHUTDOWN},
+		[RUN_END_REBOOT] = {PVV_SHUTOFF_SHUTDOWN, PVV_EVENT_STOPPED_SHUTDOWN},
+		[RUN_END_PANIC] = {PVV_SHUTOFF_CRASHED, PVV_EVENT_STOPPED_CRASHED},
+		[RUN_END_FAULT] = {PVV_SHUTOFF_CRASHED, PVV_EVENT_STOPPED_CRASHED},
+		[RUN_END_DESTROYED] = {PVV_SHUTOFF_DESTROYED, PVV_EVENT_STOPPED_DESTROYED},
+		[RUN_END_FAILED] = {PVV_SHUTOFF_FAILED, PVV_EVENT_STOPPED_FAILED},
+	};
+	struct pvv_domain *d = r->d;
+	enum config_action action = action_for(r);
+	bool crashed = r->end == RUN_END_PANIC || r->end == RUN_END_FAULT;
+	char text[REASON_TEXT_MAX];
+
+	pthread_mutex_lock(&d->lock);
+	d->run = NULL;
+	d->id = -1;
+	d->executor = 0;
+	d->want_paused = d->paused_ack = false;
+	snprintf(d->reason_text, sizeof(d->reason_text), "%s", r->end_text);
+	pthread_mutex_unlock(&d->lock);
+	memcpy(text, r->end_text, sizeof(text));
+	if (crashed)
+		domain_post(d, PVV_EVENT_CRASHED,
+			    r->end == RUN_END_PANIC ? PVV_EVENT_CRASHED_PANICKED
+						    : PVV_EVENT_CRASHED_FAULT,
+			    text);
+	if (!r->no_restart &&
+	    (action == CONFIG_ACTION_RESTART || action == CONFIG_ACTION_RENAME_RESTART ||
+	     action == CONFIG_ACTION_COREDUMP_RESTART) &&
+	    try_restart(r, crashed)) {
+		run_free(r);
+		return;
+	}
+	consoles_end(d->consoles);
+	enum run_end end = r->end;
+	run_free(r);
+	domain_post(d, PVV_EVENT_STOPPED, how[end].stopped, text);
+	/* From here on the embedder may start it again. */
+	if (crashed && action == CONFIG_ACTION_PRESERVE)
+		domain_end(d, PVV_DOMAIN_CRASHED, PVV_CRASHED_PANICKED);
+	else
+		domain_end(d, PVV_DOMAIN_SHUTOFF, how[end].shutoff);
+}

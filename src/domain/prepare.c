@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/* The builder thread: from open files to memory that an executor can run. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "domain/clock.h"
+#include "domain/cpuid.h"
+#include "domain/image/image.h"
+#include "domain/memory.h"
+#include "domain/run.h"
+
+#define STORE_PORT   1u
+#define CONSOLE_PORT 2u
+
+static int load(struct run *r, struct image **ret_image)
+{
+	const struct config *cfg = r->d->cfg;
+	struct image_source src = {
+		.name = cfg->kernel	  ? cfg->kernel
+			: cfg->bootloader ? cfg->bootloader
+					  : "kernel descriptor",
+		.fd = r->kernel_fd,
+	};
+
+	return image_load(&src, cfg->memory, 0, ret_image);
+}
+
+static int build(struct run *r)
+{
+	const struct config *cfg = r->d->cfg;
+	struct clock_pair since = clock_pair_now();
+	struct image *image = NULL;
+	struct image_source module = {
+		.name = cfg->initrd ? cfg->initrd : "initrd descriptor",
+		.fd = r->initrd_fd,
+	};
+	uint64_t max = cfg->max_memory > cfg->memory ? cfg->max_memory : cfg->memory;
+	struct memory_params mp = {
+		.name = r->d->name,
+		.nr_pages = cfg->memory >> 12,
+		.max_pages = max >> 12,
+		.grant_frames = cfg->max_grant_frames,
+		.max_ports = cfg->max_event_channels,
+	};
+	int ret;
+
+	ret = load(r, &image);
+	if (ret < 0)
+		return ret;
+	ret = memory_create(&mp, &r->mem, &r->boot);
+	if (!ret) {
+		struct build_params bp = {
+			.image = image,
+			.module = r->initrd_fd >= 0 ? &module : NULL,
+			.cmdline = cfg->cmdline,
+			.nr_pages = mp.nr_pages,
+			.store_port = STORE_PORT,
+			.console_port = CONSOLE_PORT,
+			.nr_vcpus = cfg->vcpus,
+		};
+		ret = build_domain(&bp, &r->mem, &r->boot, &r->layout);
+	}
+	image_free(image);
+	if (ret < 0)
+		return ret;
+	r->boot.nr_vcpus = cfg->vcpus;
+	memcpy(r->boot.uuid, cfg->uuid, sizeof(r->boot.uuid));
+	cpuid_policy(&r->boot, NULL, NULL);
+	clock_publish(memory_ctl(&r->mem), &since);
+	return 0;
+}
+
+void run_build(struct run *r)
+{
+	int ret = r->opened ? 0 : run_open(r);
+
+	if (!ret)
+		ret = build(r);
+	if (ret < 0)
+		err_save(&r->error);
+}
+
+static void attach_work(void *opaque)
+{
+	run_attach(opaque);
+}
+
+static void *builder(void *opaque)
+{
+	struct run *r = opaque;
+
+	run_build(r);
+	r->work.fn = attach_work;
+	r->work.opaque = r;
+	io_loop_post(r->h->loop, &r->work);
+	return NULL;
+}
+
+int run_launch(struct run *r)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	sigset_t all, old;
+	int e;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, 512 << 10);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	e = pthread_create(&thread, &attr, builder, r);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	if (e)
+		return err_sys(PVV_ESYS, PVV_SUBSYS_DOMAIN, e, r->d->name,
+			       "cannot start a thread to build domain '%s'", r->d->name);
+	return 0;
+}

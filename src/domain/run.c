@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/* One incarnation on the I/O thread: putting the guest into its sandbox, watching it, ending it. */
+#include "domain/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <xen/xen.h>
+#include <xen/sched.h>
+
+#include "domain/consoles.h"
+#include "domain/memory.h"
+
+#define DOMID_LAST 0x7fefu /* DOMID_FIRST_RESERVED - 1 */
+
+struct run *run_new(struct pvv_domain *d, bool start_paused)
+{
+	struct run *r = calloc(1, sizeof(*r));
+
+	if (!r) {
+		err_nomem(PVV_SUBSYS_DOMAIN, "starting a domain");
+		return NULL;
+	}
+	r->d = d;
+	r->h = d->host;
+	r->start_paused = start_paused;
+	r->kernel_fd = r->initrd_fd = -1;
+	r->mem.fd = -1;
+	return r;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void run_free(struct run *r)
+{
+	for (size_t i = 0; i < r->nr_disks; i++)
+		blk_image_free(r->disks[i].image);
+	free(r->disks);
+	close_fd(&r->kernel_fd);
+	close_fd(&r->initrd_fd);
+	if (r->ops)
+		r->ops->destroy(r->exec);
+	guest_free(r->guest);
+	memory_destroy(&r->mem);
+	free(r);
+}
+
+/* ---- watching ---- */
+
+/* What the guest printed by console_io: its last words when nothing else works yet. */
+static void drain_debug(struct run *r)
+{
+	struct core_ctl *ctl = memory_ctl(&r->mem);
+	uint64_t prod = __atomic_load_n(&ctl->debug_prod, __ATOMIC_ACQUIRE);
+	char line[256];
+	size_t n = 0;
+
+	if (prod - r->debug_cons > CORE_DEBUG_RING)
+		r->debug_cons = prod - CORE_DEBUG_RING;
+	while (r->debug_cons != prod) {
+		char ch = (char)__atomic_load_n(&ctl->debug_ring[r->debug_cons++ % CORE_DEBUG_RING],
+						__ATOMIC_RELAXED);
+		bool end = ch == '\n' || n == sizeof(line) - 1;
+
+		if (ch != '\n' && ch != '\r')
+			line[n++] = ch >= ' ' || ch == '\t' ? ch : '?';
+		if ((end || r->debug_cons == prod) && n) {
+			log_post(&r->h->events, PVV_LOG_INFO, r->d->name, "guest: %.*s", (int)n,
+				 line);
+			n = 0;
+		}
+	}
+	__atomic_store_n(&ctl->debug_cons, r->debug_cons, __ATOMIC_RELEASE);
+}
+
+static void stop_by_state(struct run *r, uint32_t state)
+{
+	struct core_ctl *ctl = memory_ctl(&r->mem);
+	char text[CORE_REASON_MAX];
+
+	if (state == CORE_STATE_CRASHED) {
+		/* Written by the monitor: copy once, end it, keep it printable. */
+		memcpy(text, ctl->reason, sizeof(text));
+		text[sizeof(text) - 1] = '\0';
+		for (char *p = text; *p; p++)
+			if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
+				*p = '?';
+		run_stop(r, RUN_END_FAULT, text);
+		return;
+	}
+	switch (__atomic_load_n(&ctl->shutdown_code, __ATOMIC_ACQUIRE)) {
+	case SHUTDOWN_poweroff:
+		run_stop(r, RUN_END_POWEROFF, "");
+		break;
+	case SHUTDOWN_reboot:
+	case SHUTDOWN_soft_reset:
+		run_stop(r, RUN_END_REBOOT, "");
+		break;
+	case SHUTDOWN_crash:
+		run_stop(r, RUN_END_PANIC, "the guest reported a crash (SHUTDOWN_crash)");
+		break;
+	case SHUTDOWN_watchdog:
+		run_stop(r, RUN_END_FAULT, "the guest's watchdog expired");
+		break;
+	case SHUTDOWN_suspend:
+		run_stop(r, RUN_END_POWEROFF,
+			 "the guest suspended itself, which is treated as power-off");
+		break;
+	default:
+		run_stop(r, RUN_END_FAULT, "the guest shut down with an unknown code");
+	}
+}
+
+/* Did the monitor change the domain's state? */
+static void look_at_state(struct run *r)
+{
+	struct pvv_domain *d = r->d;
+	uint32_t state = __atomic_load_n(&memory_ctl(&r->mem)->run_state, __ATOMIC_ACQUIRE);
+
+	if (state == CORE_STATE_SHUTDOWN || state == CORE_STATE_CRASHED) {
+		stop_by_state(r, state);
+		return;
+	}
+	pthread_mutex_lock(&d->lock);
+	bool ack = state == CORE_STATE_PAUSED;
+	if (ack != d->paused_ack) {
+		d->paused_ack = ack;
+		pthread_cond_broadcast(&d->changed);
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
+static void on_doorbell(void *opaque, uint32_t events)
+{
+	struct run *r = opaque;
+
+	r->ops->doorbell_clear(r->exec);
+	guest_doorbell(r->guest);
+	drain_debug(r);
+	look_at_state(r);
+}
+
+static void on_end(void *opaque, uint32_t events)
+{
+	struct run *r = opaque;
+	struct exec_end end;
+	char text[REASON_TEXT_MAX];
+	uint32_t state;
+
+	if (r->ops->end_collect(r->exec, &end) == PVV_EAGAIN)
+		return;
+	guest_doorbell(r->guest);
+	drain_debug(r);
+	state = __atomic_load_n(&memory_ctl(&r->mem)->run_state, __ATOMIC_ACQUIRE);
+	if (state == CORE_STATE_SHUTDOWN || state == CORE_STATE_CRASHED) {
+		stop_by_state(r, state);
+		return;
+	}
+	if (end.signal == 31 /* SIGSYS */)
+		snprintf(text, sizeof(text),
+			 "the sandbox made a system call that it may not make and was ended");
+	else if (end.signal)
+		snprintf(text, sizeof(text), "the sandbox process was ended by signal %d (%s)",
+			 end.signal, strsignal(end.signal));
+	else if (state == CORE_STATE_NEW)
+		snprintf(text, sizeof(text),
+			 "the sandbox process could not set itself up (status %d)", end.status);
+	else
+		snprintf(text, sizeof(text), "the sandbox process ended by itself (status %d)",
+			 end.status);
+	run_stop(r, state == CORE_STATE_NEW ? RUN_END_FAILED : RUN_END_FAULT, text);
+}
+
+/* ---- beginning ---- */
+
+static int start_sandbox(struct run *r)
+{
+	struct exec_params ep = {
+		.name = r->d->name,
+		.memory = &r->mem,
+		.nr_vcpus = r->boot.nr_vcpus,
+	};
+	struct core_ctl *ctl = memory_ctl(&r->mem);
+	int ret;
+
+	r->boot.domid = r->domid;
+	ctl->boot = r->boot;
+	if (r->start_paused)
+		ctl->request = CORE_REQ_PAUSE;
+	ret = r->ops->start(&ep, &r->exec);
+	if (ret < 0)
+		return ret;
+	guest_attach(r->guest, r->ops, r->exec);
+	ret = io_loop_add_fd(r->h->loop, r->ops->doorbell_fd(r->exec), EPOLLIN, on_doorbell, r,
+			     &r->doorbell_reg);
+	if (!ret)
+		ret = io_loop_add_fd(r->h->loop, r->ops->end_fd(r->exec), EPOLLIN, on_end, r,
+				     &r->end_reg);
+	return ret;
+}
+
+static int attach_guest(struct run *r)
+{
+	struct pvv_domain *d = r->d;
+	struct guest_params gp = {
+		.domid = r->domid,
+		.name = d->name,
+		.memory = &r->mem,
+		.boot = &r->boot,
+	};
+	void *page;
+	int ret;
+
+	ret = guest_new(&gp, &r->guest);
+	if (ret < 0)
+		return ret;
+	struct xs_domain_info info = {
+		.domid = r->domid,
+		.name = d->name,
+		.uuid = d->uuid,
+		.memory_kib = d->cfg->current_memory >> 10,
+		.max_memory_kib = r->boot.max_pages << 2,
+		.vcpus = d->cfg->vcpus_online,
+		.max_vcpus = d->cfg->vcpus,
+		.store_mfn = r->layout.region[BUILD_STORE].pfn,
+		.store_port = r->boot.store_port,
+		.console_mfn = r->layout.region[BUILD_CONSOLE].pfn,
+		.console_port = r->boot.console_port,
+	};
+	ret = io_frame_map(r->guest, info.console_mfn, &page);
+	if (!ret)
+		ret = consoles_attach(d->consoles, r->guest, page, info.console_port);
+	if (ret < 0)
+		return ret;
+	r->consoles_attached = true;
+	info.console_tty = consoles_tty(d->consoles, 0);
+	ret = xs_domain_write(r->h->store, &info);
+	if (ret < 0)
+		return ret;
+	r->in_store = true;
+	ret = io_frame_map(r->guest, info.store_mfn, &page);
+	if (!ret)
+		ret = xs_conn_new(r->h->store, r->guest, page, info.store_port, &r->xs);
+	if (!ret)
+		ret = run_attach_devices(r);
+	return ret;
+}
+
+void run_attach(struct run *r)
+{
+	struct pvv_domain *d = r->d;
+	struct pvv_error e;
+	int ret;
+
+	if (r->cancelled) {
+		run_stop(r, RUN_END_DESTROYED, "");
+		return;
+	}
+	if (r->error.code) {
+		run_stop(r, RUN_END_FAILED, r->error.message);
+		return;
+	}
+	r->started_ns = io_now_ns();
+	r->domid = r->h->next_domid;
+	r->h->next_domid = r->domid == DOMID_LAST ? 1 : r->domid + 1;
+	ret = attach_guest(r);
+	if (!ret)
+		ret = start_sandbox(r);
+	if (ret < 0) {
+		err_save(&e);
+		run_stop(r, RUN_END_FAILED, e.message);
+		return;
+	}
+	pthread_mutex_lock(&d->lock);
+	d->id = (int)r->domid;
+	d->executor = r->ops == &exec_kvm ? 2 : 1;
+	d->paused_ack = false;
+	d->want_paused = r->start_paused;
+	d->state = r->start_paused ? PVV_DOMAIN_PAUSED : PVV_DOMAIN_RUNNING;
+	d->reason = r->start_paused ? PVV_PAUSED_USER : PVV_RUNNING_BOOTED;
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+	domain_post(d, PVV_EVENT_STARTED, PVV_EVENT_STARTED_BOOTED, "");
+}
+
+/* ---- end ---- */
+
+void run_stop(struct run *r, enum run_end why, const char *text)
+{
+	if (r->ending)
+		return;
+	r->ending = true;
+	r->end = why;
+	snprintf(r->end_text, sizeof(r->end_text), "%s", text);
+
+	if (r->end_reg)
+		io_loop_del_fd(r->h->loop, r->end_reg);
+	if (r->doorbell_reg)
+		io_loop_del_fd(r->h->loop, r->doorbell_reg);
+	if (r->exec) {
+		domain_refresh_stats(r->d);
+		r->ops->kill(r->exec);
+	}
+	domain_set_state(r->d, PVV_DOMAIN_SHUTDOWN, 0);
+	if (why == RUN_END_POWEROFF || why == RUN_END_REBOOT)
+		domain_post(r->d, PVV_EVENT_SHUTDOWN, 0, text);
+	if (r->guest)
+		guest_detach(r->guest);
+	/* The guest is dead, its rings are not: what it wrote into them last still counts. */
+	if (r->consoles_attached)
+		consoles_detach(r->d->consoles);
+	if (r->xs)
+		xs_conn_free(r->xs);
+	r->xs = NULL;
+	run_detach_devices(r);
+}
+
+void run_devices_gone(struct run *r)
+{
+	if (r->in_store) {
+		xs_domain_erase(r->h->store, r->domid);
+		xs_domain_release(r->h->store, r->domid);
+	}
+	run_finished(r);
+}

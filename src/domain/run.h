@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One incarnation of a domain, from start to its end:
+ *
+ *	run_open()   caller's thread (or the builder's, at a restart): open kernel, module, disks
+ *	run_launch() starts the builder thread: load the image, lay out the guest   (build.c)
+ *	attach       I/O thread: xenstore, devices, consoles, sandbox; the guest runs (run.c)
+ *	end          I/O thread: the sandbox ended or is killed; devices drain; memory goes
+ */
+#ifndef PVV_DOMAIN_RUN_H
+#define PVV_DOMAIN_RUN_H
+
+#include "domain/build/build.h"
+#include "domain/guest.h"
+#include "domain/host.h"
+#include "io/blk/blk.h"
+#include "io/xenstore/xenstore.h"
+#include "util/err.h"
+
+enum run_end { /* why an incarnation ended */
+	       RUN_END_NONE = 0,
+	       RUN_END_POWEROFF,
+	       RUN_END_REBOOT,
+	       RUN_END_PANIC, /* SHUTDOWN_crash */
+	       RUN_END_FAULT, /* core_crash(), or the sandbox died */
+	       RUN_END_DESTROYED,
+	       RUN_END_FAILED, /* could not be started */
+};
+
+struct run_disk {
+	struct run *run;
+	struct blk_image *image; /* until a device took it over */
+	struct blk_device *device;
+	char target[16];
+};
+
+struct run {
+	struct pvv_domain *d;
+	struct pvv_host *h;
+	bool start_paused;
+	const struct exec_ops *ops;
+
+	/* opened */
+	bool opened;
+	int kernel_fd, initrd_fd;
+	struct run_disk *disks;
+	size_t nr_disks;
+
+	/* built */
+	struct exec_memory mem;
+	struct core_boot boot; /* the library's own copy */
+	struct build_layout layout;
+	struct pvv_error error; /* of a failed build or attach; code 0 = none */
+
+	/* I/O thread */
+	unsigned int domid;
+	uint64_t started_ns;
+	bool cancelled; /* destroy came while it was being built */
+	struct io_work work;
+	struct io_guest *guest;
+	struct exec *exec;
+	struct xs_conn *xs;
+	bool in_store, consoles_attached;
+	struct io_fd *doorbell_reg, *end_reg;
+	uint32_t run_state; /* last one seen, enum core_run_state */
+	uint64_t debug_cons;
+	enum run_end end;
+	char end_text[REASON_TEXT_MAX];
+	unsigned int closing; /* devices that are still draining */
+	bool ending, no_restart;
+};
+
+/* Errors: what pvv_domain_start() lists; nothing is left open on failure. */
+int run_open(struct run *r);
+int run_launch(struct run *r);
+/* build.c: on the builder thread; the result is r->error. */
+void run_build(struct run *r);
+/* run.c: on the I/O thread. */
+void run_attach(struct run *r);
+void run_stop(struct run *r, enum run_end why, const char *text);
+/* Devices, console ports and xenstore (devices.c). */
+int run_attach_devices(struct run *r);
+void run_detach_devices(struct run *r); /* calls run_devices_gone() when all have drained */
+void run_devices_gone(struct run *r);
+void run_free(struct run *r);
+/* lifecycle.c: the incarnation is over and freed of everything; decides what comes next. */
+void run_finished(struct run *r);
+struct run *run_new(struct pvv_domain *d, bool start_paused);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Counters of a domain: read from the control pages (where a hostile monitor can write what it
+ * likes: they are numbers for people, nothing depends on them) and from the back ends.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "domain/consoles.h"
+#include "domain/memory.h"
+#include "domain/run.h"
+
+static void sum_vcpus(const struct core_ctl *ctl, unsigned int nr, pvv_domain_stats *s)
+{
+	for (unsigned int i = 0; i < nr && i < CORE_MAX_VCPUS; i++) {
+		const struct core_ctl_vcpu *v = &ctl->vcpu[i];
+
+		s->exits_exception += v->exits_exception;
+		s->exits_emulate += v->exits_emulate;
+		s->exits_kick += v->exits_kick;
+		s->exits_block += v->exits_block;
+		s->page_faults += v->page_faults;
+		s->events += v->events;
+		s->hypercalls += v->exits_hypercall;
+	}
+}
+
+static void refresh_blocks(struct pvv_domain *d, struct run *r)
+{
+	for (size_t i = 0; i < r->nr_disks; i++) {
+		struct blk_stats b;
+		pvv_block_stats *p = &d->blocks[i].stats;
+
+		if (!r->disks[i].device)
+			continue;
+		blk_device_stats(r->disks[i].device, &b);
+		*p = (pvv_block_stats){
+			.size = sizeof(*p),
+			.rd_req = b.rd_req,
+			.rd_bytes = b.rd_bytes,
+			.rd_time_ns = b.rd_time_ns,
+			.wr_req = b.wr_req,
+			.wr_bytes = b.wr_bytes,
+			.wr_time_ns = b.wr_time_ns,
+			.flush_req = b.flush_req,
+			.discard_req = b.discard_req,
+			.errors = b.errors,
+		};
+	}
+}
+
+void domain_refresh_stats(struct pvv_domain *d)
+{
+	struct run *r = d->run;
+	pvv_domain_stats s = {.size = sizeof(s)};
+
+	if (!r || !r->exec)
+		return;
+	sum_vcpus(memory_ctl(&r->mem), r->boot.nr_vcpus, &s);
+	s.cpu_time_ns = r->ops->cpu_time ? r->ops->cpu_time(r->exec) : 0;
+	s.memory = __atomic_load_n(&memory_ctl(&r->mem)->nr_pages, __ATOMIC_RELAXED) << 12;
+	if (s.memory > r->boot.max_pages << 12)
+		s.memory = r->boot.max_pages << 12;
+	s.overhead_memory = r->ops->overhead(r->exec);
+	consoles_counters(d->consoles, &s.console_out, &s.console_in);
+	pthread_mutex_lock(&d->lock);
+	d->stats = s;
+	refresh_blocks(d, r);
+	pthread_mutex_unlock(&d->lock);
+}
+
+static void refresh_work(void *opaque)
+{
+	domain_refresh_stats(opaque);
+}
+
+void domain_update_stats(struct pvv_domain *d)
+{
+	io_loop_call(d->host->loop, refresh_work, d);
+}
