@@ -173,7 +173,7 @@ static const char *read_refs(struct blk_device *dev, struct transport *t)
 	/* A ring of one page may be given by either name. */
 	bool single = t->nr_pages == 1;
 	uint64_t ref;
-	char name[16];
+	char name[24];
 
 	if (single && xs_get_uint(dev->store, dev->front, "ring-ref", UINT32_MAX, &ref) == PVV_OK) {
 		t->refs[0] = (uint32_t)ref;
