@@ -149,6 +149,10 @@ bool config_check_vcpus(const struct config *cfg, struct config_problem *problem
 
 bool config_check_cputune(const struct config *cfg, struct config_problem *problem)
 {
+	/* libvirt's (cgroups') range. */
+	if (cfg->shares && (cfg->shares < 2 || cfg->shares > 262144))
+		return config_problem(problem, PVV_EINVAL, "shares %u is not within 2..262144",
+				      cfg->shares);
 	if (cfg->period && (cfg->period < 1000 || cfg->period > 1000000))
 		return config_problem(problem, PVV_EINVAL,
 				      "period %" PRIu64 " is not within 1000..1000000 us",
@@ -184,6 +188,19 @@ bool config_check_clock(const struct config_clock *clock, struct config_problem 
 
 	if ((unsigned int)clock->offset > CONFIG_CLOCK_ABSOLUTE)
 		return config_problem(problem, PVV_EINVAL, "offset %d is unknown", clock->offset);
+	bool absolute = clock->offset == CONFIG_CLOCK_ABSOLUTE;
+	bool variable = clock->offset == CONFIG_CLOCK_VARIABLE;
+	if (clock->start && !absolute)
+		return config_problem(problem, PVV_EINVAL, "start belongs to offset 'absolute'");
+	if (absolute && (clock->has_adjustment || clock->adjustment_reset))
+		return config_problem(problem, PVV_EINVAL, "offset 'absolute' has no adjustment");
+	if (clock->basis_localtime && !variable)
+		return config_problem(problem, PVV_EINVAL, "basis belongs to offset 'variable'");
+	if (clock->adjustment_reset && (variable || clock->has_adjustment))
+		return config_problem(problem, PVV_EINVAL,
+				      "adjustment 'reset' stands alone, with utc or localtime");
+	if (clock->adjustment && !clock->has_adjustment)
+		return config_problem(problem, PVV_EINVAL, "adjustment without has_adjustment set");
 	if (clock->adjustment > most || clock->adjustment < -most)
 		return config_problem(problem, PVV_ELIMIT,
 				      "adjustment of %" PRId64 " s is more than %" PRId64 " s",
@@ -209,6 +226,36 @@ static bool check_actions(const struct config *cfg, struct config_problem *probl
 	if ((unsigned int)cfg->executor > CONFIG_EXECUTOR_KVM)
 		return config_problem(problem, PVV_EINVAL, "executor: unknown number %d",
 				      cfg->executor);
+	return true;
+}
+
+static bool check_features(const struct config *cfg, struct config_problem *problem)
+{
+	const char *mode = cfg->passthrough_mode;
+
+	if (!cfg->has_xen_features && (cfg->e820_host || cfg->passthrough || mode))
+		return config_problem(problem, PVV_EINVAL, "xen: set without has_xen_features");
+	if (mode && strcmp(mode, "sync_pt") != 0 && strcmp(mode, "share_pt") != 0)
+		return config_problem(problem, PVV_EINVAL, "xen: passthrough mode '%s' is unknown",
+				      mode);
+	if (mode && !cfg->passthrough)
+		return config_problem(problem, PVV_EINVAL,
+				      "xen: passthrough has a mode but no state");
+	if ((unsigned int)cfg->e820_host > CONFIG_OFF ||
+	    (unsigned int)cfg->passthrough > CONFIG_OFF)
+		return config_problem(problem, PVV_EINVAL, "xen: an enumeration is out of range");
+	return true;
+}
+
+static bool check_limits(const struct config *cfg, struct config_problem *problem)
+{
+	uint64_t cache = cfg->limits.code_cache;
+
+	if (cache % (1u << 20) || cache > CONFIG_MEMORY_MAX)
+		return config_problem(problem, PVV_EINVAL,
+				      "codeCache: %" PRIu64 " bytes is not a whole number of MiB "
+				      "up to %llu",
+				      cache, CONFIG_MEMORY_MAX >> 20);
 	return true;
 }
 
@@ -248,6 +295,10 @@ int config_check(const struct config *cfg)
 		return fail(cfg, "<clock>", &p);
 	if (!check_actions(cfg, &p))
 		return fail(cfg, "", &p);
+	if (!check_features(cfg, &p))
+		return fail(cfg, "<features>", &p);
+	if (!check_limits(cfg, &p))
+		return fail(cfg, "<limits>", &p);
 	for (size_t i = 0; i < cfg->nr_disks; i++)
 		if (!config_check_disk(cfg, i, &p))
 			return fail(cfg, "<disk>", &p);

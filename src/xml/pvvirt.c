@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Our own element, <pvvirt:domain>: what libvirt's language has no words for. libvirt's schema
+ * takes elements of other namespaces in <metadata> only, so that is where it is written; <domain>
+ * is accepted too.
+ */
+#include <string.h>
+
+#include "util/err.h"
+#include "xml/out.h"
+#include "xml/parse.h"
+
+/* As xml_child(), of our namespace. */
+static int child(struct xml_ctx *ctx, struct tree_node *node, const char *name,
+		 struct tree_node **ret_child)
+{
+	*ret_child = NULL;
+	for (struct tree_node *c = node->first; c; c = c->next) {
+		if (!xml_is_pvvirt(c, name))
+			continue;
+		c->used = true;
+		if (*ret_child)
+			return xml_fail(ctx, PVV_EXML, c, NULL, "appears twice (first on line %u)",
+					(*ret_child)->pos.line);
+		*ret_child = c;
+	}
+	return PVV_OK;
+}
+
+static int parse_executor(struct xml_ctx *ctx, struct tree_node *domain, struct config *cfg)
+{
+	static const char *const names[] = {"auto", "ring3", "kvm", NULL};
+	struct tree_node *node;
+	const char *text;
+	unsigned int value = 0;
+
+	XML_CHECK(child(ctx, domain, "executor", &node));
+	if (!node)
+		return PVV_OK;
+	XML_CHECK(xml_need_attr(ctx, node, "name", &text));
+	XML_CHECK(xml_attr_enum(ctx, node, "name", names, &value));
+	cfg->executor = (enum config_executor)value;
+	return PVV_OK;
+}
+
+static int parse_limit(struct xml_ctx *ctx, struct tree_node *limits, const char *name,
+		       uint32_t *field)
+{
+	struct tree_node *node;
+	uint64_t value;
+
+	XML_CHECK(child(ctx, limits, name, &node));
+	if (!node)
+		return PVV_OK;
+	const char *text = xml_token(ctx, node);
+	if (!text)
+		return PVV_ENOMEM;
+	XML_CHECK(xml_number(ctx, node, NULL, "", text, UINT32_MAX, &value));
+	if (!value)
+		return xml_fail(ctx, PVV_EXML, node, NULL, "is 0");
+	*field = (uint32_t)value;
+	return PVV_OK;
+}
+
+static int parse_limits(struct xml_ctx *ctx, struct tree_node *domain, struct config *cfg)
+{
+	struct config_limits *l = &cfg->limits;
+	struct tree_node *limits, *node;
+
+	XML_CHECK(child(ctx, domain, "limits", &limits));
+	if (!limits)
+		return PVV_OK;
+	XML_CHECK(child(ctx, limits, "codeCache", &node));
+	if (node) {
+		XML_CHECK(xml_size(ctx, node, &l->code_cache));
+		if (!l->code_cache || l->code_cache > CONFIG_MEMORY_MAX)
+			return xml_fail(ctx, PVV_EXML, node, NULL, "is not within 1..%llu MiB",
+					CONFIG_MEMORY_MAX >> 20);
+	}
+	XML_CHECK(parse_limit(ctx, limits, "xenstoreNodes", &l->xenstore_nodes));
+	XML_CHECK(parse_limit(ctx, limits, "xenstoreWatches", &l->xenstore_watches));
+	return parse_limit(ctx, limits, "xenstoreTransactions", &l->xenstore_transactions);
+}
+
+static int claim(struct xml_ctx *ctx, struct tree_node *node, int *fd)
+{
+	if (*fd == CONFIG_FD_PENDING)
+		return xml_fail(ctx, PVV_EXML, node, NULL, "appears twice for one device");
+	*fd = CONFIG_FD_PENDING;
+	return PVV_OK;
+}
+
+static int claim_chr(struct xml_ctx *ctx, struct tree_node *node, struct config_chr *chr)
+{
+	if (chr->type != CONFIG_CHR_NULL && chr->type != CONFIG_CHR_FD)
+		return xml_fail(ctx, PVV_EXML, node, NULL, "names a device not of type 'null'");
+	chr->type = CONFIG_CHR_FD;
+	return claim(ctx, node, &chr->fd);
+}
+
+/* One element of <pvvirt:descriptors>, which names a device by what is unique to it. */
+static int parse_descriptor(struct xml_ctx *ctx, struct tree_node *node, struct config *cfg)
+{
+	const char *id;
+	uint64_t n = 0;
+
+	if (xml_is_pvvirt(node, "kernel")) {
+		node->used = true;
+		return claim(ctx, node, &cfg->kernel_fd);
+	}
+	if (xml_is_pvvirt(node, "initrd")) {
+		node->used = true;
+		return claim(ctx, node, &cfg->initrd_fd);
+	}
+	if (xml_is_pvvirt(node, "disk")) {
+		node->used = true;
+		XML_CHECK(xml_need_attr(ctx, node, "target", &id));
+		for (size_t i = 0; i < cfg->nr_disks; i++)
+			if (strcmp(cfg->disks[i].target, id) == 0)
+				return claim(ctx, node, &cfg->disks[i].fd);
+	} else if (xml_is_pvvirt(node, "interface")) {
+		node->used = true;
+		XML_CHECK(xml_need_attr(ctx, node, "index", &id));
+		XML_CHECK(xml_attr_number(ctx, node, "index", UINT32_MAX, &n, NULL));
+		if (n < cfg->nr_interfaces)
+			return claim(ctx, node, &cfg->interfaces[n].fd);
+	} else if (xml_is_pvvirt(node, "console")) {
+		node->used = true;
+		XML_CHECK(xml_need_attr(ctx, node, "port", &id));
+		XML_CHECK(xml_attr_number(ctx, node, "port", UINT32_MAX, &n, NULL));
+		for (size_t i = 0; i < cfg->nr_consoles; i++)
+			if (cfg->consoles[i].port == n)
+				return claim_chr(ctx, node, &cfg->consoles[i].chr);
+	} else if (xml_is_pvvirt(node, "channel")) {
+		node->used = true;
+		XML_CHECK(xml_need_attr(ctx, node, "name", &id));
+		for (size_t i = 0; i < cfg->nr_channels; i++)
+			if (strcmp(cfg->channels[i].name, id) == 0)
+				return claim_chr(ctx, node, &cfg->channels[i].chr);
+	} else {
+		return PVV_OK; /* a warning, if it is an element */
+	}
+	return xml_fail(ctx, PVV_EXML, node, NULL, "'%s' is no device of this domain", id);
+}
+
+int pvvirt_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cfg)
+{
+	struct tree_node *descriptors;
+
+	XML_CHECK(parse_executor(ctx, node, cfg));
+	XML_CHECK(parse_limits(ctx, node, cfg));
+	XML_CHECK(child(ctx, node, "descriptors", &descriptors));
+	for (struct tree_node *c = descriptors ? descriptors->first : NULL; c; c = c->next)
+		XML_CHECK(parse_descriptor(ctx, c, cfg));
+	return PVV_OK;
+}
+
+static bool has_limits(const struct config_limits *l)
+{
+	return l->code_cache || l->xenstore_nodes || l->xenstore_watches ||
+	       l->xenstore_transactions;
+}
+
+static bool has_descriptors(const struct config *cfg)
+{
+	bool any = cfg->kernel_fd != CONFIG_FD_NONE || cfg->initrd_fd != CONFIG_FD_NONE;
+
+	for (size_t i = 0; i < cfg->nr_disks; i++)
+		any |= cfg->disks[i].fd != CONFIG_FD_NONE;
+	for (size_t i = 0; i < cfg->nr_interfaces; i++)
+		any |= cfg->interfaces[i].fd != CONFIG_FD_NONE;
+	for (size_t i = 0; i < cfg->nr_consoles; i++)
+		any |= cfg->consoles[i].chr.type == CONFIG_CHR_FD;
+	for (size_t i = 0; i < cfg->nr_channels; i++)
+		any |= cfg->channels[i].chr.type == CONFIG_CHR_FD;
+	return any;
+}
+
+bool pvvirt_wanted(const struct config *cfg)
+{
+	return cfg->executor != CONFIG_EXECUTOR_AUTO || has_limits(&cfg->limits) ||
+	       has_descriptors(cfg);
+}
+
+static void put_number(struct xml_out *out, const char *name, uint64_t value)
+{
+	if (value)
+		xml_out_number(out, name, value);
+}
+
+static void put_device(struct xml_out *out, const char *name, const char *attr, const char *value)
+{
+	xml_out_start(out, name);
+	xml_out_attr(out, attr, value);
+	xml_out_end(out);
+}
+
+static void put_device_number(struct xml_out *out, const char *name, const char *attr,
+			      uint64_t value)
+{
+	xml_out_start(out, name);
+	xml_out_attr_number(out, attr, value);
+	xml_out_end(out);
+}
+
+static void put_descriptors(struct xml_out *out, const struct config *cfg)
+{
+	xml_out_start(out, "pvvirt:descriptors");
+	xml_out_flag(out, "pvvirt:kernel", cfg->kernel_fd != CONFIG_FD_NONE);
+	xml_out_flag(out, "pvvirt:initrd", cfg->initrd_fd != CONFIG_FD_NONE);
+	for (size_t i = 0; i < cfg->nr_disks; i++)
+		if (cfg->disks[i].fd != CONFIG_FD_NONE)
+			put_device(out, "pvvirt:disk", "target", cfg->disks[i].target);
+	for (size_t i = 0; i < cfg->nr_interfaces; i++)
+		if (cfg->interfaces[i].fd != CONFIG_FD_NONE)
+			put_device_number(out, "pvvirt:interface", "index", i);
+	for (size_t i = 0; i < cfg->nr_consoles; i++)
+		if (cfg->consoles[i].chr.type == CONFIG_CHR_FD)
+			put_device_number(out, "pvvirt:console", "port", cfg->consoles[i].port);
+	for (size_t i = 0; i < cfg->nr_channels; i++)
+		if (cfg->channels[i].chr.type == CONFIG_CHR_FD)
+			put_device(out, "pvvirt:channel", "name", cfg->channels[i].name);
+	xml_out_end(out);
+}
+
+void pvvirt_format(struct xml_out *out, const struct config *cfg)
+{
+	const struct config_limits *l = &cfg->limits;
+
+	xml_out_start(out, "pvvirt:domain");
+	xml_out_attr(out, "xmlns:pvvirt", XML_PVVIRT_NS);
+	if (cfg->executor != CONFIG_EXECUTOR_AUTO)
+		put_device(out, "pvvirt:executor", "name", config_executor_name(cfg->executor));
+	if (has_limits(l)) {
+		xml_out_start(out, "pvvirt:limits");
+		xml_out_size(out, "pvvirt:codeCache", l->code_cache);
+		put_number(out, "pvvirt:xenstoreNodes", l->xenstore_nodes);
+		put_number(out, "pvvirt:xenstoreWatches", l->xenstore_watches);
+		put_number(out, "pvvirt:xenstoreTransactions", l->xenstore_transactions);
+		xml_out_end(out);
+	}
+	if (has_descriptors(cfg))
+		put_descriptors(out, cfg);
+	xml_out_end(out);
+}
