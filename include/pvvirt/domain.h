@@ -279,6 +279,32 @@ PVV_API int pvv_domain_open_console(pvv_domain *domain, uint32_t index, uint64_t
 				    int *ret_fd);
 
 /**
+ * Say what a console is connected to, instead of what the XML or the options said. The domain must
+ * be shut off; streams that were opened with pvv_domain_open_console() end.
+ *
+ * @param index console number, 0 = the first
+ * @param type a pvv_console_type
+ * @param path for PVV_CONSOLE_FILE and PVV_CONSOLE_UNIX, else NULL
+ * @param flags 0
+ * @return 0, or PVV_ESTATE, PVV_ENOENT (no such console), PVV_EINVAL, PVV_ENOMEM, PVV_EFORK
+ * @thread-safe
+ * Since: 0.1
+ */
+PVV_API int pvv_domain_set_console(pvv_domain *domain, uint32_t index, uint32_t type,
+				   const char *path, uint64_t flags);
+
+/**
+ * Choose the executor, instead of what the XML or the options said. The domain must be shut off.
+ *
+ * @param executor 0 = automatic, 1 = ring3, 2 = kvm
+ * @param flags 0
+ * @return 0, or PVV_ESTATE, PVV_EINVAL, PVV_EFORK
+ * @thread-safe
+ * Since: 0.1
+ */
+PVV_API int pvv_domain_set_executor(pvv_domain *domain, uint32_t executor, uint64_t flags);
+
+/**
  * The name of the pseudo terminal behind a console of type 'pty', while the domain is active.
  *
  * @param ret_path to be freed with pvv_free(); NULL on failure

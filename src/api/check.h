@@ -31,4 +31,8 @@ static inline int api_domain(const pvv_domain *domain, const char *function)
 	return host_check(domain->host);
 }
 
+/* create.c: a pvv_console_type and its path into a configuration. */
+int take_console_type(struct config_chr *chr, uint32_t type, const char *path,
+		      const char *function);
+
 #endif

@@ -69,6 +69,34 @@ int pvv_domain_create_xml(pvv_host *host, const char *xml, uint64_t flags, pvv_d
 	return finish(host, cfg, warnings, ret_domain);
 }
 
+int take_console_type(struct config_chr *chr, uint32_t type, const char *path, const char *function)
+{
+	chr->listen = false;
+	chr->append = CONFIG_UNSET;
+	switch (type) {
+	case PVV_CONSOLE_STREAM:
+	case PVV_CONSOLE_NULL:
+		chr->type = CONFIG_CHR_NULL;
+		return config_set_string(&chr->path, NULL);
+	case PVV_CONSOLE_PTY:
+		chr->type = CONFIG_CHR_PTY;
+		return config_set_string(&chr->path, NULL);
+	case PVV_CONSOLE_FILE:
+		chr->type = CONFIG_CHR_FILE;
+		chr->append = CONFIG_ON;
+		break;
+	case PVV_CONSOLE_UNIX:
+		chr->type = CONFIG_CHR_UNIX;
+		chr->listen = true;
+		break;
+	default:
+		return API_EINVAL("%s: %u is not a console type (0 to 4)", function, type);
+	}
+	if (!path)
+		return API_EINVAL("%s: this console type needs a path", function);
+	return config_set_string(&chr->path, path);
+}
+
 /* ---- options ---- */
 
 #define FN "pvv_domain_create"
@@ -130,30 +158,7 @@ static int take_console(struct config *cfg, const pvv_domain_options *o)
 	struct config_console *c;
 	int ret = config_add_console(cfg, &c);
 
-	if (ret < 0)
-		return ret;
-	switch (o->console) {
-	case PVV_CONSOLE_STREAM:
-	case PVV_CONSOLE_NULL:
-		c->chr.type = CONFIG_CHR_NULL;
-		return 0;
-	case PVV_CONSOLE_PTY:
-		c->chr.type = CONFIG_CHR_PTY;
-		return 0;
-	case PVV_CONSOLE_FILE:
-		c->chr.type = CONFIG_CHR_FILE;
-		c->chr.append = CONFIG_ON;
-		break;
-	case PVV_CONSOLE_UNIX:
-		c->chr.type = CONFIG_CHR_UNIX;
-		c->chr.listen = true;
-		break;
-	default:
-		return API_EINVAL(FN ": %u is not a console type (0 to 4)", o->console);
-	}
-	if (!o->console_path)
-		return API_EINVAL(FN ": this console type needs console_path");
-	return config_set_string(&c->chr.path, o->console_path);
+	return ret < 0 ? ret : take_console_type(&c->chr, o->console, o->console_path, FN);
 }
 
 static int take_options(struct config *cfg, const pvv_domain_options *o)

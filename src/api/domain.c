@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Life cycle, state and description of domains. */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "api/check.h"
 #include "api/record.h"
-#include "domain/consoles.h"
 #include "xml/xml.h"
 
 pvv_domain *pvv_domain_ref(pvv_domain *domain)
@@ -227,7 +224,12 @@ int pvv_domain_get_xml(pvv_domain *domain, uint64_t flags, char **ret_xml)
 		return API_EINVAL("pvv_domain_get_xml: ret_xml is NULL");
 	*ret_xml = NULL;
 	ret = check(domain, flags, 0, "pvv_domain_get_xml");
-	return ret < 0 ? ret : xml_format(domain->cfg, ret_xml);
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&domain->lock); /* against pvv_domain_set_console() */
+	ret = xml_format(domain->cfg, ret_xml);
+	pthread_mutex_unlock(&domain->lock);
+	return ret;
 }
 
 int pvv_domain_get_warnings(pvv_domain *domain, char **ret_text)
@@ -239,73 +241,4 @@ int pvv_domain_get_warnings(pvv_domain *domain, char **ret_text)
 	*ret_text = NULL;
 	ret = api_domain(domain, "pvv_domain_get_warnings");
 	return ret < 0 ? ret : give_text(domain->warnings ? domain->warnings : "", ret_text);
-}
-
-/* ---- consoles ---- */
-
-struct console_request {
-	pvv_domain *domain;
-	uint32_t index;
-	int fd, ret;
-	char *path;
-	struct pvv_error error;
-};
-
-static void open_work(void *opaque)
-{
-	struct console_request *q = opaque;
-
-	q->ret = consoles_open(q->domain->consoles, q->index, &q->fd);
-	if (q->ret < 0)
-		err_save(&q->error); /* this thread's record; the caller's is another */
-}
-
-int pvv_domain_open_console(pvv_domain *domain, uint32_t index, uint64_t flags, int *ret_fd)
-{
-	struct console_request q = {.domain = domain, .index = index, .fd = -1};
-	int ret;
-
-	if (!ret_fd)
-		return API_EINVAL("pvv_domain_open_console: ret_fd is NULL");
-	*ret_fd = -1;
-	ret = check(domain, flags, PVV_CONSOLE_NONBLOCK, "pvv_domain_open_console");
-	if (ret < 0)
-		return ret;
-	io_loop_call(domain->host->loop, open_work, &q);
-	if (q.ret < 0) {
-		err_restore(&q.error);
-		return q.ret;
-	}
-	/* The library's end is non-blocking; the caller's is as the caller wants it. */
-	fcntl(q.fd, F_SETFL, flags & PVV_CONSOLE_NONBLOCK ? O_RDWR | O_NONBLOCK : O_RDWR);
-	*ret_fd = q.fd;
-	return 0;
-}
-
-static void path_work(void *opaque)
-{
-	struct console_request *q = opaque;
-	const char *path = consoles_tty(q->domain->consoles, q->index);
-
-	q->path = path ? strdup(path) : NULL;
-}
-
-int pvv_domain_get_console_path(pvv_domain *domain, uint32_t index, char **ret_path)
-{
-	struct console_request q = {.domain = domain, .index = index};
-	int ret;
-
-	if (!ret_path)
-		return API_EINVAL("pvv_domain_get_console_path: ret_path is NULL");
-	*ret_path = NULL;
-	ret = api_domain(domain, "pvv_domain_get_console_path");
-	if (ret < 0)
-		return ret;
-	io_loop_call(domain->host->loop, path_work, &q);
-	if (!q.path)
-		return err_set(PVV_ENOENT, PVV_SUBSYS_CONSOLE, domain->name,
-			       "console %u of domain '%s' has no pseudo terminal", index,
-			       domain->name);
-	*ret_path = q.path;
-	return 0;
 }

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `pvvirt run`: one domain in the foreground. An example of an embedder's loop: one poll over the
+ * host's descriptor, the console, the terminal and the program's own signals.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+#define MAX_DISKS 64
+#define LEAVE	  0x1d /* ^] */
+
+static const char help[] =
+	"Usage: pvvirt run [OPTIONS] DOMAIN.xml\n"
+	"       pvvirt run [OPTIONS] --kernel FILE [--initrd FILE] [--cmdline TEXT]\n"
+	"                  [--memory 256M] [--vcpus N] [--disk FILE[,xvda][,ro]]... [--name NAME]\n"
+	"\n"
+	"Boots a domain and stays with it until it ends.\n"
+	"\n"
+	"  --executor auto|ring3|kvm     how to run it (default auto)\n"
+	"  --console stdio|pty|null|unix:PATH\n"
+	"                                where its console goes (default stdio; ^] leaves it)\n"
+	"  --timeout SECONDS             end it after this time, with exit status 11\n"
+	"  --events FILE                 append its events as JSON, one a line\n"
+	"  --strict                      refuse XML with anything that would be ignored\n"
+	"  --verbose                     the library's log on stderr\n"
+	"\n"
+	"Signals: SIGINT and SIGTERM ask the guest to power off; the second one ends it.\n"
+	"Exit status: 0 powered off, 10 crashed, 11 timed out, 1 host or library failed, 2 "
+	"usage.\n";
+
+struct run {
+	const char *xml, *console, *events_path, *executor;
+	pvv_domain_options o;
+	pvv_disk_options disks[MAX_DISKS];
+	char *disk_text[MAX_DISKS];
+	double timeout;
+	int strict, verbose, options_used;
+
+	pvv_host *host;
+	pvv_domain *dom;
+	struct terminal *term;
+	FILE *events;
+	int console_fd, signal_fd, stdin_open;
+	int asked; /* shutdown was asked for */
+	int ended, failed, crashed, timed_out;
+	char *text; /* why */
+	struct timespec deadline;
+};
+
+/* FILE[,xvda][,ro] */
+static int parse_disk(struct run *r, char *text)
+{
+	pvv_disk_options d = PVV_DISK_OPTIONS_INIT;
+	char *save, *part;
+
+	if (r->o.nr_disks == MAX_DISKS)
+		return cli_usage("run", "at most %d disks are possible", MAX_DISKS);
+	d.path = strtok_r(text, ",", &save);
+	if (!d.path)
+		return cli_usage("run", "--disk needs a file");
+	while ((part = strtok_r(NULL, ",", &save))) {
+		if (!strcmp(part, "ro"))
+			d.readonly = 1;
+		else if (!strcmp(part, "rw"))
+			d.readonly = 0;
+		else
+			d.target = part;
+	}
+	r->disks[r->o.nr_disks++] = d;
+	return 0;
+}
+
+static int parse_number(const char *text, double max, double *ret)
+{
+	char *end;
+
+	*ret = strtod(text, &end);
+	return end != text && !*end && *ret >= 0 && *ret <= max;
+}
+
+static int parse_executor(struct run *r, const char *text)
+{
+	static const char *const names[] = {"auto", "ring3", "kvm"};
+
+	for (uint32_t i = 0; i < 3; i++) {
+		if (!strcmp(text, names[i])) {
+			r->o.executor = i;
+			r->executor = text;
+			return 0;
+		}
+	}
+	return cli_usage("run", "'%s' is not an executor (auto, ring3, kvm)", text);
+}
+
+static int parse_option(struct run *r, int opt, char *arg)
+{
+	double n;
+
+	switch (opt) {
+	case 'x':
+		return parse_executor(r, arg);
+	case 't':
+		if (!parse_number(arg, 1e9, &r->timeout))
+			return cli_usage("run", "--timeout '%s' is not a number of seconds", arg);
+		return 0;
+	case 'c':
+		r->console = arg;
+		if (strcmp(arg, "stdio") && strcmp(arg, "pty") && strcmp(arg, "null") &&
+		    strncmp(arg, "unix:", 5))
+			return cli_usage(
+				"run", "--console '%s' is not stdio, pty, null or unix:PATH", arg);
+		return 0;
+	case 'e':
+		r->events_path = arg;
+		return 0;
+	case 's':
+		r->strict = 1;
+		return 0;
+	case 'v':
+		r->verbose = 1;
+		return 0;
+	}
+	r->options_used = 1;
+	switch (opt) {
+	case 'k':
+		r->o.kernel = arg;
+		return 0;
+	case 'i':
+		r->o.initrd = arg;
+		return 0;
+	case 'l':
+		r->o.cmdline = arg;
+		return 0;
+	case 'n':
+		r->o.name = arg;
+		return 0;
+	case 'm':
+		if (!cli_parse_memory(arg, &r->o.memory))
+			return cli_usage("run", "--memory '%s' is not a size (256M, 1G)", arg);
+		return 0;
+	case 'u':
+		if (!parse_number(arg, 1e6, &n) || n < 1 || n != (uint32_t)n)
+			return cli_usage("run", "--vcpus '%s' is not a number of vCPUs", arg);
+		r->o.vcpus = (uint32_t)n;
+		return 0;
+	case 'd':
+		return parse_disk(r, arg);
+	}
+	return cli_usage("run", "that option is not known");
+}
+
+static int parse(struct run *r, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"executor", required_argument, NULL, 'x'},
+		{"timeout", required_argument, NULL, 't'},
+		{"console", required_argument, NULL, 'c'},
+		{"events", required_argument, NULL, 'e'},
+		{"kernel", required_argument, NULL, 'k'},
+		{"initrd", required_argument, NULL, 'i'},
+		{"cmdline", required_argument, NULL, 'l'},
+		{"memory", required_argument, NULL, 'm'},
+		{"vcpus", required_argument, NULL, 'u'},
+		{"disk", required_argument, NULL, 'd'},
+		{"name", required_argument, NULL, 'n'},
+		{"strict", no_argument, NULL, 's'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	int opt, ret;
+
+	while ((opt = getopt_long(argc, argv, "hv", options, NULL)) != -1) {
+		if (opt == 'h') {
+			fputs(help, stdout);
+			exit(CLI_OK);
+		}
+		ret = parse_option(r, opt, optarg);
+		if (ret)
+			return ret;
+	}
+	if (argc - optind > 1)
+		return cli_usage("run", "'%s' is one argument too many", argv[optind + 1]);
+	if (argc - optind == 1)
+		r->xml = argv[optind];
+	if (r->xml && r->options_used)
+		return cli_usage("run", "give either DOMAIN.xml or --kernel and its options");
+	if (!r->xml && !r->o.kernel)
+		return cli_usage("run", "give DOMAIN.xml or --kernel FILE");
+	return 0;
+}
+
+/* ---- making the domain ---- */
+
+static int set_console(struct run *r)
+{
+	if (!strcmp(r->console, "stdio"))
+		return pvv_domain_open_console(r->dom, 0, PVV_CONSOLE_NONBLOCK, &r->console_fd);
+	if (!strcmp(r->console, "pty"))
+		return pvv_domain_set_console(r->dom, 0, PVV_CONSOLE_PTY, NULL, 0);
+	if (!strcmp(r->console, "null"))
+		return pvv_domain_set_console(r->dom, 0, PVV_CONSOLE_NULL, NULL, 0);
+	return pvv_domain_set_console(r->dom, 0, PVV_CONSOLE_UNIX, r->console + 5, 0);
+}
+
+static int make_domain(struct run *r)
+{
+	char *text;
+	int ret;
+
+	if (!r->xml) {
+		if (!r->o.name)
+			r->o.name = "guest";
+		r->o.disks = r->disks;
+		return pvv_domain_create(r->host, &r->o, 0, &r->dom) < 0 ? cli_fail() : 0;
+	}
+	text = cli_read_file(r->xml);
+	if (!text)
+		return CLI_ERROR;
+	ret = pvv_domain_create_xml(r->host, text, r->strict ? PVV_XML_STRICT : 0, &r->dom);
+	free(text);
+	if (ret < 0)
+		return cli_fail();
+	if (r->executor && pvv_domain_set_executor(r->dom, r->o.executor, 0) < 0)
+		return cli_fail();
+	if (pvv_domain_get_warnings(r->dom, &text) < 0)
+		return cli_fail();
+	fputs(text, stderr);
+	pvv_free(text);
+	return 0;
+}
+
+static void log_line(pvv_log_level level, const char *domain, const char *message, void *opaque)
+{
+	fprintf(stderr, "pvvirt: %s%s%s\r\n", domain ? domain : "", domain ? ": " : "", message);
+}
+
+/* ---- events ---- */
+
+static void json_string(FILE *f, const char *s)
+{
+	fputc('"', f);
+	for (; *s; s++) {
+		if (*s == '"' || *s == '\\')
+			fprintf(f, "\\%c", *s);
+		else if ((unsigned char)*s < ' ')
+			fprintf(f, "\\u%04x", *s);
+		else
+			fputc(*s, f);
+	}
+	fputc('"', f);
+}
+
+static void write_event(struct run *r, const pvv_event *e)
+{
+	int64_t ns = pvv_event_get_time_ns(e);
+
+	if (!r->events)
+		return;
+	fprintf(r->events, "{\"time\": %" PRId64 ".%09" PRId64 ", \"event\": ", ns / 1000000000,
+		ns % 1000000000);
+	json_string(r->events, pvv_event_type_name((int)pvv_event_get_type(e)));
+	fprintf(r->events, ", \"detail\": %d, \"domain\": ", pvv_event_get_detail(e));
+	json_string(r->events, pvv_event_get_domain_name(e));
+	fprintf(r->events, ", \"text\": ");
+	json_string(r->events, pvv_event_get_text(e));
+	fprintf(r->events, "}\n");
+	fflush(r->events);
+}
+
+static void on_event(pvv_host *host, const pvv_event *e, void *opaque)
+{
+	struct run *r = opaque;
+	char *path;
+
+	write_event(r, e);
+	switch (pvv_event_get_type(e)) {
+	case PVV_EVENT_STARTED:
+		if (!strcmp(r->console, "pty") &&
+		    pvv_domain_get_console_path(r->dom, 0, &path) == 0) {
+			fprintf(stderr, "pvvirt: the console of '%s' is %s\n",
+				pvv_domain_get_name(r->dom), path);
+			pvv_free(path);
+		}
+		break;
+	case PVV_EVENT_CRASHED:
+	case PVV_EVENT_IO_ERROR:
+		free(r->text);
+		r->text = strdup(pvv_event_get_text(e));
+		if (pvv_event_get_type(e) == PVV_EVENT_IO_ERROR)
+			fprintf(stderr, "pvvirt: %s\r\n", r->text);
+		break;
+	case PVV_EVENT_STOPPED:
+		r->ended = 1;
+		r->crashed = pvv_event_get_detail(e) == PVV_EVENT_STOPPED_CRASHED;
+		r->failed = pvv_event_get_detail(e) == PVV_EVENT_STOPPED_FAILED;
+		if (*pvv_event_get_text(e)) {
+			free(r->text);
+			r->text = strdup(pvv_event_get_text(e));
+		}
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- the console ---- */
+
+static int write_all(int fd, const char *buf, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, buf, len);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+			struct pollfd p = {fd, POLLOUT, 0};
+
+			/* The guest may not be reading: never wait for it for long. */
+			if (errno == EAGAIN && poll(&p, 1, 200) <= 0)
+				return -1;
+			continue;
+		}
+		if (n < 0)
+			return -1;
+		buf += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* False at the end of the stream. */
+static int console_to_stdout(struct run *r)
+{
+	char buf[16384];
+	ssize_t n = read(r->console_fd, buf, sizeof(buf));
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 1;
+	if (n <= 0)
+		return 0;
+	if (write_all(STDOUT_FILENO, buf, (size_t)n) < 0)
+		return 0;
+	return 1;
+}
+
+static void leave_console(struct run *r)
+{
+	terminal_end(r->term);
+	r->term = NULL;
+	r->stdin_open = 0;
+	close(r->console_fd);
+	r->console_fd = -1;
+	fprintf(stderr, "\npvvirt: left the console; '%s' runs on. ^C asks it to power off.\n",
+		pvv_domain_get_name(r->dom));
+}
+
+static void stdin_to_console(struct run *r)
+{
+	char buf[256], *leave;
+	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		r->stdin_open = 0;
+		return;
+	}
+	leave = memchr(buf, LEAVE, (size_t)n);
+	if (leave)
+		n = leave - buf;
+	write_all(r->console_fd, buf, (size_t)n);
+	if (leave)
+		leave_console(r);
+}
+
+/* ---- the loop ---- */
+
+static void on_signal(struct run *r)
+{
+	struct signalfd_siginfo si;
+
+	if (read(r->signal_fd, &si, sizeof(si)) != sizeof(si))
+		return;
+	if (!r->asked && pvv_domain_shutdown(r->dom, 0) == 0) {
+		r->asked = 1;
+		fprintf(stderr, "pvvirt: asked '%s' to power off; once more ends it\r\n",
+			pvv_domain_get_name(r->dom));
+	} else {
+		pvv_domain_destroy(r->dom, 0);
+	}
+}
+
+static int ms_left(struct run *r)
+{
+	struct timespec now;
+	int64_t ms;
+
+	if (r->timeout <= 0)
+		return -1;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	ms = (int64_t)(r->deadline.tv_sec - now.tv_sec) * 1000 +
+	     (r->deadline.tv_nsec - now.tv_nsec) / 1000000 + 1;
+	return ms < 0 ? 0 : ms > 1000000 ? 1000000 : (int)ms;
+}
+
+static void loop(struct run *r)
+{
+	while (!r->ended) {
+		struct pollfd p[4] = {
+			{pvv_host_fd(r->host), POLLIN, 0},
+			{r->signal_fd, POLLIN, 0},
+			{r->console_fd, POLLIN, 0},
+			{r->stdin_open ? STDIN_FILENO : -1, POLLIN, 0},
+		};
+		int left = ms_left(r);
+
+		if (left == 0 && !r->timed_out) {
+			r->timed_out = 1;
+			r->timeout = 0;
+			pvv_domain_destroy(r->dom, 0);
+			continue;
+		}
+		if (poll(p, 4, left) < 0 && errno != EINTR)
+			break;
+		/* Output first: it came before whatever the events say. */
+		if (p[2].revents && !console_to_stdout(r)) {
+			close(r->console_fd);
+			r->console_fd = -1;
+			r->stdin_open = 0;
+		}
+		if (p[3].revents && r->console_fd >= 0)
+			stdin_to_console(r);
+		if (p[1].revents)
+			on_signal(r);
+		if (p[0].revents)
+			pvv_dispatch(r->host, 0);
+	}
+	/* What the guest printed last: the library ends the stream behind it. */
+	if (r->console_fd >= 0) {
+		struct pollfd p = {r->console_fd, POLLIN, 0};
+
+		while (poll(&p, 1, 1000) > 0 && console_to_stdout(r))
+			;
+	}
+}
+
+static int block_signals(struct run *r)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return r->signal_fd;
+}
+
+static int go(struct run *r)
+{
+	int ret;
+
+	if (pvv_host_open(0, &r->host) < 0)
+		return cli_fail();
+	pvv_host_set_event_callback(r->host, on_event, r);
+	pvv_host_set_log(r->host, r->verbose ? PVV_LOG_DEBUG : PVV_LOG_WARNING, log_line, r);
+	ret = make_domain(r);
+	if (ret)
+		return ret;
+	if (r->events_path) {
+		r->events = fopen(r->events_path, "ae");
+		if (!r->events) {
+			fprintf(stderr, "pvvirt: cannot open '%s': %s\n", r->events_path,
+				strerror(errno));
+			return CLI_ERROR;
+		}
+	}
+	if (set_console(r) < 0 || pvv_domain_start(r->dom, 0) < 0)
+		return cli_fail();
+	if (block_signals(r) < 0) {
+		fprintf(stderr, "pvvirt: cannot wait for signals: %s\n", strerror(errno));
+		return CLI_ERROR;
+	}
+	if (r->console_fd >= 0) {
+		r->term = terminal_begin();
+		r->stdin_open = 1;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &r->deadline);
+	r->deadline.tv_sec += (time_t)r->timeout;
+	r->deadline.tv_nsec += (long)((r->timeout - (double)(time_t)r->timeout) * 1e9);
+	loop(r);
+	terminal_end(r->term);
+	r->term = NULL;
+	if (r->timed_out) {
+		fprintf(stderr, "pvvirt: '%s' was ended: the time allowed has passed\n",
+			pvv_domain_get_name(r->dom));
+		return CLI_TIMEOUT;
+	}
+	if (r->crashed || r->failed)
+		fprintf(stderr, "pvvirt: '%s' %s: %s\n", pvv_domain_get_name(r->dom),
+			r->crashed ? "crashed" : "could not be started", r->text ? r->text : "");
+	return r->crashed ? CLI_CRASHED : r->failed ? CLI_ERROR : CLI_OK;
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct run r = {
+		.o = PVV_DOMAIN_OPTIONS_INIT,
+		.console = "stdio",
+		.console_fd = -1,
+		.signal_fd = -1,
+	};
+	int ret = parse(&r, argc, argv);
+
+	if (!ret)
+		ret = go(&r);
+	if (r.console_fd >= 0)
+		close(r.console_fd);
+	if (r.signal_fd >= 0)
+		close(r.signal_fd);
+	if (r.events)
+		fclose(r.events);
+	free(r.text);
+	pvv_domain_unref(r.dom);
+	pvv_host_unref(r.host);
+	return ret;
+}
