@@ -31,6 +31,14 @@ static inline int api_domain(const pvv_domain *domain, const char *function)
 	return host_check(domain->host);
 }
 
+static inline int api_verb(const pvv_domain *domain, uint64_t flags, uint64_t known,
+			   const char *function)
+{
+	int ret = api_domain(domain, function);
+
+	return ret < 0 ? ret : api_flags(flags, known, function);
+}
+
 /* create.c: a pvv_console_type and its path into a configuration. */
 int take_console_type(struct config_chr *chr, uint32_t type, const char *path,
 		      const char *function);

@@ -32,7 +32,7 @@ int pvv_domain_open_console(pvv_domain *domain, uint32_t index, uint64_t flags, 
 	if (!ret_fd)
 		return API_EINVAL("pvv_domain_open_console: ret_fd is NULL");
 	*ret_fd = -1;
-	ret = check(domain, flags, PVV_CONSOLE_NONBLOCK, "pvv_domain_open_console");
+	ret = api_verb(domain, flags, PVV_CONSOLE_NONBLOCK, "pvv_domain_open_console");
 	if (ret < 0)
 		return ret;
 	io_loop_call(domain->host->loop, open_work, &q);

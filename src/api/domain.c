@@ -27,59 +27,52 @@ void pvv_domain_unrefp(pvv_domain **domain)
 		*domain = pvv_domain_unref(*domain);
 }
 
-static int check(pvv_domain *domain, uint64_t flags, uint64_t known, const char *function)
-{
-	int ret = api_domain(domain, function);
-
-	return ret < 0 ? ret : api_flags(flags, known, function);
-}
-
 int pvv_domain_start(pvv_domain *domain, uint64_t flags)
 {
 	int ret =
-		check(domain, flags, PVV_START_PAUSED | PVV_START_AUTODESTROY, "pvv_domain_start");
+		api_verb(domain, flags, PVV_START_PAUSED | PVV_START_AUTODESTROY, "pvv_domain_start");
 
 	return ret < 0 ? ret : domain_start(domain, flags);
 }
 
 int pvv_domain_pause(pvv_domain *domain, uint64_t flags)
 {
-	int ret = check(domain, flags, 0, "pvv_domain_pause");
+	int ret = api_verb(domain, flags, 0, "pvv_domain_pause");
 
 	return ret < 0 ? ret : domain_pause(domain);
 }
 
 int pvv_domain_resume(pvv_domain *domain, uint64_t flags)
 {
-	int ret = check(domain, flags, 0, "pvv_domain_resume");
+	int ret = api_verb(domain, flags, 0, "pvv_domain_resume");
 
 	return ret < 0 ? ret : domain_resume(domain);
 }
 
 int pvv_domain_shutdown(pvv_domain *domain, uint64_t flags)
 {
-	int ret = check(domain, flags, 0, "pvv_domain_shutdown");
+	int ret = api_verb(domain, flags, 0, "pvv_domain_shutdown");
 
 	return ret < 0 ? ret : domain_ask_shutdown(domain, "poweroff");
 }
 
 int pvv_domain_reboot(pvv_domain *domain, uint64_t flags)
 {
-	int ret = check(domain, flags, 0, "pvv_domain_reboot");
+	int ret = api_verb(domain, flags, 0, "pvv_domain_reboot");
 
 	return ret < 0 ? ret : domain_ask_shutdown(domain, "reboot");
 }
 
 int pvv_domain_destroy(pvv_domain *domain, uint64_t flags)
 {
-	int ret = check(domain, flags, 0, "pvv_domain_destroy");
+	int ret = api_verb(domain, flags, 0, "pvv_domain_destroy");
 
 	return ret < 0 ? ret : domain_destroy(domain);
 }
 
 int pvv_domain_wait(pvv_domain *domain, int64_t timeout_ms, uint64_t flags)
 {
-	int ret = check(domain, flags, 0, "pvv_domain_wait");
+	int ret = api_verb(domain, flags, 0, "pvv_domain_wait");
 
 	return ret < 0 ? ret : domain_wait(domain, timeout_ms);
 }
@@ -174,7 +167,7 @@ int pvv_domain_get_info(pvv_domain *domain, pvv_domain_info *info)
 int pvv_domain_get_stats(pvv_domain *domain, uint64_t flags, pvv_domain_stats *stats)
 {
 	pvv_domain_stats full;
-	int ret = check(domain, flags, 0, "pvv_domain_get_stats");
+	int ret = api_verb(domain, flags, 0, "pvv_domain_get_stats");
 
 	if (!ret)
 		ret = record_check(stats, stats ? stats->size : 0, "pvv_domain_get_stats");
@@ -193,7 +186,7 @@ int pvv_domain_get_block_stats(pvv_domain *domain, const char *target, uint64_t 
 {
 	pvv_block_stats full;
 	bool found = false;
-	int ret = check(domain, flags, 0, "pvv_domain_get_block_stats");
+	int ret = api_verb(domain, flags, 0, "pvv_domain_get_block_stats");
 
 	if (!ret)
 		ret = record_check(stats, stats ? stats->size : 0, "pvv_domain_get_block_stats");
@@ -223,7 +216,7 @@ int pvv_domain_get_xml(pvv_domain *domain, uint64_t flags, char **ret_xml)
 	if (!ret_xml)
 		return API_EINVAL("pvv_domain_get_xml: ret_xml is NULL");
 	*ret_xml = NULL;
-	ret = check(domain, flags, 0, "pvv_domain_get_xml");
+	ret = api_verb(domain, flags, 0, "pvv_domain_get_xml");
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&domain->lock); /* against pvv_domain_set_console() */
