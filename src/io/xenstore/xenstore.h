@@ -59,7 +59,7 @@ int xs_rm(struct xs_store *store, const char *path);
  */
 int xs_set_perms(struct xs_store *store, const char *path, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-/* Create if missing and set the permissions, in one step and with one event. */
+/* Create if missing and set the permissions; nobody can come in between. */
 int xs_mkdir_perms(struct xs_store *store, const char *path, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
