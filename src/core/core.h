@@ -84,6 +84,7 @@ struct core_ctx {
 	void *priv;		 /* the executor's own */
 	struct core_walk_cache { /* last translations of core_guest_*, see mm/walk.c */
 		uint64_t va[16], mfn_flags[16];
+		uint64_t root, gen; /* of all entries */
 	} walk;
 	struct core_hypercall_state { /* of the hypercall being served, see hypercall/ */
 		bool in_multicall;

@@ -53,13 +53,13 @@ struct core_regs {
 };
 
 /*
- * Frame table: one entry per machine frame. Both words change by compare-and-swap only: several
+ * Frame table: one entry per machine frame. `type` changes by atomic operations only: several
  * vCPUs and the library (which takes a "writable" type reference while a back end writes to a
  * granted frame) share it. Bits and rules: mm/frame.h.
  */
 struct core_frame {
-	uint64_t type;	/* type, validated, pinned, count of type references, ... */
-	uint32_t count; /* general references */
+	uint64_t type;	/* type, validated, pinned, type references, general references */
+	uint32_t count; /* page tables: progress of validation; free frames: a list */
 	/*
 	 * The top two bits belong to the executor and the back ends (they say that the frame holds
 	 * source of translated code); change them, and the rest (mm/), by atomic and/or only.
@@ -129,6 +129,8 @@ struct core_vcpu {
 
 	/* mm/ */
 	uint64_t kernel_root, user_root; /* mfn of the L4s, CORE_INVALID_MFN = none */
+	uint64_t mm_old_table; /* mfn + 1 of a table whose demotion goes on later, 0 = none */
+	uint64_t walk_gen;     /* bumped by flushes: core_ctx.walk of another value is stale */
 
 	/* event/ */
 	uint64_t vcpu_info; /* byte address in machine memory (mfn << 12 | offset) */
@@ -151,6 +153,10 @@ struct core_vcpu {
 	uint32_t nmi_masked;	 /* an NMI is being handled: until the iret hypercall */
 	uint64_t time_params[3]; /* tsc_base, ns_base, mul and shift last given to the guest */
 	uint64_t stolen_seen;	 /* ctl->vcpu[].stolen_ns already accounted */
+	uint64_t iobitmap;	 /* physdev set_iobitmap: guest virtual address */
+	uint32_t iobitmap_ports;
+	uint32_t pad2;
+	uint64_t xcr0; /* what the guest's xsetbv loaded */
 };
 
 struct core_domain {
@@ -179,12 +185,20 @@ struct core_domain {
 	uint32_t pad1;
 	struct core_evtchn evtchn[CORE_MAX_PORTS];
 
+	/* mm/ */
+	uint64_t mm_leaving; /* frames given back that still have references */
+	uint32_t e820_nr;    /* 1 + entries set by XENMEM_set_memory_map, 0 = the start-up map */
+	uint32_t pad3;
+	uint8_t e820[128 * 20];
+
 	/* sched/ and time/ */
 	uint32_t console_lock, sched_lock;
 	uint32_t vcpus_paused;
 	uint32_t shutdown_latched; /* SCHEDOP_shutdown_code came: code + 1 */
 	uint64_t watchdog_ns[2];   /* expiry in system time, 0 = off */
 	uint32_t wall_version;	   /* of ctl, last given to the guest */
+	uint32_t pci_address;	   /* cpu/: latches of ports 0xcf8 and 0x70 */
+	uint32_t cmos_index;
 	uint32_t pad2;
 
 	struct core_vcpu vcpu[CORE_MAX_VCPUS];

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The core's own accesses to guest virtual memory: hypercall arguments, bounce frames, operands of
+ * emulated instructions.
+ */
+#include "core/lib/mem.h"
+#include "core/mm/internal.h"
+
+/* Low bits of a cached translation's key; page addresses have room for them. */
+#define CACHE_VALID 1ull
+#define CACHE_WRITE 2ull
+
+static uint64_t current_root(const struct core_ctx *c)
+{
+	return c->v->kernel_mode ? c->v->kernel_root : c->v->user_root;
+}
+
+/* Translations may be as stale as a TLB's: until the guest flushes or changes its root. */
+static void refresh(struct core_ctx *c, uint64_t root)
+{
+	uint64_t gen = __atomic_load_n(&c->v->walk_gen, __ATOMIC_ACQUIRE);
+
+	if (c->walk.root == root && c->walk.gen == gen)
+		return;
+	memset(c->walk.va, 0, sizeof(c->walk.va));
+	c->walk.root = root;
+	c->walk.gen = gen;
+}
+
+static bool lookup(struct core_ctx *c, uint64_t root, uint64_t va, bool write, uint64_t *ret_mfn)
+{
+	uint64_t page = va & ~0xfffull, key = page | CACHE_VALID | (write ? CACHE_WRITE : 0);
+	unsigned int i = (unsigned int)(va >> 12) & 15;
+	uint64_t flags;
+
+	if ((c->walk.va[i] & ~(write ? 0 : CACHE_WRITE)) == key) {
+		*ret_mfn = c->walk.mfn_flags[i];
+		return true;
+	}
+	if (!core_walk_access(c, root, va, write ? PF_WRITE : 0, ret_mfn, &flags))
+		return false;
+	c->walk.va[i] = key;
+	c->walk.mfn_flags[i] = *ret_mfn;
+	return true;
+}
+
+static size_t page_rest(uint64_t va, size_t len)
+{
+	size_t rest = 4096 - (va & 0xfff);
+
+	return len < rest ? len : rest;
+}
+
+size_t core_guest_read(struct core_ctx *c, void *dst, uint64_t va, size_t len)
+{
+	uint64_t root = current_root(c), mfn;
+	uint8_t *to = dst;
+
+	refresh(c, root);
+	while (len > 0) {
+		size_t n = page_rest(va, len);
+
+		if (!lookup(c, root, va, false, &mfn))
+			break;
+		memcpy(to, (uint8_t *)core_frame_ptr(c, mfn) + (va & 0xfff), n);
+		to += n;
+		va += n;
+		len -= n;
+	}
+	return len;
+}
+
+/*
+ * A mapping that was writable when it was looked up may lead to what is a page table by now: the
+ * reference keeps it from becoming one while it is written. If it is refused, the translation was
+ * stale or the guest is racing with itself.
+ */
+static bool write_page(struct core_ctx *c, uint64_t root, uint64_t va, const void *src, size_t n)
+{
+	uint64_t mfn;
+
+	if (!lookup(c, root, va, true, &mfn))
+		return false;
+	if (!frame_ref_writable(mm_frame(c, mfn))) {
+		c->walk.va[(va >> 12) & 15] = 0;
+		if (!lookup(c, root, va, true, &mfn) || !frame_ref_writable(mm_frame(c, mfn)))
+			return false;
+	}
+	memcpy((uint8_t *)core_frame_ptr(c, mfn) + (va & 0xfff), src, n);
+	core_frame_dirtied(c, mfn);
+	/* If that was the last reference: mm_reclaim() frees it, no lock is held here. */
+	(void)frame_unref_writable(mm_frame(c, mfn));
+	return true;
+}
+
+size_t core_guest_write(struct core_ctx *c, uint64_t va, const void *src, size_t len)
+{
+	uint64_t root = current_root(c);
+	const uint8_t *from = src;
+
+	refresh(c, root);
+	while (len > 0) {
+		size_t n = page_rest(va, len);
+
+		if (!write_page(c, root, va, from, n))
+			break;
+		from += n;
+		va += n;
+		len -= n;
+	}
+	return len;
+}

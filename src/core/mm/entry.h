@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* The references one L1 entry holds. Inline: this is the inner loop of everything. */
+#ifndef PVV_CORE_MM_ENTRY_H
+#define PVV_CORE_MM_ENTRY_H
+
+#include "core/mm/internal.h"
+
+/*
+ * Take what a present L1 entry needs: a writable type reference if it has RW, else a general one.
+ * -XEN_EINVAL: bits it may not have; -XEN_EPERM: no RAM (device memory, to Xen); -XEN_EBUSY: not
+ * the guest's, or writable and in use as a page table.
+ */
+static inline int mm_l1e_get(struct core_ctx *c, uint64_t pte)
+{
+	uint64_t mfn = pte_mfn(pte);
+
+	if (__builtin_expect((pte & PTE_L1_REFUSED) != 0, false))
+		return -XEN_EINVAL;
+	if (__builtin_expect(mfn >= c->d->nr_frames, false))
+		return mfn == PTE_MFN_MASK ? -XEN_EINVAL : -XEN_EPERM;
+	if (pte & PTE_RW)
+		return frame_ref_writable(mm_frame(c, mfn)) ? 0 : -XEN_EBUSY;
+	return frame_ref(mm_frame(c, mfn)) ? 0 : -XEN_EBUSY;
+}
+
+static inline void mm_l1e_put(struct core_ctx *c, uint64_t pte)
+{
+	if (!(pte & PTE_PRESENT))
+		return;
+	if (pte & PTE_RW)
+		mm_unref_writable(c, pte_mfn(pte));
+	else
+		mm_unref(c, pte_mfn(pte));
+}
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Frames of [0, max_pages) that are not part of the reservation: never populated, or given back.
+ * A doubly linked list through the frame table, so that a run of neighbours can be taken out of its
+ * middle. A frame on it has an all-zero type word.
+ */
+#include "core/lib/mem.h"
+#include "core/mm/internal.h"
+
+#define LIST_END 0x3fffffffu /* next: .count, previous: .aux below the executor's two bits */
+
+static void set_prev(struct core_frame *f, uint32_t prev)
+{
+	__atomic_and_fetch(&f->aux, ~LIST_END, __ATOMIC_RELAXED);
+	__atomic_or_fetch(&f->aux, prev, __ATOMIC_RELAXED);
+}
+
+static void list_add(struct core_ctx *c, uint64_t mfn)
+{
+	struct core_domain *d = c->d;
+	struct core_frame *f = mm_frame(c, mfn);
+
+	f->count = d->free_head == CORE_INVALID_MFN ? LIST_END : (uint32_t)d->free_head;
+	set_prev(f, LIST_END);
+	if (f->count != LIST_END)
+		set_prev(mm_frame(c, f->count), (uint32_t)mfn);
+	d->free_head = mfn;
+}
+
+static void list_remove(struct core_ctx *c, uint64_t mfn)
+{
+	struct core_frame *f = mm_frame(c, mfn);
+	uint32_t next = f->count, prev = f->aux & LIST_END;
+
+	if (prev == LIST_END)
+		c->d->free_head = next == LIST_END ? CORE_INVALID_MFN : next;
+	else
+		mm_frame(c, prev)->count = next;
+	if (next != LIST_END)
+		set_prev(mm_frame(c, next), prev);
+	f->count = 0;
+	set_prev(f, 0);
+}
+
+void mm_set_m2p(struct core_ctx *c, uint64_t mfn, uint64_t pfn)
+{
+	uint64_t *m2p = core_frame_ptr(c, c->d->m2p_first);
+
+	if (mfn < c->d->m2p_frames * PTE_ENTRIES)
+		__atomic_store_n(&m2p[mfn], pfn, __ATOMIC_RELAXED);
+}
+
+static void set_tot_pages(struct core_ctx *c, uint64_t pages)
+{
+	c->d->tot_pages = pages;
+	__atomic_store_n(&c->ctl->nr_pages, pages, __ATOMIC_RELAXED);
+}
+
+/* On the list and off it again, the caller knows that nobody refers to the frame. */
+void mm_frame_drop(struct core_ctx *c, uint64_t mfn)
+{
+	__atomic_store_n(&mm_frame(c, mfn)->type, 0, __ATOMIC_RELEASE);
+	list_add(c, mfn);
+	set_tot_pages(c, c->d->tot_pages - 1);
+}
+
+void mm_frame_take(struct core_ctx *c, uint64_t mfn)
+{
+	list_remove(c, mfn);
+	__atomic_store_n(&mm_frame(c, mfn)->type, FRAME_ALLOCATED | FRAME_REF, __ATOMIC_RELEASE);
+	set_tot_pages(c, c->d->tot_pages + 1);
+}
+
+void mm_frame_free_lazily(struct core_ctx *c, uint64_t mfn)
+{
+	uint64_t word = frame_word(mm_frame(c, mfn));
+
+	if (frame_type(word) == FRAME_WRITABLE)
+		c->ops->frame_protect(c, mfn);
+	core_frame_dirtied(c, mfn);
+	if (word & FRAME_LEFT)
+		c->d->mm_leaving--;
+	mm_set_m2p(c, mfn, ~0ull);
+	mm_frame_drop(c, mfn);
+}
+
+/* The last reference is gone. */
+void mm_frame_free(struct core_ctx *c, uint64_t mfn)
+{
+	mm_frame_free_lazily(c, mfn);
+	c->ops->frames_discard(c, mfn, 1);
+}
+
+/* Frames whose last reference was put by a back end of the library, which cannot free them. */
+void mm_reclaim(struct core_ctx *c)
+{
+	for (uint64_t mfn = 0; c->d->mm_leaving > 0 && mfn < c->d->max_pages; mfn++) {
+		uint64_t word = frame_word(mm_frame(c, mfn));
+
+		if ((word & FRAME_LEFT) && frame_refs(word) == 0)
+			mm_frame_free(c, mfn);
+	}
+}
+
+static uint64_t find_run(struct core_ctx *c, unsigned int order)
+{
+	uint64_t nr = 1ull << order;
+
+	for (uint64_t first = 0; first + nr <= c->d->max_pages; first += nr) {
+		uint64_t i = 0;
+
+		while (i < nr && frame_word(mm_frame(c, first + i)) == 0)
+			i++;
+		if (i == nr)
+			return first;
+	}
+	return CORE_INVALID_MFN;
+}
+
+/*
+ * 1 << order frames, aligned, zero, without M2P entries, each with the reservation's reference; or
+ * CORE_INVALID_MFN.
+ */
+uint64_t mm_frame_alloc(struct core_ctx *c, unsigned int order)
+{
+	struct core_domain *d = c->d;
+	uint64_t nr = 1ull << order, first;
+
+	if (d->free_head == CORE_INVALID_MFN)
+		mm_reclaim(c);
+	if (d->free_head == CORE_INVALID_MFN || nr > d->max_pages - d->tot_pages)
+		return CORE_INVALID_MFN;
+	first = order == 0 ? d->free_head : find_run(c, order);
+	if (first == CORE_INVALID_MFN)
+		return CORE_INVALID_MFN;
+	for (uint64_t mfn = first; mfn < first + nr; mfn++)
+		mm_frame_take(c, mfn);
+	return first;
+}

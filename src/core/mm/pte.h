@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* Page-table entries of x86-64, and what Xen makes of a PV guest's. */
+#ifndef PVV_CORE_MM_PTE_H
+#define PVV_CORE_MM_PTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <xen/xen.h>
+
+#define PTE_PRESENT	 0x001ull
+#define PTE_RW		 0x002ull
+#define PTE_USER	 0x004ull
+#define PTE_PWT		 0x008ull
+#define PTE_PCD		 0x010ull
+#define PTE_ACCESSED	 0x020ull
+#define PTE_DIRTY	 0x040ull
+#define PTE_PSE		 0x080ull /* PAT in an L1 entry */
+#define PTE_GLOBAL	 0x100ull
+#define PTE_AVAIL	 0xe00ull
+#define PTE_AVAIL_HIGH	 (0x7ffull << 52)
+#define PTE_GUEST_KERNEL (1ull << 52) /* Xen's mark of a mapping that lacked USER */
+#define PTE_NX		 (1ull << 63)
+#define PTE_MFN_SHIFT	 12
+#define PTE_MFN_MASK	 ((1ull << 40) - 1)
+#define PTE_ENTRIES	 512u
+
+/*
+ * Bits a domain without devices may not set: cache attributes anywhere (PAT is PSE's bit), large
+ * pages, and "global" in the upper levels. 52-62 are the guest's.
+ */
+#define PTE_L1_REFUSED	  (PTE_PWT | PTE_PCD | PTE_PSE)
+#define PTE_UPPER_REFUSED (PTE_PWT | PTE_PCD | PTE_PSE | PTE_GLOBAL)
+
+/* A change of only these needs no new references. */
+#define PTE_HARMLESS                                                                               \
+	(PTE_NX | PTE_AVAIL_HIGH | PTE_AVAIL | PTE_GLOBAL | PTE_DIRTY | PTE_ACCESSED | PTE_USER)
+
+/* L4 slots that are the hypervisor's: 0xffff800000000000 to 0xffff87ffffffffff. */
+#define L4_XEN_FIRST 256u
+#define L4_XEN_LAST  271u
+
+#define PF_PRESENT  1u
+#define PF_WRITE    2u
+#define PF_USER	    4u
+#define PF_RESERVED 8u
+#define PF_FETCH    16u
+
+static inline uint64_t pte_mfn(uint64_t pte)
+{
+	return (pte >> PTE_MFN_SHIFT) & PTE_MFN_MASK;
+}
+
+static inline unsigned int pte_slot(uint64_t va, unsigned int level)
+{
+	return (unsigned int)(va >> (12 + 9 * (level - 1))) & (PTE_ENTRIES - 1);
+}
+
+static inline bool pte_xen_slot(unsigned int level, unsigned int slot)
+{
+	return level == 4 && slot >= L4_XEN_FIRST && slot <= L4_XEN_LAST;
+}
+
+static inline uint64_t pte_read(const uint64_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static inline void pte_write(uint64_t *p, uint64_t pte)
+{
+	__atomic_store_n(p, pte, __ATOMIC_RELAXED);
+}
+
+/*
+ * What the guest reads back. Its kernel runs in ring 3, so all its mappings get USER; Xen marks
+ * those that lacked it, and makes the others global, for they are the same in both roots.
+ */
+static inline uint64_t pte_adjust(uint64_t pte, unsigned int level)
+{
+	if (!(pte & PTE_PRESENT))
+		return pte;
+	if (level > 1)
+		return pte | PTE_USER;
+	if (!(pte & PTE_USER))
+		pte |= PTE_GUEST_KERNEL | PTE_USER;
+	if (!(pte & PTE_GUEST_KERNEL))
+		pte |= PTE_GLOBAL;
+	return pte;
+}
+
+/* Addresses that are not the hypervisor's and canonical: what a guest handle may start at. */
+static inline bool core_addr_ok(uint64_t va)
+{
+	return va < (1ull << 47) || va >= __HYPERVISOR_VIRT_END;
+}
+
+#endif
