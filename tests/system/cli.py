@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The pvvirt program as people and scripts use it: commands, options, exit statuses, messages."""
+import json
+import os
+import pathlib
+import pty
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+PVVIRT = os.environ["PVV_PVVIRT"]
+GUESTS = pathlib.Path(os.environ["PVV_TEST_GUESTS"])
+CACHE = pathlib.Path(os.environ.get("PVV_TEST_CACHE", "/var/cache/libpvvirt-test"))
+GRUB = CACHE / "grub-x86_64-xen.bin"
+needs_grub = unittest.skipUnless(GRUB.exists(), f"{GRUB} is missing; run scripts/fetch-guests grub")
+
+XML = """<domain type='xen'>
+  <name>{name}</name>
+  <memory unit='MiB'>64</memory>
+  <os><type arch='x86_64' machine='xenpv'>linux</type><kernel>{kernel}</kernel></os>
+  {more}
+</domain>
+"""
+
+
+def pvvirt(*args, stdin="", timeout=60, **kw):
+    return subprocess.run([PVVIRT, *map(str, args)], input=stdin, text=True, capture_output=True,
+                          timeout=timeout, **kw)
+
+
+class Session:
+    """pvvirt with pipes: expect text, type text."""
+
+    def __init__(self, *args):
+        self.p = subprocess.Popen([PVVIRT, *map(str, args)], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.seen = b""
+
+    def expect(self, text, timeout=30):
+        end = time.monotonic() + timeout
+        os.set_blocking(self.p.stdout.fileno(), False)
+        while text.encode() not in self.seen:
+            if time.monotonic() > end:
+                raise AssertionError(f"{text!r} not seen in {self.seen!r}")
+            chunk = self.p.stdout.read()
+            if chunk:
+                self.seen += chunk
+            elif chunk == b"":
+                raise AssertionError(f"{text!r} not seen before the end in {self.seen!r}: "
+                                     f"{self.p.stderr.read()!r}")
+            else:
+                time.sleep(0.01)
+        self.seen = self.seen.split(text.encode(), 1)[1]
+
+    def type(self, text):
+        self.p.stdin.write(text.encode())
+        self.p.stdin.flush()
+
+    def end(self, timeout=30):
+        code = self.p.wait(timeout)
+        err = self.p.stderr.read().decode()
+        for f in self.p.stdin, self.p.stdout, self.p.stderr:
+            f.close()
+        return code, err
+
+
+class Usage(unittest.TestCase):
+    def test_no_arguments(self):
+        r = pvvirt()
+        self.assertEqual(r.returncode, 2)
+        self.assertIn("Usage: pvvirt", r.stderr)
+
+    def test_help(self):
+        for args in (["help"], ["--help"], ["help", "run"], ["run", "--help"], ["check", "--help"],
+                     ["host", "--help"], ["inspect", "--help"]):
+            r = pvvirt(*args)
+            self.assertEqual((r.returncode, r.stderr), (0, ""), args)
+            self.assertIn("Usage: pvvirt", r.stdout)
+
+    def test_version(self):
+        self.assertEqual(pvvirt("--version").stdout, "pvvirt 0.1.0\n")
+
+    def test_wrong_usage(self):
+        for args in (["fly"], ["run"], ["run", "--nonsense"], ["run", "a.xml", "b.xml"],
+                     ["run", "--kernel", "/k", "a.xml"], ["run", "--kernel", "/k", "--memory", "lots"],
+                     ["run", "--kernel", "/k", "--vcpus", "-1"],
+                     ["run", "--kernel", "/k", "--executor", "magic"],
+                     ["run", "--kernel", "/k", "--timeout", "soon"],
+                     ["run", "--kernel", "/k", "--console", "teletype"],
+                     ["check"], ["check", "a", "b"], ["host", "x"], ["inspect"]):
+            r = pvvirt(*args)
+            self.assertEqual(r.returncode, 2, (args, r.stderr))
+            self.assertTrue(r.stderr, args)
+
+
+class Host(unittest.TestCase):
+    def test_text(self):
+        r = pvvirt("host")
+        self.assertEqual(r.returncode, 0)
+        self.assertRegex(r.stdout, r"ring3 +available")
+        self.assertRegex(r.stdout, r"kvm +(available|not available: \w+)")
+
+    def test_json(self):
+        doc = json.loads(pvvirt("host", "--json").stdout)
+        names = {e["name"]: e for e in doc["executors"]}
+        self.assertTrue(names["ring3"]["available"])
+        self.assertEqual(names["kvm"]["available"], not names["kvm"]["reason"])
+
+
+class Check(unittest.TestCase):
+    def test_good(self):
+        r = pvvirt("check", "-", stdin=XML.format(name="x", kernel="/k", more=""))
+        self.assertEqual((r.returncode, r.stderr), (0, ""))
+        again = pvvirt("check", "-", stdin=r.stdout)
+        self.assertEqual(again.stdout, r.stdout)
+
+    def test_error_has_line(self):
+        r = pvvirt("check", "-", stdin=XML.format(name="x", kernel="/k", more="<vcpu>many</vcpu>"))
+        self.assertEqual(r.returncode, 1)
+        self.assertRegex(r.stderr, r":5:\d+: ")
+
+    def test_ignored_is_named(self):
+        xml = XML.format(name="x", kernel="/k", more="<devices><sound model='ich6'/></devices>")
+        r = pvvirt("check", "-", stdin=xml)
+        self.assertEqual(r.returncode, 0)
+        self.assertIn("<sound>", r.stderr)
+        self.assertEqual(pvvirt("check", "--strict", "-", stdin=xml).returncode, 1)
+
+    def test_missing_file(self):
+        r = pvvirt("check", "/nonexistent.xml")
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("/nonexistent.xml", r.stderr)
+
+
+class Inspect(unittest.TestCase):
+    def test_guest(self):
+        r = pvvirt("inspect", GUESTS / "hello.elf")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertIn("ELF", r.stdout)
+        self.assertIn("HYPERCALL_PAGE", r.stdout)
+        json.loads(pvvirt("inspect", "--json", GUESTS / "hello.elf").stdout)
+
+    def test_not_an_image(self):
+        r = pvvirt("inspect", "/bin/sh")
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("/bin/sh", r.stderr)
+
+
+class Run(unittest.TestCase):
+    def test_power_off(self):
+        r = pvvirt("run", "--kernel", GUESTS / "hello.elf", "--memory", "64M", "--timeout", "30")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertIn("hello", r.stdout)
+
+    def test_xml_and_events(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            xml, events = pathlib.Path(tmp, "d.xml"), pathlib.Path(tmp, "events")
+            xml.write_text(XML.format(name="evented", kernel=GUESTS / "hello.elf", more=""))
+            r = pvvirt("run", "--events", events, "--timeout", "30", xml)
+            self.assertEqual(r.returncode, 0, r.stderr)
+            lines = [json.loads(s) for s in events.read_text().splitlines()]
+            self.assertEqual([e["event"] for e in lines], ["started", "shutdown", "stopped"])
+            self.assertTrue(all(e["domain"] == "evented" for e in lines))
+
+    def test_missing_kernel(self):
+        r = pvvirt("run", "--kernel", "/nonexistent")
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("/nonexistent", r.stderr)
+
+    def test_bad_image(self):
+        r = pvvirt("run", "--kernel", "/bin/sh")
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("/bin/sh", r.stderr)
+
+    def test_kvm_is_refused_with_a_reason(self):
+        doc = json.loads(pvvirt("host", "--json").stdout)
+        if {e["name"]: e for e in doc["executors"]}["kvm"]["available"]:
+            self.skipTest("this host has a working kvm executor")
+        r = pvvirt("run", "--executor", "kvm", "--kernel", GUESTS / "hello.elf")
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("kvm executor", r.stderr)
+
+    @needs_grub
+    def test_timeout(self):
+        start = time.monotonic()
+        r = pvvirt("run", "--kernel", GRUB, "--memory", "64M", "--timeout", "2")
+        self.assertEqual(r.returncode, 11, r.stderr)
+        self.assertLess(time.monotonic() - start, 15)
+
+    @needs_grub
+    def test_sigterm_twice(self):
+        s = Session("run", "--kernel", GRUB, "--memory", "64M", "--timeout", "60")
+        s.expect("grub> ")
+        s.p.send_signal(signal.SIGTERM)  # GRUB does not listen to control/shutdown
+        time.sleep(0.3)
+        s.p.send_signal(signal.SIGTERM)
+        code, err = s.end()
+        self.assertEqual(code, 0, err)
+        self.assertIn("asked", err)
+
+    @needs_grub
+    def test_console_unix(self):
+        import socket
+        with tempfile.TemporaryDirectory() as tmp:
+            path = os.path.join(tmp, "console")
+            s = Session("run", "--kernel", GRUB, "--memory", "64M", "--timeout", "60", "--console",
+                        "unix:" + path)
+            for _ in range(200):
+                if os.path.exists(path):
+                    break
+                time.sleep(0.05)
+            c = socket.socket(socket.AF_UNIX)
+            c.connect(path)
+            c.settimeout(30)
+            seen = b""
+            while b"grub> " not in seen:
+                chunk = c.recv(4096)
+                self.assertTrue(chunk, seen)
+                seen += chunk
+            c.sendall(b"halt\r")
+            self.assertEqual(s.end()[0], 0)
+            c.close()
+
+    @needs_grub
+    def test_console_pty(self):
+        s = Session("run", "--kernel", GRUB, "--memory", "64M", "--timeout", "60", "--console", "pty")
+        line = s.p.stderr.readline().decode()
+        path = re.search(r"/dev/pts/\d+", line)
+        self.assertTrue(path, line)
+        fd = os.open(path.group(), os.O_RDWR | os.O_NOCTTY)
+        seen = b""
+        while b"grub> " not in seen:
+            seen += os.read(fd, 4096)
+        os.write(fd, b"halt\r")
+        self.assertEqual(s.end()[0], 0)
+        os.close(fd)
+
+    @needs_grub
+    def test_leave_the_terminal(self):
+        """On a real terminal: raw while it is the console, as before after ^]."""
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execv(PVVIRT, [PVVIRT, "run", "--kernel", str(GRUB), "--memory", "64M", "--timeout", "60"])
+        seen = b""
+
+        def until(text):
+            nonlocal seen
+            while text not in seen:
+                seen += os.read(fd, 4096)
+            seen = seen.split(text, 1)[1]
+
+        until(b"grub> ")
+        os.write(fd, b"echo typed\r")
+        until(b"\ntyped")
+        os.write(fd, b"\x1d")
+        until(b"left the console")
+        os.write(fd, b"\x03")  # the terminal is cooked again: ^C is a signal
+        until(b"asked")
+        os.write(fd, b"\x03")
+        _, status = os.waitpid(pid, 0)
+        self.assertEqual(os.waitstatus_to_exitcode(status), 0)
+        os.close(fd)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The embedding etiquette (doc/architecture.md): a program with a SIGCHLD handler, children and a
+ * waitpid(-1) loop of its own, and closed standard streams, notices nothing; and nothing is left
+ * behind.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common.h"
+
+static volatile sig_atomic_t sigchld_seen;
+
+static void on_sigchld(int sig)
+{
+	sigchld_seen++;
+}
+
+static unsigned int count_dir(const char *path)
+{
+	DIR *d = opendir(path);
+	unsigned int n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static unsigned int count_lines(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	unsigned int n = 0;
+	int c;
+
+	assert_non_null(f);
+	while ((c = getc(f)) != EOF)
+		n += c == '\n';
+	fclose(f);
+	return n;
+}
+
+static void run_hello(pvv_host *host, const char *name)
+{
+	pvv_domain *dom = make_domain(host, name, guest_path("hello"));
+
+	ok(pvv_domain_start(dom, 0));
+	ok(pvv_domain_wait(dom, 20000, 0));
+	assert_state(dom, PVV_DOMAIN_SHUTOFF, PVV_SHUTOFF_SHUTDOWN);
+	pvv_domain_unref(dom);
+}
+
+static void test_children_are_invisible(void **state)
+{
+	struct sigaction sa = {.sa_handler = on_sigchld}, old, now;
+	sigset_t before, after;
+	pvv_host *host;
+	pid_t own, got;
+	int status;
+
+	sigaction(SIGCHLD, &sa, &old);
+	sigprocmask(SIG_SETMASK, NULL, &before);
+	own = fork();
+	if (own == 0) {
+		usleep(300000);
+		_exit(7);
+	}
+	host = open_host();
+	run_hello(host, "child");
+	/* The guest has ended long before the program's own child: only that one is seen. */
+	do
+		got = waitpid(-1, &status, 0);
+	while (got < 0 && errno == EINTR);
+	assert_int_equal(got, own);
+	assert_int_equal(WEXITSTATUS(status), 7);
+	assert_int_equal(waitpid(-1, &status, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+	assert_int_equal(sigchld_seen, 1);
+	sigaction(SIGCHLD, NULL, &now);
+	assert_ptr_equal(now.sa_handler, on_sigchld);
+	sigprocmask(SIG_SETMASK, NULL, &after);
+	assert_memory_equal(&before, &after, sizeof(before));
+	sigaction(SIGCHLD, &old, NULL);
+	pvv_host_unref(host);
+}
+
+static void test_ignored_sigchld(void **state)
+{
+	struct sigaction sa = {.sa_handler = SIG_IGN}, old;
+	pvv_host *host;
+
+	sigaction(SIGCHLD, &sa, &old);
+	host = open_host();
+	run_hello(host, "ignored");
+	pvv_host_unref(host);
+	sigaction(SIGCHLD, &old, NULL);
+}
+
+static void test_closed_standard_streams(void **state)
+{
+	int keep[3], probe;
+
+	fflush(NULL);
+	for (int i = 0; i < 3; i++)
+		keep[i] = fcntl(i, F_DUPFD_CLOEXEC, 100);
+	for (int i = 0; i < 3; i++)
+		close(i);
+	/* The library's descriptors now get the numbers 0 to 2, also on their way to the sandbox.
+	 */
+	pvv_host *host = NULL;
+	pvv_domain *dom = NULL;
+	pvv_domain_options o = PVV_DOMAIN_OPTIONS_INIT;
+	int ret, st = 0;
+
+	o.name = "closed";
+	o.kernel = guest_path("hello");
+	o.memory = 64ull << 20;
+	ret = pvv_host_open(0, &host);
+	if (!ret)
+		ret = pvv_domain_create(host, &o, 0, &dom);
+	if (!ret)
+		ret = pvv_domain_start(dom, 0);
+	if (!ret)
+		ret = pvv_domain_wait(dom, 20000, 0);
+	if (!ret)
+		ret = pvv_domain_get_state(dom, NULL, &st);
+	pvv_domain_unref(dom);
+	pvv_host_unref(host);
+	probe = open("/dev/null", O_RDWR);
+	for (int i = 0; i < 3; i++) {
+		dup2(keep[i], i);
+		close(keep[i]);
+	}
+	assert_int_equal(ret, 0);
+	assert_int_equal(st, PVV_SHUTOFF_SHUTDOWN);
+	assert_int_equal(probe, 0); /* nothing was left open down there */
+}
+
+static void test_nothing_is_left(void **state)
+{
+	pvv_host *host = open_host();
+	unsigned int fds, tasks, maps;
+
+	run_hello(host, "first"); /* lazy initialisations of libc and libxml2 */
+	pvv_host_unref(host);
+	fds = count_dir("/proc/self/fd");
+	tasks = count_dir("/proc/self/task");
+	maps = count_lines("/proc/self/maps");
+	for (int i = 0; i < 10; i++) {
+		host = open_host();
+		run_hello(host, "a");
+		run_hello(host, "b");
+		pvv_host_unref(host);
+	}
+	/* A detached builder thread may still be on its way out. */
+	for (int i = 0; i < 200 && count_dir("/proc/self/task") != tasks; i++)
+		usleep(5000);
+	assert_int_equal(count_dir("/proc/self/fd"), fds);
+	assert_int_equal(count_dir("/proc/self/task"), tasks);
+	/* malloc arenas and thread stacks are cached by libc: a few, not one per round. */
+	assert_in_range(count_lines("/proc/self/maps"), 1, maps + 16);
+}
+
+static void test_close_on_exec(void **state)
+{
+	pvv_host *host = open_host();
+	pvv_domain *dom = make_domain(host, "cloexec", guest_path("hello"));
+	int fd;
+
+	ok(pvv_domain_open_console(dom, 0, 0, &fd));
+	ok(pvv_domain_start(dom, PVV_START_PAUSED));
+	for (int i = 0; i < 1000 && pvv_domain_get_id(dom) < 0; i++)
+		usleep(5000);
+	DIR *d = opendir("/proc/self/fd");
+	struct dirent *e;
+	while ((e = readdir(d))) {
+		int n = atoi(e->d_name), flags;
+
+		if (e->d_name[0] == '.' || n < 3 || n == dirfd(d))
+			continue;
+		flags = fcntl(n, F_GETFD);
+		char link[64], target[256] = "";
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", n);
+		if (readlink(link, target, sizeof(target) - 1) < 0)
+			continue;
+		/* What the test runner handed down is not ours. */
+		if (!strstr(target, "pvv") && !strstr(target, "anon_inode") && n != fd)
+			continue;
+		if (!(flags & FD_CLOEXEC))
+			print_error("descriptor %d (%s) is inherited by children\n", n, target);
+		assert_true(flags & FD_CLOEXEC);
+	}
+	closedir(d);
+	ok(pvv_domain_destroy(dom, 0));
+	close(fd);
+	pvv_domain_unref(dom);
+	pvv_host_unref(host);
+}
+
+static void test_fork(void **state)
+{
+	pvv_host *host = open_host();
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		pvv_domain *dom = NULL;
+		pvv_domain_options o = PVV_DOMAIN_OPTIONS_INIT;
+
+		o.name = "x";
+		o.kernel = "/x";
+		if (pvv_domain_create(host, &o, 0, &dom) != PVV_EFORK ||
+		    pvv_host_fd(host) != PVV_EFORK)
+			_exit(1);
+		pvv_host_unref(host); /* must not hang: there is no I/O thread here */
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	run_hello(host, "parent");
+	pvv_host_unref(host);
+}
+
+/* A program that dies by SIGKILL leaves no sandbox behind. */
+static void test_killed_program(void **state)
+{
+	int pipefd[2], status;
+	pid_t pid, sandbox = 0;
+	const char *grub = grub_or_skip();
+
+	assert_int_equal(pipe(pipefd), 0);
+	pid = fork();
+	if (pid == 0) {
+		pvv_host *host = open_host();
+		pvv_domain *dom = make_domain(host, "orphan", grub);
+		char path[64], buf[64] = "";
+
+		ok(pvv_domain_start(dom, 0));
+		while (pvv_domain_get_id(dom) < 0)
+			usleep(1000);
+		/* The sandbox is a child of one of our threads. */
+		DIR *d = opendir("/proc/self/task");
+		struct dirent *e;
+		while ((e = readdir(d))) {
+			snprintf(path, sizeof(path), "/proc/self/task/%.20s/children", e->d_name);
+			FILE *f = fopen(path, "re");
+			if (f && fgets(buf, sizeof(buf), f) && atoi(buf))
+				sandbox = atoi(buf);
+			if (f)
+				fclose(f);
+		}
+		if (write(pipefd[1], &sandbox, sizeof(sandbox)) < 0)
+			_exit(1);
+		pause();
+	}
+	assert_int_equal(read(pipefd[0], &sandbox, sizeof(sandbox)), sizeof(sandbox));
+	assert_true(sandbox > 0);
+	assert_int_equal(kill(sandbox, 0), 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	for (int i = 0; i < 1000 && kill(sandbox, 0) == 0; i++)
+		usleep(5000);
+	/* Gone, or a zombie that nobody has collected yet (in a container without init). */
+	char path[64], line[256] = "";
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)sandbox);
+	FILE *f = fopen(path, "re");
+	if (f && fgets(line, sizeof(line), f))
+		assert_non_null(strstr(line, ") Z"));
+	if (f)
+		fclose(f);
+	close(pipefd[0]);
+	close(pipefd[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_children_are_invisible),
+		cmocka_unit_test(test_ignored_sigchld),
+		cmocka_unit_test(test_closed_standard_streams),
+		cmocka_unit_test(test_nothing_is_left),
+		cmocka_unit_test(test_close_on_exec),
+		cmocka_unit_test(test_fork),
+		cmocka_unit_test(test_killed_program),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
