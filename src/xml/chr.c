@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* console and channel: character devices with the same back ends. */
+#include <stdio.h>
 #include <string.h>
 
 #include "util/err.h"
@@ -77,6 +78,21 @@ static int check_target_type(struct xml_ctx *ctx, struct tree_node *node, struct
 	return PVV_OK;
 }
 
+/* The document has 'null' where a descriptor will be, see pvvirt.c. */
+static int claim(struct xml_ctx *ctx, struct tree_node *node, const char *key,
+		 struct config_chr *chr)
+{
+	pvvirt_claim(ctx, node->name, key, &chr->fd);
+	if (chr->fd == CONFIG_FD_NONE)
+		return PVV_OK;
+	if (chr->type != CONFIG_CHR_NULL)
+		return xml_fail(ctx, PVV_EXML, node, NULL,
+				"type '%s': one that comes as a descriptor has type 'null'",
+				types[chr->type]);
+	chr->type = CONFIG_CHR_FD;
+	return PVV_OK;
+}
+
 static bool port_taken(const struct config *cfg, uint32_t port)
 {
 	for (size_t i = 0; i < cfg->nr_consoles; i++)
@@ -91,6 +107,7 @@ int console_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cf
 	struct config_console *console;
 	struct tree_node *target;
 	uint32_t port = 0;
+	char key[16];
 
 	/* The lowest free port, unless it says otherwise. */
 	while (port_taken(cfg, port))
@@ -103,6 +120,8 @@ int console_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cf
 		XML_CHECK(xml_attr_u32(ctx, target, "port", &port));
 	}
 	console->port = port;
+	snprintf(key, sizeof(key), "%u", port);
+	XML_CHECK(claim(ctx, node, key, &console->chr));
 	if (!config_check_console(cfg, cfg->nr_consoles - 1, &problem))
 		return xml_fail_problem(ctx, node, &problem);
 	return PVV_OK;
@@ -121,6 +140,8 @@ int channel_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cf
 		return xml_fail(ctx, PVV_EXML, node, NULL, "lacks <target>");
 	XML_CHECK(check_target_type(ctx, node, target));
 	XML_CHECK(xml_attr_string(ctx, target, "name", &channel->name));
+	if (channel->name)
+		XML_CHECK(claim(ctx, node, channel->name, &channel->chr));
 	if (!config_check_channel(cfg, cfg->nr_channels - 1, &problem))
 		return xml_fail_problem(ctx, node, &problem);
 	return PVV_OK;

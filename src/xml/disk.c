@@ -93,7 +93,7 @@ static int parse_driver(struct xml_ctx *ctx, struct tree_node *disk, struct conf
 }
 
 /* What must not be overlooked, because the disk would not be what its owner believes. */
-static int refuse_dangerous(struct xml_ctx *ctx, struct tree_node *disk)
+static int refuse_in(struct xml_ctx *ctx, struct tree_node *parent)
 {
 	static const struct {
 		const char *name, *why;
@@ -101,17 +101,27 @@ static int refuse_dangerous(struct xml_ctx *ctx, struct tree_node *disk)
 		{"transient", "changes would be kept"},
 		{"encryption", "data would be written in clear"},
 		{"auth", "there are no network disks"},
+		{"slices", "the whole file would be shown"},
 		{"backenddomain", "there are no driver domains"},
 	};
 	struct tree_node *node;
 
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
-		XML_CHECK(xml_child(ctx, disk, refused[i].name, &node));
+		XML_CHECK(xml_child(ctx, parent, refused[i].name, &node));
 		if (node)
 			return xml_fail(ctx, PVV_EUNSUPPORTED, node, NULL,
 					"is not supported in <disk> (%s)", refused[i].why);
 	}
 	return PVV_OK;
+}
+
+static int refuse_dangerous(struct xml_ctx *ctx, struct tree_node *disk)
+{
+	struct tree_node *source;
+
+	XML_CHECK(refuse_in(ctx, disk));
+	XML_CHECK(xml_child(ctx, disk, "source", &source));
+	return source ? refuse_in(ctx, source) : PVV_OK;
 }
 
 int disk_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cfg)
@@ -128,6 +138,7 @@ int disk_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cfg)
 	XML_CHECK(xml_attr_enum(ctx, node, "device", devices, &value));
 	d->device = (enum config_disk_device)value;
 	XML_CHECK(parse_target(ctx, node, d));
+	pvvirt_claim(ctx, "disk", d->target, &d->fd);
 	XML_CHECK(parse_source(ctx, node, d));
 	XML_CHECK(parse_driver(ctx, node, d));
 	XML_CHECK(refuse_dangerous(ctx, node));

@@ -39,6 +39,7 @@ static int parse_domain(struct xml_ctx *ctx, struct config *cfg)
 	struct tree_node *root = ctx->tree->root;
 
 	XML_CHECK(check_root(ctx, root));
+	XML_CHECK(pvvirt_prepare(ctx, root));
 	/* First what decides whether this is for us at all. */
 	XML_CHECK(os_parse(ctx, root, cfg));
 	XML_CHECK(general_parse(ctx, root, cfg));
@@ -49,6 +50,7 @@ static int parse_domain(struct xml_ctx *ctx, struct config *cfg)
 	XML_CHECK(features_parse(ctx, root, cfg));
 	XML_CHECK(devices_parse(ctx, root, cfg));
 	XML_CHECK(metadata_parse(ctx, root, cfg));
+	XML_CHECK(pvvirt_parse(ctx, cfg));
 	XML_CHECK(seclabel_parse(ctx, root, cfg));
 	XML_CHECK(refuse_dangerous(ctx, root));
 	xml_warn_unused(ctx, root);

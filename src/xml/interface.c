@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* interface. */
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "util/err.h"
@@ -207,8 +208,11 @@ int interface_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *
 	struct tree_node *child;
 	unsigned int value = 0;
 	const char *text;
+	char index[16];
 
 	XML_CHECK(config_add_interface(cfg, &net));
+	snprintf(index, sizeof(index), "%zu", cfg->nr_interfaces - 1);
+	pvvirt_claim(ctx, "interface", index, &net->fd);
 	XML_CHECK(xml_need_attr(ctx, node, "type", &text));
 	XML_CHECK(xml_attr_enum(ctx, node, "type", types, &value));
 	net->type = (enum config_net_type)value;

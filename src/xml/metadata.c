@@ -22,32 +22,15 @@ static int no_memory(void)
 	return err_nomem(PVV_SUBSYS_XML, "handling the domain's metadata");
 }
 
-/* Our own element is looked for here and, as libvirt has it for drivers, in <domain>. */
-static int find_ours(struct xml_ctx *ctx, struct tree_node *parent, struct tree_node **found)
-{
-	for (struct tree_node *c = parent->first; c; c = c->next) {
-		if (!xml_is_pvvirt(c, "domain"))
-			continue;
-		c->used = true;
-		if (*found)
-			return xml_fail(ctx, PVV_EXML, c, NULL, "appears twice (first on line %u)",
-					(*found)->pos.line);
-		*found = c;
-	}
-	return PVV_OK;
-}
-
 int metadata_parse(struct xml_ctx *ctx, struct tree_node *domain, struct config *cfg)
 {
-	struct tree_node *metadata, *ours = NULL;
+	struct tree_node *metadata;
 	struct strbuf sb = STRBUF_INIT;
 
-	XML_CHECK(find_ours(ctx, domain, &ours));
 	XML_CHECK(xml_child(ctx, domain, "metadata", &metadata));
-	if (metadata)
-		XML_CHECK(find_ours(ctx, metadata, &ours));
 	for (struct tree_node *c = metadata ? metadata->first : NULL; c; c = c->next) {
-		/* What else is in our namespace is a mistake, and left to be a warning. */
+		/* pvvirt.c looks at <pvvirt:domain>; others of our namespace are mistakes, and left
+		 * to be warnings. */
 		if (c->kind != TREE_ELEMENT || is_ours(c))
 			continue;
 		c->used = c->opaque = true;
@@ -61,8 +44,6 @@ int metadata_parse(struct xml_ctx *ctx, struct tree_node *domain, struct config 
 		return no_memory();
 	int r = any ? config_set_string(&cfg->metadata, text) : PVV_OK;
 	free(text);
-	if (r == PVV_OK && ours)
-		r = pvvirt_parse(ctx, ours, cfg);
 	return r;
 }
 

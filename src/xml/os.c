@@ -73,7 +73,12 @@ int os_parse(struct xml_ctx *ctx, struct tree_node *domain, struct config *cfg)
 	XML_CHECK(parse_type(ctx, os));
 	XML_CHECK(parse_file(ctx, os, "kernel", &cfg->kernel, &node));
 	XML_CHECK(parse_file(ctx, os, "initrd", &cfg->initrd, &node));
-	if (cfg->kernel && bootloader)
+	pvvirt_claim(ctx, "kernel", NULL, &cfg->kernel_fd);
+	pvvirt_claim(ctx, "initrd", NULL, &cfg->initrd_fd);
+	bool kernel = cfg->kernel || cfg->kernel_fd != CONFIG_FD_NONE;
+	if (node && cfg->initrd && !kernel)
+		return xml_fail(ctx, PVV_EXML, node, NULL, "needs a <kernel>");
+	if (kernel && bootloader)
 		xml_warn(ctx, bootloader, NULL, "is ignored (there is a <kernel>)");
 	XML_CHECK(xml_child_string(ctx, os, "cmdline", &cfg->cmdline, &node));
 	if (!config_check_cmdline(cfg->cmdline, &problem))

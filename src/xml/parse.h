@@ -24,6 +24,8 @@ struct xml_ctx {
 	struct tree *tree;
 	struct xml_warnings warnings;
 	bool failed; /* no memory for a warning */
+	/* <pvvirt:domain> and its <pvvirt:descriptors>, NULL if there is none. */
+	struct tree_node *ours, *descriptors;
 };
 
 /* The first `return` on failure of a call that recorded it. */
@@ -124,9 +126,16 @@ int console_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cf
 int channel_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cfg);
 int controller_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cfg);
 int memballoon_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cfg);
-/* metadata, our own namespace, seclabel; after the devices, which it refers to. */
 int metadata_parse(struct xml_ctx *ctx, struct tree_node *domain, struct config *cfg);
 int seclabel_parse(struct xml_ctx *ctx, struct tree_node *domain, struct config *cfg);
-int pvvirt_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cfg);
+
+/* ---- pvvirt.c: our own namespace ---- */
+
+/* Finds it; before anything that may be a descriptor. */
+int pvvirt_prepare(struct xml_ctx *ctx, struct tree_node *domain);
+/* *fd = CONFIG_FD_PENDING if the document says that this device comes as a descriptor. */
+void pvvirt_claim(struct xml_ctx *ctx, const char *name, const char *key, int *fd);
+/* The rest of it; after everything that claims. */
+int pvvirt_parse(struct xml_ctx *ctx, struct config *cfg);
 
 #endif

@@ -82,76 +82,82 @@ static int parse_limits(struct xml_ctx *ctx, struct tree_node *domain, struct co
 	return parse_limit(ctx, limits, "xenstoreTransactions", &l->xenstore_transactions);
 }
 
-static int claim(struct xml_ctx *ctx, struct tree_node *node, int *fd)
+/* Elements of <pvvirt:descriptors>, and the attribute that says which device is meant. */
+static const struct {
+	const char *name, *key;
+} kinds[] = {
+	{"kernel", NULL},	{"initrd", NULL},    {"disk", "target"},
+	{"interface", "index"}, {"console", "port"}, {"channel", "name"},
+};
+#define NR_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+void pvvirt_claim(struct xml_ctx *ctx, const char *name, const char *key, int *fd)
 {
-	if (*fd == CONFIG_FD_PENDING)
-		return xml_fail(ctx, PVV_EXML, node, NULL, "appears twice for one device");
-	*fd = CONFIG_FD_PENDING;
+	for (struct tree_node *c = ctx->descriptors ? ctx->descriptors->first : NULL; c;
+	     c = c->next) {
+		if (!xml_is_pvvirt(c, name))
+			continue;
+		const char *key_attr = NULL;
+		for (size_t i = 0; i < NR_KINDS; i++)
+			if (strcmp(kinds[i].name, name) == 0)
+				key_attr = kinds[i].key;
+		const char *value = key_attr ? xml_attr(c, key_attr) : NULL;
+		if (key && (!value || strcmp(value, key) != 0))
+			continue;
+		c->used = true;
+		*fd = CONFIG_FD_PENDING;
+		return;
+	}
+}
+
+/* A descriptor for a device that is not there is a mistake that would show only at start. */
+static int check_claimed(struct xml_ctx *ctx, struct tree_node *node)
+{
+	for (size_t i = 0; i < NR_KINDS; i++) {
+		const char *value;
+
+		if (!xml_is_pvvirt(node, kinds[i].name) || node->used)
+			continue;
+		if (!kinds[i].key)
+			return xml_fail(ctx, PVV_EXML, node, NULL, "appears twice");
+		XML_CHECK(xml_need_attr(ctx, node, kinds[i].key, &value));
+		return xml_fail(ctx, PVV_EXML, node, NULL,
+				"%s='%s' is no device of this domain, or appears twice",
+				kinds[i].key, value);
+	}
 	return PVV_OK;
 }
 
-static int claim_chr(struct xml_ctx *ctx, struct tree_node *node, struct config_chr *chr)
+int pvvirt_prepare(struct xml_ctx *ctx, struct tree_node *domain)
 {
-	if (chr->type != CONFIG_CHR_NULL && chr->type != CONFIG_CHR_FD)
-		return xml_fail(ctx, PVV_EXML, node, NULL, "names a device not of type 'null'");
-	chr->type = CONFIG_CHR_FD;
-	return claim(ctx, node, &chr->fd);
+	struct tree_node *metadata;
+
+	XML_CHECK(child(ctx, domain, "domain", &ctx->ours));
+	XML_CHECK(xml_child(ctx, domain, "metadata", &metadata));
+	if (metadata) {
+		struct tree_node *second;
+
+		XML_CHECK(child(ctx, metadata, "domain", &second));
+		if (second && ctx->ours)
+			return xml_fail(ctx, PVV_EXML, second, NULL,
+					"is in <metadata> and in <domain>");
+		if (second)
+			ctx->ours = second;
+	}
+	if (!ctx->ours)
+		return PVV_OK;
+	return child(ctx, ctx->ours, "descriptors", &ctx->descriptors);
 }
 
-/* One element of <pvvirt:descriptors>, which names a device by what is unique to it. */
-static int parse_descriptor(struct xml_ctx *ctx, struct tree_node *node, struct config *cfg)
+int pvvirt_parse(struct xml_ctx *ctx, struct config *cfg)
 {
-	const char *id;
-	uint64_t n = 0;
-
-	if (xml_is_pvvirt(node, "kernel")) {
-		node->used = true;
-		return claim(ctx, node, &cfg->kernel_fd);
-	}
-	if (xml_is_pvvirt(node, "initrd")) {
-		node->used = true;
-		return claim(ctx, node, &cfg->initrd_fd);
-	}
-	if (xml_is_pvvirt(node, "disk")) {
-		node->used = true;
-		XML_CHECK(xml_need_attr(ctx, node, "target", &id));
-		for (size_t i = 0; i < cfg->nr_disks; i++)
-			if (strcmp(cfg->disks[i].target, id) == 0)
-				return claim(ctx, node, &cfg->disks[i].fd);
-	} else if (xml_is_pvvirt(node, "interface")) {
-		node->used = true;
-		XML_CHECK(xml_need_attr(ctx, node, "index", &id));
-		XML_CHECK(xml_attr_number(ctx, node, "index", UINT32_MAX, &n, NULL));
-		if (n < cfg->nr_interfaces)
-			return claim(ctx, node, &cfg->interfaces[n].fd);
-	} else if (xml_is_pvvirt(node, "console")) {
-		node->used = true;
-		XML_CHECK(xml_need_attr(ctx, node, "port", &id));
-		XML_CHECK(xml_attr_number(ctx, node, "port", UINT32_MAX, &n, NULL));
-		for (size_t i = 0; i < cfg->nr_consoles; i++)
-			if (cfg->consoles[i].port == n)
-				return claim_chr(ctx, node, &cfg->consoles[i].chr);
-	} else if (xml_is_pvvirt(node, "channel")) {
-		node->used = true;
-		XML_CHECK(xml_need_attr(ctx, node, "name", &id));
-		for (size_t i = 0; i < cfg->nr_channels; i++)
-			if (strcmp(cfg->channels[i].name, id) == 0)
-				return claim_chr(ctx, node, &cfg->channels[i].chr);
-	} else {
-		return PVV_OK; /* a warning, if it is an element */
-	}
-	return xml_fail(ctx, PVV_EXML, node, NULL, "'%s' is no device of this domain", id);
-}
-
-int pvvirt_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cfg)
-{
-	struct tree_node *descriptors;
-
-	XML_CHECK(parse_executor(ctx, node, cfg));
-	XML_CHECK(parse_limits(ctx, node, cfg));
-	XML_CHECK(child(ctx, node, "descriptors", &descriptors));
-	for (struct tree_node *c = descriptors ? descriptors->first : NULL; c; c = c->next)
-		XML_CHECK(parse_descriptor(ctx, c, cfg));
+	if (!ctx->ours)
+		return PVV_OK;
+	XML_CHECK(parse_executor(ctx, ctx->ours, cfg));
+	XML_CHECK(parse_limits(ctx, ctx->ours, cfg));
+	for (struct tree_node *c = ctx->descriptors ? ctx->descriptors->first : NULL; c;
+	     c = c->next)
+		XML_CHECK(check_claimed(ctx, c));
 	return PVV_OK;
 }
 

@@ -132,6 +132,7 @@ static const struct {
 	{"blkiotune", "block I/O is not throttled"},
 	{"boot", "the kernel or PV GRUB decides what is booted"},
 	{"bootmenu", "there is no firmware"},
+	{"controller", "only type 'xenbus' means something to a PV domain"},
 	{"cpu", "the guest sees the host's processor"},
 	{"emulator", "there is no device model"},
 	{"filesystem", "host folders cannot be shared with a PV domain"},
@@ -204,7 +205,7 @@ void xml_warn_unused(struct xml_ctx *ctx, const struct tree_node *node)
 			continue;
 		if (c->kind == TREE_TEXT) {
 			if (!node->text_used && !blank(c->text))
-				xml_warn(ctx, node, &c->pos, "text in it is ignored");
+				xml_warn(ctx, node, NULL, "text in it is ignored");
 			continue;
 		}
 		if (c->used) {

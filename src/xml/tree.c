@@ -74,7 +74,6 @@ struct builder {
 	const char *filename;
 	struct tree_node *current;
 	struct strbuf pending; /* text since the last tag */
-	struct tree_pos pending_pos;
 	unsigned int depth;
 	size_t nr_decls;
 	int error; /* the first one, already recorded */
@@ -146,7 +145,6 @@ static void flush_text(struct builder *b)
 	if (!node)
 		return;
 	node->text = copy(b, b->pending.s, b->pending.len);
-	node->pos = b->pending_pos;
 	strbuf_truncate(&b->pending, 0);
 }
 
@@ -296,8 +294,6 @@ static void on_text(void *opaque, const xmlChar *s, int len)
 
 	if (stopped(b) || !b->current)
 		return;
-	if (!b->pending.len)
-		b->pending_pos = b->pos;
 	strbuf_add(&b->pending, (const char *)s, (size_t)len);
 	if (b->pending.failed)
 		stop_nomem(b);
@@ -372,7 +368,10 @@ int tree_build(struct tree *tree, const char *text, size_t len, const char *file
 		return err_nomem(PVV_SUBSYS_XML, "reading the domain XML");
 	set_handlers(b.parser->sax);
 	b.parser->userData = &b;
-	xmlDocPtr doc = xmlCtxtReadMemory(b.parser, text, (int)len, NULL, NULL, XML_PARSE_NONET);
+	/* NOENT: references to characters and to the five entities that every document has are
+	 * replaced in attributes too. There are no others without a document type. */
+	xmlDocPtr doc = xmlCtxtReadMemory(b.parser, text, (int)len, NULL, NULL,
+					  XML_PARSE_NONET | XML_PARSE_NOENT);
 	bool well_formed = b.parser->wellFormed && b.parser->nsWellFormed;
 	xmlFreeDoc(doc);
 	xmlFreeParserCtxt(b.parser);
