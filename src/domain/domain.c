@@ -9,9 +9,18 @@
 #include "domain/consoles.h"
 #include "util/err.h"
 
+static void free_consoles(void *opaque)
+{
+	consoles_free(opaque);
+}
+
 static void domain_free(struct pvv_domain *d)
 {
-	consoles_free(d->consoles);
+	/* Consoles belong to the I/O thread. */
+	if (pthread_equal(d->host->thread, pthread_self()))
+		free_consoles(d->consoles);
+	else if (d->consoles)
+		io_loop_call(d->host->loop, free_consoles, d->consoles);
 	config_free(d->cfg);
 	free(d->warnings);
 	free(d->blocks);
