@@ -79,7 +79,10 @@ static void fill_shared_info(const struct exec_memory *mem, const struct core_bo
 		si->vcpu_info[i].evtchn_upcall_mask = 1;
 }
 
-/* The rings' frames are granted to domain 0 in the entries that the ABI reserves for them. */
+/*
+ * The rings' frames are granted to domain 0 in the entries that the ABI reserves for them. Xen's
+ * guests find them in use: xenstored and xenconsoled have mapped them before the guest runs.
+ */
 static void fill_grants(const struct build_layout *l, const struct exec_memory *mem,
 			const struct core_boot *boot)
 {
@@ -97,7 +100,7 @@ static void fill_grants(const struct build_layout *l, const struct exec_memory *
 	for (unsigned int i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
 		grant_entry_v1_t *e = &table[reserved[i].ref];
 
-		e->flags = GTF_permit_access;
+		e->flags = GTF_permit_access | GTF_reading | GTF_writing;
 		e->domid = 0;
 		e->frame = (uint32_t)l->region[reserved[i].id].pfn;
 	}
