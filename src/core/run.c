@@ -156,3 +156,25 @@ enum core_action core_next(struct core_ctx *c)
 	v->wake_ns = core_timers_next(c);
 	return CORE_RUN;
 }
+
+size_t core_read_as_kernel(struct core_ctx *c, void *dst, uint64_t va, size_t len)
+{
+	uint32_t mode = c->v->kernel_mode;
+
+	c->v->kernel_mode = 1;
+	size_t left = core_guest_read(c, dst, va, len);
+
+	c->v->kernel_mode = mode;
+	return left;
+}
+
+size_t core_write_as_kernel(struct core_ctx *c, uint64_t va, const void *src, size_t len)
+{
+	uint32_t mode = c->v->kernel_mode;
+
+	c->v->kernel_mode = 1;
+	size_t left = core_guest_write(c, va, src, len);
+
+	c->v->kernel_mode = mode;
+	return left;
+}

@@ -14,6 +14,13 @@ void core_ring_doorbell(struct core_ctx *c);
 /* The domain shuts down with a SHUTDOWN_* code; every vCPU stops. */
 void core_shutdown(struct core_ctx *c, uint32_t code);
 
+/*
+ * Guest memory through the kernel's page tables, whatever mode the vCPU is in: areas the kernel
+ * registered, its LDT and I/O bitmap. Bytes not copied, as core_guest_read().
+ */
+size_t core_read_as_kernel(struct core_ctx *c, void *dst, uint64_t va, size_t len);
+size_t core_write_as_kernel(struct core_ctx *c, uint64_t va, const void *src, size_t len);
+
 /* Kernel <-> user mode of this vCPU: GS bases, page-table root. */
 void core_toggle_mode(struct core_ctx *c);
 

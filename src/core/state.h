@@ -156,7 +156,10 @@ struct core_vcpu {
 	uint64_t iobitmap;	 /* physdev set_iobitmap: guest virtual address */
 	uint32_t iobitmap_ports;
 	uint32_t pad2;
-	uint64_t xcr0; /* what the guest's xsetbv loaded */
+	uint64_t xcr0;		/* what the guest's xsetbv loaded */
+	uint64_t vcpu_info_mfn; /* frame of a registered vcpu_info + 1, 0 = in shared_info */
+	uint32_t initialising;	/* a VCPUOP_initialise is under way */
+	uint32_t pad3;
 };
 
 struct core_domain {

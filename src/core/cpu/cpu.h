@@ -58,6 +58,13 @@ enum {
 
 /* Control registers and such of a vCPU that has not run yet. */
 void core_cpu_init(struct core_vcpu *v);
+
+/* set_gdt of any vCPU: 0 or -XEN_EINVAL; the old table is given back only if the new one is good.
+ */
+long core_gdt_set(struct core_ctx *c, struct core_vcpu *v, const uint64_t *frames,
+		  unsigned int entries);
+void core_gdt_drop(struct core_ctx *c, struct core_vcpu *v);
+
 /* Write the 128 stubs (mov $nr, %eax; syscall ...) into a page. */
 void core_fill_hypercall_page(void *page);
 

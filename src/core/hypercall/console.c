@@ -25,7 +25,7 @@ static long console_write(struct core_ctx *c, uint32_t count, uint64_t va, const
 		uint8_t text[CHUNK];
 		uint32_t len = count < CHUNK ? count : CHUNK;
 
-		if (core_guest_read(c, text, va, len) != 0)
+		if (!core_get_bytes(c, text, va, len))
 			return -XEN_EFAULT;
 		core_lock(&c->d->console_lock);
 		put_ring(c->ctl, text, len);

@@ -13,6 +13,7 @@
 #include <xen/errno.h>
 
 #include "core/core.h"
+#include "core/mm/pte.h"
 
 #define HYPERCALL(nr, name, nr_args, room)                                                         \
 	long core_hc_##name(struct core_ctx *c, const uint64_t arg[6]);
@@ -36,11 +37,24 @@ long core_hypercall_continue(struct core_ctx *c, unsigned int nr, const uint64_t
 /* Call one hypercall by number; -XEN_ENOSYS for unknown ones. Counts it in ctl->hypercalls. */
 long core_hypercall_call(struct core_ctx *c, uint64_t nr, const uint64_t arg[6]);
 
-/* Structures of the guest: true = copied. The caller answers -XEN_EFAULT otherwise. */
-#define core_get(c, obj, va) (core_guest_read((c), (obj), (va), sizeof(*(obj))) == 0)
-#define core_put(c, va, obj) (core_guest_write((c), (va), (obj), sizeof(*(obj))) == 0)
+/*
+ * Guest memory named by a hypercall argument: true = copied, the caller answers -XEN_EFAULT
+ * otherwise. The hypervisor's own addresses are refused even where a guest may read them.
+ */
+static inline bool core_get_bytes(struct core_ctx *c, void *dst, uint64_t va, size_t len)
+{
+	return core_addr_ok(va) && core_guest_read(c, dst, va, len) == 0;
+}
+
+static inline bool core_put_bytes(struct core_ctx *c, uint64_t va, const void *src, size_t len)
+{
+	return core_addr_ok(va) && core_guest_write(c, va, src, len) == 0;
+}
+
+#define core_get(c, obj, va) core_get_bytes((c), (obj), (va), sizeof(*(obj)))
+#define core_put(c, va, obj) core_put_bytes((c), (va), (obj), sizeof(*(obj)))
 #define core_put_field(c, va, obj, field)                                                          \
-	(core_guest_write((c), (va) + offsetof(__typeof__(*(obj)), field), &(obj)->field,          \
-			  sizeof((obj)->field)) == 0)
+	core_put_bytes((c), (va) + offsetof(__typeof__(*(obj)), field), &(obj)->field,             \
+		       sizeof((obj)->field))
 
 #endif

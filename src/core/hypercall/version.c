@@ -35,7 +35,7 @@ static long put_text(struct core_ctx *c, uint64_t va, const char *text, size_t s
 	while (text[len] != '\0')
 		len++;
 	memcpy(buf, text, len + 1 < size ? len + 1 : size);
-	return core_guest_write(c, va, buf, size) == 0 ? 0 : -XEN_EFAULT;
+	return core_put_bytes(c, va, buf, size) ? 0 : -XEN_EFAULT;
 }
 
 static long put_compile_info(struct core_ctx *c, uint64_t va)
@@ -87,7 +87,7 @@ long core_hc_xen_version(struct core_ctx *c, const uint64_t arg[6])
 	case XENVER_pagesize: /* ABI: served; 4096 */
 		return va == 0 ? 4096 : -XEN_EINVAL;
 	case XENVER_guest_handle: /* ABI: served; the domain's UUID */
-		return core_guest_write(c, va, c->ctl->boot.uuid, 16) == 0 ? 0 : -XEN_EFAULT;
+		return core_put_bytes(c, va, c->ctl->boot.uuid, 16) ? 0 : -XEN_EFAULT;
 	case XENVER_commandline: /* ABI: served; "<denied>" as for any guest but the control domain
 				  */
 		return put_text(c, va, "<denied>", sizeof(xen_commandline_t));

@@ -67,7 +67,7 @@ static long poll(struct core_ctx *c, uint64_t va)
 	if (core_event_deliverable(c, v))
 		return 0;
 	for (unsigned int i = 0; i < op.nr_ports; i++) {
-		if (core_guest_read(c, &ports[i], list + i * 4ull, 4) != 0)
+		if (!core_get_bytes(c, &ports[i], list + i * 4ull, 4))
 			return -XEN_EFAULT;
 		if (!core_evtchn_valid(c, ports[i]))
 			return -XEN_EINVAL;

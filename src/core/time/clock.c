@@ -8,6 +8,7 @@
 #include "core/event/event.h"
 #include "core/hypercall/hypercall.h"
 #include "core/lib/lock.h"
+#include "core/run.h"
 
 static uint64_t scale(uint64_t delta, uint32_t mul, int32_t shift)
 {
@@ -40,6 +41,12 @@ static void fill(const struct core_ctx *c, struct vcpu_time_info *t)
 	t->flags = XEN_PVCLOCK_TSC_STABLE_BIT;
 }
 
+/* Registered areas are the kernel's: they are written through its page tables in any mode. */
+static bool put(struct core_ctx *c, uint64_t va, const void *src, size_t len)
+{
+	return core_addr_ok(va) && core_write_as_kernel(c, va, src, len) == 0;
+}
+
 static void publish_time(struct core_ctx *c)
 {
 	struct core_vcpu *v = c->v;
@@ -57,12 +64,12 @@ static void publish_time(struct core_ctx *c)
 	struct vcpu_time_info copy = *t;
 
 	copy.version = v->time_version - 1;
-	if (!core_put_field(c, v->time_va, &copy, version))
+	if (!put(c, v->time_va, &copy, 4))
 		return;
-	if (core_guest_write(c, v->time_va + 4, (uint8_t *)&copy + 4, sizeof(copy) - 4) != 0)
+	if (!put(c, v->time_va + 4, (uint8_t *)&copy + 4, sizeof(copy) - 4))
 		return;
 	copy.version = v->time_version;
-	(void)core_put_field(c, v->time_va, &copy, version);
+	(void)put(c, v->time_va, &copy, 4);
 }
 
 static void publish_wallclock(struct core_ctx *c, uint32_t version)

@@ -38,6 +38,16 @@ static void run_periodic(struct core_ctx *c, uint64_t now)
 	core_virq_raise(c, v, VIRQ_TIMER);
 }
 
+void core_timer_set_periodic(struct core_ctx *c, struct core_vcpu *v, uint64_t period_ns)
+{
+	__atomic_store_n(&v->periodic_ns, period_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&v->periodic_next, 0, __ATOMIC_RELAXED);
+	if (v == c->v)
+		v->wake_ns = 0;
+	else
+		core_vcpu_kick(c, v);
+}
+
 static void run_watchdogs(struct core_ctx *c, uint64_t now)
 {
 	for (unsigned int i = 0; i < 2; i++) {
