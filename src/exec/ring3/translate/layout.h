@@ -54,5 +54,6 @@
 #define XV_KICK	     144 /* -> the flag that forbids to enter */
 #define XV_SCRATCH   152 /* entry.S */
 #define XV_SHIFT     160 /* the constant XLATE_SHIFT */
+#define XV_SP2	     168 /* a third spill slot */
 
 #endif

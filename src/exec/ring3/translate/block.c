@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT */
+/* Translating one fragment. */
+#include "exec/ring3/translate/emit.h"
+
+/*
+ * The records of a guest page and its frame. The frame is noted before its bytes are read, so that
+ * no write can slip between.
+ */
+static uint32_t open_page(struct xlate *x, uint64_t gva, struct xlate_code *code,
+			  struct page_rec **page, struct page_rec **frame)
+{
+	uint32_t err = x->cfg.fetch(x->cfg.priv, gva, code);
+
+	if (err)
+		return err;
+	*page = xlate_page(x, gva >> 12, true);
+	*frame = xlate_page(x, code->mfn | PAGE_REC_FRAME, true);
+	if ((*page)->head && (*page)->mfn != code->mfn)
+		xlate_invalidate_va_range(x, PAGE_MASK_(gva), 4096);
+	(*page)->mfn = code->mfn;
+	if (!(*frame)->verify && !(*frame)->noted) {
+		(*frame)->noted = 1;
+		x->cfg.note(x->cfg.priv, code->mfn);
+	}
+	return 0;
+}
+
+static void attach(struct xlate *x, struct em *e, unsigned int which, struct page_rec *page,
+		   struct page_rec *frame)
+{
+	struct frag *f = e->f;
+
+	f->page[which] = (uint32_t)(page - x->pages);
+	f->frame[which] = (uint32_t)(frame - x->pages);
+	if (frame->verify)
+		f->flags |= FRAG_VERIFY;
+}
+
+/* Put the fragment onto the lists of its pages, each list once. */
+static void enlist(struct xlate *x, uint32_t fi)
+{
+	struct frag *f = &x->frags[fi];
+	unsigned int k;
+
+	if (f->page[1] == f->page[0])
+		f->page[1] = 0;
+	if (f->frame[1] == f->frame[0])
+		f->frame[1] = 0;
+	for (k = 0; k < 2; k++) {
+		if (f->page[k]) {
+			f->next_page[k] = x->pages[f->page[k]].head;
+			x->pages[f->page[k]].head = fi;
+		}
+		if (f->frame[k]) {
+			f->next_frame[k] = x->pages[f->frame[k]].head;
+			x->pages[f->frame[k]].head = fi;
+		}
+	}
+}
+
+/* Decode at e->pc, reading from the next page if needed. 0: no more bytes, or *err. */
+static unsigned int decode(struct xlate *x, struct em *e, struct insn *i, uint32_t *err)
+{
+	struct source *s = &e->source;
+	unsigned int o = (unsigned int)(e->pc - e->src_gva), n, k;
+	struct page_rec *page, *frame;
+	struct xlate_code code;
+	uint64_t next;
+
+	if (o >= s->len)
+		return 0;
+	n = insn_decode(i, s->buf + o, s->len - o);
+	if (n || !s->to_page_end || s->second)
+		return n;
+	next = PAGE_MASK_(e->src_gva) + 4096;
+	*err = open_page(x, next, &code, &page, &frame);
+	if (*err)
+		return 0;
+	if (frame->verify && !(e->f->flags & FRAG_VERIFY) && e->pc != e->f->gva)
+		return 0; /* a fragment of its own, then */
+	s->second = true;
+	attach(x, e, 1, page, frame);
+	for (k = 0; k < INSN_MAX; k++)
+		s->buf[s->len + k] = code.ptr[k];
+	s->len += INSN_MAX;
+	n = insn_decode(i, s->buf + o, s->len - o);
+	return n;
+}
+
+static void emit_insn(struct em *e, const struct insn *i)
+{
+	switch (insn_class(i)) {
+	case IC_COPY:
+		op_copy(e, i);
+		break;
+	case IC_NOP:
+		break;
+	case IC_LEA:
+		op_lea(e, i);
+		break;
+	case IC_PUSHR:
+		op_push(e, i);
+		break;
+	case IC_POPR:
+		op_pop(e, i);
+		break;
+	case IC_JCC:
+		op_jcc(e, i);
+		break;
+	case IC_JMP:
+		op_jmp(e, i);
+		break;
+	case IC_CALL:
+		op_call(e, i);
+		break;
+	case IC_RET:
+		op_ret(e, i);
+		break;
+	case IC_JMPI:
+	case IC_CALLI:
+		op_indirect(e, i);
+		break;
+	case IC_LOOP:
+		op_loop(e, i);
+		break;
+	case IC_STR:
+		op_string(e, i);
+		break;
+	case IC_IMPL:
+		op_impl(e, i);
+		break;
+	case IC_MOFFS:
+		op_moffs(e, i);
+		break;
+	case IC_ENTER:
+		op_enter(e, i);
+		break;
+	case IC_LEAVE:
+		op_leave(e, i);
+		break;
+	case IC_SYSCALL:
+		em_exit(e, XC_SYSCALL, e->next);
+		break;
+	case IC_SENS:
+		em_exit(e, XC_SENS, e->pc);
+		break;
+	case IC_INT:
+		em_exit(e, XC_INT | (uint32_t)i->bytes[i->o_imm] << 8 | (uint32_t)i->len << 16,
+			e->next);
+		break;
+	case IC_INT3:
+		em_exit(e, XC_INT | 3u << 8 | (uint32_t)i->len << 16, e->next);
+		break;
+	default:
+		em_exit(e, XC_UD, e->pc);
+		e->end = true;
+		break;
+	}
+}
+
+static void begin_insn(struct em *e)
+{
+	e->insn_start = e->p;
+	e->nsteps = 0;
+	e->ambient = 0;
+}
+
+static void end_insn(struct em *e, unsigned int glen)
+{
+	unsigned int hlen = (unsigned int)(e->p - e->insn_start);
+
+	if (!e->nsteps && (!glen || hlen > 15)) {
+		uint8_t *p = e->p;
+
+		e->p = e->insn_start;
+		em_step(e, 0);
+		e->p = p;
+	}
+	if (!e->nsteps) {
+		*e->note++ = (uint8_t)(glen | hlen << 4);
+		return;
+	}
+	e->note[0] = (uint8_t)(e->nsteps << 4);
+	e->note[1] = (uint8_t)glen;
+	e->note[2 + 4 * (e->nsteps - 1)] = (uint8_t)(e->p - e->step_start);
+	e->note += 2 + 4 * e->nsteps;
+}
+
+/* Is this a store or a branch: the end of a verified block? */
+static bool ends_verified(const struct insn *i)
+{
+	switch (insn_class(i)) {
+	case IC_JCC:
+	case IC_LOOP:
+	case IC_CALL:
+	case IC_CALLI:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * A verified block: short, left at the first branch, entered at its start only. Its length must be
+ * known before its code is emitted.
+ */
+static unsigned int verified_len(struct xlate *x, struct em *e)
+{
+	const uint64_t start = e->pc;
+	unsigned int n, len = 0, k;
+	struct insn i;
+	uint32_t err;
+
+	for (k = 0; k < 16; k++) {
+		n = decode(x, e, &i, &err);
+		if (!n || (len && len + n > 64))
+			break;
+		len += n;
+		e->pc += n;
+		if (PAGE_MASK_(e->pc) != PAGE_MASK_(start) || ends_verified(&i) ||
+		    insn_class(&i) == IC_JMP || insn_class(&i) == IC_RET ||
+		    insn_class(&i) == IC_JMPI || insn_class(&i) == IC_UD)
+			break;
+	}
+	e->pc = start;
+	return len;
+}
+
+static void resolve_edges(struct xlate *x, struct em *e)
+{
+	unsigned int k;
+
+	for (k = 0; k < e->nr_edges; k++) {
+		uint32_t id = ++x->nr_edges, host, to;
+		struct edge *d = &x->edges[id];
+
+		*d = (struct edge){.target = e->edges[k].target, .site = e->edges[k].site};
+		host = x->stepping ? 0 : xlate_lookup(x, d->target);
+		to = host ? xlate_frag_of(x, host) : 0;
+		if (to) {
+			xlate_link(x, id, host, to);
+		} else {
+			uint32_t rel = xlate_edge_stub(x, id) - (d->site + 4);
+
+			__builtin_memcpy((void *)(uintptr_t)d->site, &rel, 4);
+		}
+	}
+}
+
+/* Emit instructions from e->pc on. */
+static void emit_body(struct xlate *x, struct em *e, struct insn *first)
+{
+	bool verify = e->f->flags & FRAG_VERIFY;
+	const uint64_t start = e->pc;
+	uint64_t limit = ~0ull;
+	unsigned int count, max = x->stepping ? 1 : FRAG_MAX_INSNS, glen;
+	struct insn i = *first;
+	uint32_t err;
+
+	if (verify) {
+		unsigned int len = verified_len(x, e);
+
+		limit = start + len;
+		op_verify(e, len);
+	}
+	for (count = 0; count < max && !e->end; count++) {
+		if (count) {
+			if (PAGE_MASK_(e->pc) != PAGE_MASK_(start) || e->pc == limit)
+				break;
+			if (!verify && xlate_lookup(x, e->pc))
+				break; /* joins a fragment that exists */
+			if (!decode(x, e, &i, &err))
+				break;
+		}
+		glen = i.len;
+		e->next = e->pc + glen;
+		begin_insn(e);
+		if (!verify && !x->stepping)
+			xlate_map(x, e->pc, here(e));
+		emit_insn(e, &i);
+		end_insn(e, glen);
+		e->pc = e->next;
+		x->st.guest_insns++;
+		if (verify && ends_verified(&i))
+			break;
+		if ((uint64_t)(e->p - (uint8_t *)(uintptr_t)e->f->host) > FRAG_HOST_MAX / 2)
+			break;
+	}
+	e->f->glen = (uint16_t)(e->pc - start);
+	if (!e->end) {
+		begin_insn(e);
+		em_step(e, 0);
+		e1(e, 0xe9);
+		em_edge(e, e->pc);
+		end_insn(e, 0);
+	}
+}
+
+/* Room for one more fragment of any size? */
+static bool have_room(const struct xlate *x)
+{
+	return x->cold - x->hot > FRAG_HOST_MAX + (2u << 20) && x->nr_frags + 2 < MAX_FRAGS &&
+	       x->nr_edges + 2 * FRAG_MAX_INSNS + 16 < MAX_EDGES && x->nr_pages + 8 < MAX_PAGES &&
+	       x->nr_touched + 8 < MAX_TOUCHED && x->nr_far + FRAG_MAX_INSNS < MAX_FAR / 2 &&
+	       x->notes_used + (1u << 16) < NOTES_SIZE;
+}
+
+/* Code outside of both windows: move one of them there; after some back and forth, exact mode. */
+static void choose_window(struct xlate *x, uint64_t gva)
+{
+	if (in_window(x, gva) || x->exact)
+		return;
+	xlate_flush(x);
+	if (++x->win_switches > 8) {
+		x->exact = 1;
+		x->st.exact_mode = 1;
+		return;
+	}
+	x->win_hi[gva >> 31 & 1] = (uint32_t)(gva >> 32);
+}
+
+uint32_t xlate_translate(struct xlate *x, uint64_t gva, uint32_t *err, uint64_t *addr)
+{
+	struct em *e = x->em;
+	struct page_rec *page, *frame;
+	struct xlate_code code;
+	struct insn first;
+	unsigned int avail, k, off = gva & 0xfff;
+
+	*addr = gva;
+	choose_window(x, gva);
+	if (!have_room(x))
+		xlate_flush(x);
+	*err = open_page(x, gva, &code, &page, &frame);
+	if (*err)
+		return 0;
+
+	e->x = x;
+	e->fi = x->nr_frags + 1;
+	e->f = &x->frags[e->fi];
+	*e->f = (struct frag){.gva = gva};
+	e->pc = gva;
+	e->end = false;
+	e->exact = x->exact || x->stepping;
+	e->nr_edges = e->nr_calls = 0;
+	attach(x, e, 0, page, frame);
+	avail = 4096 - off;
+	e->source.to_page_end = avail <= SRC_MAX;
+	e->source.len = avail <= SRC_MAX ? avail : SRC_MAX;
+	e->source.second = false;
+	for (k = 0; k + 8 <= e->source.len; k += 8)
+		__builtin_memcpy(e->source.buf + k, code.ptr + off + k, 8);
+	for (; k < e->source.len; k++)
+		e->source.buf[k] = code.ptr[off + k];
+	e->src = e->source.buf;
+	e->src_gva = gva;
+	e->src_len = e->source.len;
+	if (!decode(x, e, &first, err)) {
+		*addr = PAGE_MASK_(gva) + 4096;
+		return 0;
+	}
+
+	x->hot = (x->hot + 15) & ~15u;
+	e->f->host = x->hot;
+	e->f->notes = x->notes_used;
+	e->note = x->notes + x->notes_used;
+	e->p = (uint8_t *)(uintptr_t)x->hot;
+	x->nr_frags++;
+	emit_body(x, e, &first);
+	e->f->notes_end = (uint32_t)(e->note - x->notes);
+	x->notes_used = e->f->notes_end;
+	op_call_stubs(e);
+	x->hot = e->f->end;
+	if ((e->f->flags & FRAG_VERIFY) && !x->stepping)
+		xlate_map(x, gva, e->f->host);
+	if (x->stepping)
+		e->f->flags |= FRAG_STEP;
+	enlist(x, e->fi);
+	resolve_edges(x, e);
+	x->st.fragments++;
+	x->st.guest_bytes += e->f->glen;
+	x->st.host_bytes += e->f->end - e->f->host;
+	return e->f->host;
+}

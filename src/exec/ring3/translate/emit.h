@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The emitter: writes host code into the hot region and the recovery notes beside it.
+ */
+#ifndef PVV_TRANSLATE_EMIT_H
+#define PVV_TRANSLATE_EMIT_H
+
+#include "exec/ring3/translate/internal.h"
+#include "exec/ring3/translate/notes.h"
+
+#define FRAG_MAX_INSNS 200
+/* No single guest instruction grows to more than this. */
+#define INSN_HOST_MAX  400
+#define FRAG_HOST_MAX  (FRAG_MAX_INSNS * 64 + 4096)
+
+struct local_edge {
+	uint32_t site;
+	uint64_t target;
+};
+
+struct local_call {
+	uint32_t site; /* rel32 of the call */
+	uint64_t ret, target;
+	bool indirect;
+};
+
+#define SRC_MAX 1024 /* source bytes a fragment may have, but for a last crossing instruction */
+
+/* A copy of the source, taken once: the guest may write to it at any time. */
+struct source {
+	uint8_t buf[SRC_MAX + 64];
+	unsigned int len;
+	bool to_page_end;
+	bool second; /* bytes of the next page were appended */
+};
+
+struct em {
+	struct xlate *x;
+	struct frag *f;
+	uint32_t fi; /* index of f */
+	uint8_t *p;
+	uint64_t pc, next; /* of the guest instruction in work */
+	bool end;	   /* the fragment ends behind it */
+	bool exact;	   /* see FRAG_EXACT */
+
+	/* notes of the instruction in work */
+	uint8_t *note;	     /* where they begin */
+	uint8_t *insn_start; /* host */
+	uint8_t *step_start;
+	unsigned int nsteps;
+	uint32_t last_act, ambient;
+
+	struct source source;
+	const uint8_t *src; /* source.buf */
+	uint64_t src_gva;
+	unsigned int src_len;
+
+	unsigned int nr_edges, nr_calls;
+	struct local_edge edges[FRAG_MAX_INSNS * 2 + 8];
+	struct local_call calls[FRAG_MAX_INSNS + 8];
+};
+
+static inline void e1(struct em *e, unsigned int b)
+{
+	*e->p++ = (uint8_t)b;
+}
+static inline void e4(struct em *e, uint64_t v)
+{
+	uint32_t w = (uint32_t)v;
+
+	__builtin_memcpy(e->p, &w, 4);
+	e->p += 4;
+}
+static inline void e8(struct em *e, uint64_t v)
+{
+	__builtin_memcpy(e->p, &v, 8);
+	e->p += 8;
+}
+static inline void ebytes(struct em *e, const uint8_t *src, unsigned int n)
+{
+	while (n--)
+		*e->p++ = *src++;
+}
+static inline uint32_t here(const struct em *e)
+{
+	return (uint32_t)(uintptr_t)e->p;
+}
+static inline bool fits32(uint64_t v)
+{
+	return v == (uint64_t)(int64_t)(int32_t)v;
+}
+
+/* The host instruction that follows gets this recovery action. */
+void em_step(struct em *e, uint32_t act) XLATE_HIDDEN;
+/* Likewise, inside of an expansion only: the guest instruction proper, nothing done yet. */
+static inline void em_step_op(struct em *e)
+{
+	if (e->nsteps)
+		em_step(e, 0);
+}
+
+/* mov [addr], r64 and back */
+void em_store(struct em *e, uint32_t addr, unsigned int r) XLATE_HIDDEN;
+void em_load(struct em *e, unsigned int r, uint32_t addr) XLATE_HIDDEN;
+/* mov r64, value, in the shortest form */
+void em_movi(struct em *e, unsigned int r, uint64_t v) XLATE_HIDDEN;
+/* lea dst, [base + index] */
+void em_lea2(struct em *e, unsigned int dst, unsigned int base, unsigned int index) XLATE_HIDDEN;
+/* rsp = r + shift, in two instructions */
+void em_rsp_from(struct em *e, unsigned int r, uint32_t act_before,
+		 uint32_t act_between) XLATE_HIDDEN;
+/* r = guest rsp, two instructions, both with this action */
+void em_guest_rsp(struct em *e, unsigned int r, uint32_t act) XLATE_HIDDEN;
+/* rel32 of a direct branch to a guest address */
+void em_edge(struct em *e, uint64_t target) XLATE_HIDDEN;
+/* jmp to an exit stub */
+void em_exit(struct em *e, uint32_t info, uint64_t rip) XLATE_HIDDEN;
+
+/* Room in the cold region; returns its address. */
+static inline uint8_t *cold_alloc(struct xlate *x, unsigned int n)
+{
+	x->cold -= n;
+	return (uint8_t *)(uintptr_t)x->cold;
+}
+
+/* ---- op_mem.c ---- */
+/* How to change an instruction when it is encoded again; -1 = as it is. */
+struct recode {
+	int seg; /* segment prefix, 0 = none */
+	bool drop67;
+	int reg, rm, opreg, vvvv;
+	int mem; /* RM_* */
+	int base, index;
+	int32_t disp;
+};
+enum { RM_SAME, RM_ABS, RM_BASE, RM_BASE_INDEX, RM_SWAP_BASE };
+unsigned int insn_recode(const struct insn *i, const struct recode *rc, uint8_t *out) XLATE_HIDDEN;
+void op_copy(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_moffs(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_impl(struct em *e, const struct insn *i) XLATE_HIDDEN;
+/* Is op_copy() of this memory form a single host instruction? */
+bool op_mem_plain(const struct em *e, const struct insn *i) XLATE_HIDDEN;
+/*
+ * A register of the low eight that the instruction does not use and that is not in `avoid` (a bit
+ * mask); `mem`: base and index do not do either.
+ */
+unsigned int op_scratch(const struct insn *i, uint32_t avoid, bool mem) XLATE_HIDDEN;
+bool op_uses_rsp(const struct insn *i) XLATE_HIDDEN;
+
+/* ---- op_rsp.c ---- */
+void op_rsp(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_lea(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_push(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_pop(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_enter(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_leave(struct em *e, const struct insn *i) XLATE_HIDDEN;
+
+/* ---- op_flow.c ---- */
+void op_string(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_jcc(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_jmp(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_loop(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_call(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_indirect(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_ret(struct em *e, const struct insn *i) XLATE_HIDDEN;
+void op_call_stubs(struct em *e) XLATE_HIDDEN;
+/* The prologue that compares `len` source bytes at e->pc with what they are now. */
+void op_verify(struct em *e, unsigned int len) XLATE_HIDDEN;
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The translator's own state. Everything lies in the fixed areas of layout.h; nothing is allocated.
+ *
+ * Words:
+ *	fragment	a piece of emitted code, the translation of a contiguous run of guest
+ *			instructions within one page (the last one may cross into the next)
+ *	hot region	fragment bodies and call stubs, allocated upwards
+ *	cold region	exit stubs, allocated downwards from the end of the cache
+ *	edge		a direct branch from one fragment to a guest address; linked once that
+ *			address is translated, else it goes to an exit stub
+ *	note		how to recover the guest state at a host instruction, see recover.c
+ *
+ * Every guest instruction boundary in a fragment is a valid entry point: registers map one to one
+ * and nothing is carried from one instruction to the next. The only exception are verifying
+ * fragments, which are entered at their start only.
+ *
+ * Memory is never reused piecemeal: dead fragments stay where they are until the cache is full,
+ *then everything is forgotten at once. So an address in the cache never changes its meaning while
+ *the guest runs.
+ */
+#ifndef PVV_TRANSLATE_INTERNAL_H
+#define PVV_TRANSLATE_INTERNAL_H
+
+#include "exec/ring3/translate/insn.h"
+#include "exec/ring3/translate/translate.h"
+
+#define XLATE_HIDDEN __attribute__((visibility("hidden")))
+
+#define PAGE_MASK_(a) ((a) & ~0xfffull)
+
+/* The vCPU page, at XLATE_VCPU. */
+struct xlate_vcpu {
+	uint64_t sp0, sp1, slot, target, retimm, edge, exit_rip, exit_info;
+	uint64_t resume;
+	struct core_regs *regs;
+	uint64_t host_rsp, exit_vec, miss_vec;
+	uint64_t fs_base, redirect, hw_fs, host_fs, host_gs;
+	const uint32_t *kick;
+	uint64_t scratch, shift, sp2;
+};
+#define XV ((struct xlate_vcpu *)XLATE_VCPU)
+
+/* exit_info: code in bits 0-7; edge number or vector << 8 | length << 16 above. */
+enum exit_code {
+	XC_ABORT,  /* the kick flag was seen on entry */
+	XC_SIGNAL, /* xlate_leave() */
+	XC_EDGE,   /* number in bits 8-31 */
+	XC_MISS,   /* slot: guest target */
+	XC_SYSCALL,
+	XC_SENS,
+	XC_INT,
+	XC_UD,
+	XC_VERIFY, /* number of the fragment whose source changed */
+	XC_USER,   /* number of the user site */
+};
+
+#define FRAG_DEAD   1u
+#define FRAG_VERIFY 2u
+#define FRAG_STEP   4u
+#define FRAG_EXACT  8u /* no use of the flat table; call stubs have room for 64-bit addresses */
+
+struct frag {
+	uint64_t gva;
+	uint32_t host, body_end, end; /* body; call stubs up to end */
+	uint32_t notes, notes_end;    /* offsets into the note area */
+	uint32_t in;		      /* edges linked to this fragment, a list */
+	/* The guest page and machine frame it starts in, and those its last instruction runs into:
+	 * indexes of struct page_rec, 0 = none; and the next fragment in each one's list. */
+	uint32_t page[2], frame[2];
+	uint32_t next_page[2], next_frame[2];
+	uint16_t glen;
+	uint16_t flags;
+};
+
+struct edge {
+	uint64_t target; /* guest */
+	uint32_t site;	 /* address of the rel32 */
+	uint32_t stub;	 /* its exit stub, 0 = not made yet */
+	uint32_t next;	 /* in the target fragment's list, if linked */
+	uint32_t linked;
+};
+
+/* A guest page or a machine frame with code. */
+struct page_rec {
+	uint64_t key;  /* page number, | PAGE_REC_FRAME for machine frames */
+	uint64_t mfn;  /* guest page: the frame it was mapped to */
+	uint32_t head; /* fragments */
+	uint32_t nr_invalidated;
+	uint64_t last_tsc;
+	uint32_t verify; /* frame: blocks check their source; it is not write-protected */
+	uint32_t noted;	 /* frame: the monitor was told */
+};
+#define PAGE_REC_FRAME (1ull << 62)
+
+struct far_entry { /* lookup of addresses outside of the windows */
+	uint64_t gva;
+	uint64_t host; /* 0 = free, 1 = deleted */
+};
+
+struct user_site {
+	uint64_t gva;
+	uint32_t snippet; /* host address of the redirected instruction, 0 = none (string) */
+	uint32_t back;	  /* unused */
+	struct insn insn;
+};
+
+#define MAX_FRAGS      (1u << 20)
+#define MAX_EDGES      (1u << 22)
+#define MAX_PAGES      (1u << 16) /* the hash has twice as many slots */
+#define MAX_FAR	       (1u << 18) /* likewise */
+#define MAX_USER_SITES (1u << 12)
+#define MAX_TOUCHED    (1u << 17)
+#define NOTES_SIZE     (256u << 20)
+
+struct xlate {
+	struct xlate_config cfg;
+	uint32_t hot_start, hot, cold, cache_end;
+	uint32_t nr_frags, nr_edges, nr_pages, nr_far, nr_user, nr_touched;
+	uint32_t notes_used;
+	uint32_t win_hi[2]; /* bits 32-63 of the addresses in the lower and upper table half */
+	uint32_t win_switches, exact;
+	uint32_t generation; /* of the cache's content; bumped when all is forgotten */
+	enum xlate_exit exit;
+	uint32_t exit_vector, exit_len, exit_error;
+	uint64_t exit_addr;
+	uint32_t cur_frag; /* of the last xlate_recover(), 0 = none */
+	uint32_t stepping;
+	uint64_t gs_base; /* the one the hardware FS base was made from */
+	struct xlate_stats st;
+
+	struct frag *frags;
+	struct edge *edges;
+	uint8_t *notes;
+	struct page_rec *pages; /* 1..nr_pages */
+	uint32_t *page_hash;	/* -> index of pages */
+	struct far_entry *far;
+	struct user_site *user; /* 1..nr_user */
+	uint32_t *touched;	/* pages of the flat table that were filled */
+	uint64_t *touched_map;	/* a bit for each page of the flat table */
+	struct em *em;		/* scratch of xlate_translate() */
+};
+
+/* ---- asm (entry.S) ---- */
+extern uint32_t xlate_asm_run(void);
+extern char xlate_asm_entry_begin[], xlate_asm_entry_end[];
+extern char xlate_asm_exit[], xlate_asm_miss[], xlate_asm_exit_end[];
+extern char xlate_asm_abort[], xlate_asm_signal[];
+
+/* ---- lookup.c ---- */
+#define TRAMP_EXIT (XLATE_CACHE + 0)
+#define TRAMP_MISS (XLATE_CACHE + 16)
+#define HOT_FIRST  (XLATE_CACHE + 64)
+
+/* Is this address served by the flat table? */
+static inline bool in_window(const struct xlate *x, uint64_t gva)
+{
+	return (gva >> 32) == x->win_hi[gva >> 31 & 1];
+}
+#define FLAT(gva) (((uint32_t *)XLATE_TABLE)[(uint32_t)(gva)])
+uint32_t xlate_lookup(const struct xlate *x, uint64_t gva) XLATE_HIDDEN; /* 0 = not translated */
+void xlate_map(struct xlate *x, uint64_t gva, uint32_t host) XLATE_HIDDEN;
+void xlate_unmap(struct xlate *x, uint64_t gva, uint32_t host) XLATE_HIDDEN;
+void xlate_forget_lookups(struct xlate *x) XLATE_HIDDEN;
+/* The fragment that contains this host address of the hot region, 0 = none. */
+uint32_t xlate_frag_of(const struct xlate *x, uint32_t host) XLATE_HIDDEN;
+struct page_rec *xlate_page(struct xlate *x, uint64_t key, bool make) XLATE_HIDDEN;
+
+/* ---- block.c ---- */
+/*
+ * Translate at gva. Returns the host address, or 0 with *err = #PF error and *addr = its cr2. May
+ * forget everything first (x->generation changes).
+ */
+uint32_t xlate_translate(struct xlate *x, uint64_t gva, uint32_t *err, uint64_t *addr) XLATE_HIDDEN;
+
+/* ---- link.c ---- */
+void xlate_link(struct xlate *x, uint32_t edge, uint32_t host, uint32_t frag) XLATE_HIDDEN;
+void xlate_unlink_all(struct xlate *x, struct frag *f) XLATE_HIDDEN;
+uint32_t xlate_edge_stub(struct xlate *x, uint32_t edge) XLATE_HIDDEN;
+
+/* ---- recover.c ---- */
+struct note_iter {
+	const uint8_t *p, *end;
+	uint64_t gva;
+	uint32_t host;
+	/* the current instruction */
+	unsigned int glen, hlen, nsteps;
+	const uint8_t *steps; /* nsteps times: host length, 3 bytes of action */
+};
+void xlate_notes_start(const struct xlate *x, const struct frag *f,
+		       struct note_iter *it) XLATE_HIDDEN;
+bool xlate_notes_next(struct note_iter *it) XLATE_HIDDEN; /* false: at the end */
+void xlate_notes_advance(struct note_iter *it) XLATE_HIDDEN;
+
+/* ---- invalidate.c ---- */
+#define THRASH_MAX 6 /* invalidations in quick succession before a frame is verified instead */
+void xlate_kill(struct xlate *x, uint32_t frag) XLATE_HIDDEN;
+void xlate_flush(struct xlate *x) XLATE_HIDDEN;
+
+/* ---- user.c ---- */
+uint32_t xlate_user_find(const struct xlate *x, uint64_t gva) XLATE_HIDDEN;
+
+#endif

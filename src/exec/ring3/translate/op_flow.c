@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Control flow: jumps, calls, returns, and the verification prologue. See translate.h for how calls
+ * and returns work.
+ */
+#include "exec/ring3/translate/emit.h"
+
+#define ABS(o) (XLATE_VCPU + (o))
+
+static uint64_t rel_target(const struct em *e, const struct insn *i)
+{
+	return e->next + (uint64_t)insn_imm(i);
+}
+
+void op_jmp(struct em *e, const struct insn *i)
+{
+	e1(e, 0xe9);
+	em_edge(e, rel_target(e, i));
+	e->end = true;
+}
+
+void op_jcc(struct em *e, const struct insn *i)
+{
+	e1(e, 0x0f);
+	e1(e, 0x80 | (i->op & 15));
+	em_edge(e, rel_target(e, i));
+}
+
+/* loop, jrcxz: an 8-bit displacement reaches only a jump next to it. */
+void op_loop(struct em *e, const struct insn *i)
+{
+	em_step(e, 0);
+	if (i->p67)
+		e1(e, 0x67);
+	e1(e, i->op);
+	e1(e, 2);
+	em_step(e, ACT_NEXT);
+	e1(e, 0xeb);
+	e1(e, 5);
+	em_step(e, ACT_REL8(insn_imm(i)));
+	e1(e, 0xe9);
+	em_edge(e, rel_target(e, i));
+}
+
+static void local_call(struct em *e, uint64_t target, bool indirect)
+{
+	struct local_call *c = &e->calls[e->nr_calls++];
+
+	em_step(e, ACT_FIX(FIX_CALL));
+	e1(e, 0xe8);
+	c->site = here(e);
+	c->ret = e->next;
+	c->target = target;
+	c->indirect = indirect;
+	e4(e, 0);
+}
+
+/* Without return prediction: push the guest's return address. */
+static void push_return(struct em *e, uint32_t act)
+{
+	em_step(e, act);
+	e1(e, 0x68);
+	e4(e, e->next);
+	if (fits32(e->next))
+		return;
+	em_step(e, ACT_FIX(FIX_POP8) | act);
+	e1(e, 0xc7);
+	e1(e, 0x44);
+	e1(e, 0x24);
+	e1(e, 0x04);
+	e4(e, e->next >> 32);
+}
+
+static void jmp_to(struct em *e, uint32_t host)
+{
+	uint32_t rel = host - (here(e) + 5);
+
+	e1(e, 0xe9);
+	e4(e, rel);
+}
+
+void op_call(struct em *e, const struct insn *i)
+{
+	uint64_t target = rel_target(e, i);
+
+	if (!e->exact) {
+		local_call(e, target, false);
+		return;
+	}
+	push_return(e, 0);
+	em_step(e, ACT_FIX(FIX_POP8));
+	e1(e, 0xe9);
+	em_edge(e, target);
+}
+
+/* rax = [rax * 4 + table], host address of the guest address in rax; also kept in XV_SLOT */
+static void emit_lookup(struct em *e)
+{
+	e1(e, 0x89); /* mov eax, eax */
+	e1(e, 0xc0);
+	e1(e, 0x8b);
+	e1(e, 0x04);
+	e1(e, 0x85);
+	e4(e, XLATE_TABLE);
+}
+
+/* rax = the operand of an indirect jump or call, rax being spilled already */
+static void load_target(struct em *e, const struct insn *i)
+{
+	unsigned int r = insn_rm(i), n = 0, k;
+	uint8_t buf[32] = {0};
+	struct insn j;
+
+	if (i->modrm >= 0xc0) {
+		if (r == R_RSP) {
+			em_guest_rsp(e, R_RAX, 0);
+		} else if (r != R_RAX) {
+			em_step(e, 0);
+			e1(e, 0x48 | r >> 3);
+			e1(e, 0x8b);
+			e1(e, 0xc0 | (r & 7));
+		}
+		return;
+	}
+	/* the same operand, with mov rax; 66 does not count */
+	for (k = 0; k < i->npfx; k++)
+		if (i->bytes[k] == 0x67 || i->bytes[k] == 0x64 || i->bytes[k] == 0x65)
+			buf[n++] = i->bytes[k];
+	buf[n++] = 0x48 | i->xb >> 2 | i->b >> 3;
+	buf[n++] = 0x8b;
+	buf[n++] = i->modrm & ~0x38;
+	if (i->has_sib)
+		buf[n++] = i->sib;
+	for (k = 0; k < i->disp_len && n < 16; k++)
+		buf[n++] = i->bytes[i->o_disp + k];
+	insn_decode(&j, buf, n > INSN_MAX ? INSN_MAX : n);
+	op_copy(e, &j);
+}
+
+void op_indirect(struct em *e, const struct insn *i)
+{
+	bool call = insn_class(i) == IC_CALLI;
+
+	em_step(e, 0);
+	em_store(e, ABS(XV_SP2), R_RAX);
+	e->ambient = ACT_SP2(R_RAX);
+	load_target(e, i);
+	em_step(e, 0);
+	em_store(e, ABS(XV_SLOT), R_RAX);
+	if (!e->exact) {
+		emit_lookup(e);
+		em_store(e, ABS(XV_TARGET), R_RAX);
+	}
+	em_load(e, R_RAX, ABS(XV_SP2));
+	e->ambient = 0;
+	if (call && !e->exact) {
+		local_call(e, 0, true);
+		return;
+	}
+	if (call)
+		push_return(e, 0);
+	if (e->exact) {
+		em_step(e, ACT_FIX(FIX_SLOT));
+		jmp_to(e, TRAMP_MISS);
+	} else {
+		em_step(e, 0);
+		e1(e, 0xff);
+		e1(e, 0x24);
+		e1(e, 0x25);
+		e4(e, ABS(XV_TARGET));
+	}
+	e->end = !call;
+}
+
+void op_ret(struct em *e, const struct insn *i)
+{
+	const uint32_t act = ACT_SP0(R_RAX);
+	unsigned int n = i->imm_len ? (unsigned int)insn_imm(i) & 0xffff : 0;
+	const uint32_t fix = ACT_FIX(n ? FIX_RETI : FIX_RET);
+	static const uint8_t load[] = {0x48, 0x8b, 0x04, 0x24}, store[] = {0x48, 0x89, 0x04, 0x24};
+
+	e->end = true;
+	em_step(e, 0);
+	em_store(e, ABS(XV_SP0), R_RAX);
+	em_step(e, act);
+	ebytes(e, load, sizeof(load));
+	em_store(e, ABS(XV_SLOT), R_RAX);
+	if (n) { /* mov qword [retimm], n */
+		e1(e, 0x48);
+		e1(e, 0xc7);
+		e1(e, 0x04);
+		e1(e, 0x25);
+		e4(e, ABS(XV_RETIMM));
+		e4(e, n);
+	}
+	if (e->exact) {
+		em_load(e, R_RAX, ABS(XV_SP0));
+		em_step(e, 0);
+		e1(e, 0x48); /* lea rsp, [rsp + 8 + n] */
+		e1(e, 0x8d);
+		e1(e, 0xa4);
+		e1(e, 0x24);
+		e4(e, 8 + n);
+		em_step(e, ACT_FIX(FIX_SLOT));
+		jmp_to(e, TRAMP_MISS);
+		return;
+	}
+	emit_lookup(e);
+	em_step(e, act | fix); /* from here on it is completed rather than taken back */
+	ebytes(e, store, sizeof(store));
+	em_load(e, R_RAX, ABS(XV_SP0));
+	em_step(e, fix);
+	if (n) {
+		e1(e, 0xc2);
+		e1(e, n & 0xff);
+		e1(e, n >> 8);
+	} else {
+		e1(e, 0xc3);
+	}
+}
+
+static void align(struct em *e, unsigned int n)
+{
+	while ((uintptr_t)e->p & (n - 1))
+		e1(e, 0xcc);
+}
+
+/* The call stubs of the fragment, all of the same size: recover.c counts them. */
+void op_call_stubs(struct em *e)
+{
+	unsigned int k;
+
+	align(e, 16);
+	e->f->body_end = here(e);
+	for (k = 0; k < e->nr_calls; k++) {
+		struct local_call *c = &e->calls[k];
+		uint32_t rel = here(e) - (c->site + 4);
+
+		__builtin_memcpy((void *)(uintptr_t)c->site, &rel, 4);
+		if (fits32(e->f->gva)) { /* mov qword [rsp], imm32 */
+			e1(e, 0x48);
+			e1(e, 0xc7);
+			e1(e, 0x04);
+			e1(e, 0x24);
+			e4(e, c->ret);
+		} else {
+			e1(e, 0xc7);
+			e1(e, 0x04);
+			e1(e, 0x24);
+			e4(e, c->ret);
+			e1(e, 0xc7);
+			e1(e, 0x44);
+			e1(e, 0x24);
+			e1(e, 0x04);
+			e4(e, c->ret >> 32);
+		}
+		if (c->indirect) {
+			e1(e, 0xff);
+			e1(e, 0x24);
+			e1(e, 0x25);
+			e4(e, ABS(XV_TARGET));
+		} else {
+			e1(e, 0xe9);
+			em_edge(e, c->target);
+		}
+		align(e, fits32(e->f->gva) ? 16 : 32);
+	}
+	e->f->end = here(e);
+}
+
+/*
+ * String instructions: es:rdi takes no override, so rdi (and rsi, to keep the fast microcode) are
+ * shifted around the instruction, by lea because flags must survive.
+ */
+void op_string(struct em *e, const struct insn *i)
+{
+	unsigned int kind = i->op & 0xfe;
+	bool di = kind != 0xac, si = kind != 0xaa && kind != 0xae;
+	bool shift_si = si && !i->seg;
+	struct recode rc = {.reg = -1,
+			    .rm = -1,
+			    .opreg = -1,
+			    .vvvv = -1,
+			    .drop67 = true,
+			    .seg = i->seg ? 0x64 : 0};
+	const uint32_t sp = ACT_SP0(R_RDX), both = ACT_FIX(shift_si ? FIX_SIDI : FIX_DI) | sp;
+	uint8_t buf[32];
+	unsigned int n;
+
+	if (i->seg == 0x64) { /* strings at fs: no compiler does that */
+		em_exit(e, XC_UD, e->pc);
+		e->end = true;
+		return;
+	}
+	if (!di) { /* lods takes an override */
+		op_impl(e, i);
+		return;
+	}
+	n = insn_recode(i, &rc, buf);
+	if (i->p67) { /* 32-bit rdi, rsi, rcx */
+		static const uint8_t trunc[] = {0x89, 0xff, 0x89, 0xf6, 0x89, 0xc9};
+
+		em_step(e, 0);
+		ebytes(e, trunc, si ? 4 : 2);
+		if (i->rep)
+			ebytes(e, trunc + 4, 2);
+	}
+	em_step(e, 0);
+	em_store(e, ABS(XV_SP0), R_RDX);
+	em_step(e, sp);
+	em_movi(e, R_RDX, XLATE_SHIFT);
+	em_lea2(e, R_RDI, R_RDI, R_RDX);
+	if (shift_si) {
+		em_step(e, sp | ACT_FIX(FIX_DI));
+		em_lea2(e, R_RSI, R_RSI, R_RDX);
+	}
+	em_step(e, both);
+	ebytes(e, buf, n);
+	em_step(e, ACT_NEXT | both);
+	em_movi(e, R_RDX, -(uint64_t)XLATE_SHIFT);
+	em_lea2(e, R_RDI, R_RDI, R_RDX);
+	if (shift_si) {
+		em_step(e, ACT_NEXT | sp | ACT_FIX(FIX_SI));
+		em_lea2(e, R_RSI, R_RSI, R_RDX);
+	}
+	em_step(e, ACT_NEXT | sp);
+	em_load(e, R_RDX, ABS(XV_SP0));
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rsp as data. The hardware's rsp is the guest's plus S, so an instruction that reads or writes rsp
+ * other than as a stack pointer or base needs care. S has 43 low zero bits: operands of 8 and 16
+ * bits, and 32-bit results of reading esp, are right as they are.
+ *
+ * Without touching flags and without a scratch register:
+ *	r = rsp:	mov r, -S;   lea r, [rsp + r]
+ *	rsp = r:	mov rsp, S;  lea rsp, [rsp + r]
+ */
+#include "exec/ring3/translate/emit.h"
+
+/*
+ * Are the arithmetic flags that this instruction produces overwritten before anybody looks? Only
+ * used where shifted and unshifted rsp differ in flags nobody has ever asked for (sub rsp, n); a
+ * branch counts as not looking.
+ */
+static bool flags_dead(const struct em *e)
+{
+	unsigned int o = (unsigned int)(e->next - e->src_gva), k;
+	struct insn j;
+
+	for (k = 0; k < 6 && o + INSN_MAX < e->src_len; k++, o += j.len) {
+		insn_decode(&j, e->src + o, INSN_MAX);
+		if (j.desc & ID_FL_READ)
+			return false;
+		if (j.desc & ID_FL_WRITE)
+			return true;
+		switch (insn_class(&j)) {
+		case IC_COPY:
+		case IC_LEA:
+		case IC_NOP:
+		case IC_PUSHR:
+		case IC_POPR:
+		case IC_STR:
+		case IC_MOFFS:
+			break;
+		case IC_SENS: /* pushf */
+			return j.op != 0x9c;
+		default:
+			return true;
+		}
+	}
+	return true;
+}
+
+/* mov between rsp and something: true if done. */
+static bool rsp_mov(struct em *e, const struct insn *i)
+{
+	bool to_reg = i->op == 0x8b; /* destination is ModRM.reg */
+	unsigned int dst, src;
+
+	if (i->enc != IE_LEGACY || i->map || !i->w || (i->op != 0x89 && i->op != 0x8b))
+		return false;
+	if (i->modrm >= 0xc0) {
+		dst = to_reg ? insn_reg(i) : insn_rm(i);
+		src = to_reg ? insn_rm(i) : insn_reg(i);
+		if (dst == src)
+			return true;
+		if (dst == R_RSP) {
+			em_rsp_from(e, src, 0, ACT_FIX(FIX_RSP_ADD) | ACT_REG(src) | ACT_NEXT);
+			return true;
+		}
+		em_step(e, 0);
+		em_movi(e, dst, -(uint64_t)XLATE_SHIFT);
+		em_step(e, ACT_FIX(FIX_REG_ADD) | ACT_REG(dst) | ACT_NEXT);
+		em_lea2(e, dst, R_RSP, dst);
+		return true;
+	}
+	if (to_reg && op_mem_plain(e, i)) {
+		uint32_t raw = ACT_NEXT | ACT_FIX(FIX_RSP_RAW);
+		struct insn j = *i;
+
+		j.desc &= ~(3u << 8); /* not "rsp as data" for op_copy() */
+		em_step(e, 0);
+		op_copy(e, &j);
+		em_step(e, raw);
+		em_store(e, XLATE_VCPU + XV_SP0, R_RAX);
+		em_step(e, raw | ACT_SP0(R_RAX));
+		em_movi(e, R_RAX, XLATE_SHIFT);
+		em_step(e, raw | ACT_SP0(R_RAX));
+		em_lea2(e, R_RSP, R_RSP, R_RAX);
+		em_step(e, ACT_NEXT | ACT_SP0(R_RAX));
+		em_load(e, R_RAX, XLATE_VCPU + XV_SP0);
+		return true;
+	}
+	return false;
+}
+
+/* add, sub, and rsp, imm: right as they are but for flags. */
+static bool rsp_alu_imm(struct em *e, const struct insn *i)
+{
+	unsigned int sub = i->modrm >> 3 & 7;
+
+	if (i->enc != IE_LEGACY || i->map || !i->w || i->modrm < 0xc0 ||
+	    (i->op != 0x81 && i->op != 0x83) || (sub != 0 && sub != 5 && sub != 4))
+		return false;
+	if ((sub == 4 && insn_imm(i) >= 0) || !flags_dead(e))
+		return false;
+	em_step_op(e);
+	ebytes(e, i->bytes, i->len);
+	return true;
+}
+
+static void translate_replaced(struct em *e, const struct insn *j)
+{
+	if (insn_class(j) == IC_LEA)
+		op_lea(e, j);
+	else
+		op_copy(e, j);
+}
+
+/*
+ * Any instruction: replace rsp by a scratch register that holds the guest's value, and write it
+ * back if it may have been changed.
+ */
+void op_rsp(struct em *e, const struct insn *i)
+{
+	struct recode rc = {.reg = -1, .rm = -1, .opreg = -1, .vvvv = -1};
+	unsigned int r = op_scratch(i, 0, true), n;
+	uint32_t d = i->desc;
+	uint8_t buf[32] = {0};
+	struct insn j;
+
+	if (rsp_mov(e, i) || rsp_alu_imm(e, i))
+		return;
+	rc.seg = i->seg;
+	if (i->o_modrm && ID_REG(d) == IK_GPR && insn_reg(i) == R_RSP)
+		rc.reg = (int)r;
+	if (i->o_modrm && i->modrm >= 0xc0 && ID_RM(d) == IK_GPR && insn_rm(i) == R_RSP)
+		rc.rm = (int)r;
+	if (ID_OPREG(d) == IK_GPR && ((i->op & 7) | i->b) == R_RSP)
+		rc.opreg = (int)r;
+	if (ID_VVVV(d) && i->vvvv == R_RSP)
+		rc.vvvv = (int)r;
+	n = insn_recode(i, &rc, buf);
+	insn_decode(&j, buf, n > INSN_MAX ? INSN_MAX : n);
+
+	em_step(e, 0);
+	em_store(e, XLATE_VCPU + XV_SP2, r);
+	e->ambient = ACT_SP2(r);
+	em_guest_rsp(e, r, 0);
+	/* rip-relative operands: the copy must see the same target */
+	translate_replaced(e, &j);
+	if (d & ID_GPR_WRITE) {
+		uint32_t act = ACT_NEXT | ACT_FIX(FIX_RSP_REG) | ACT_REG(r);
+
+		em_rsp_from(e, r, act, act);
+	}
+	em_step(e, ACT_NEXT);
+	em_load(e, r, XLATE_VCPU + XV_SP2);
+	e->ambient = 0;
+}
+
+static void lea_rip(struct em *e, const struct insn *i)
+{
+	uint64_t t = e->next + (uint64_t)insn_disp(i);
+	unsigned int r = insn_reg(i);
+
+	if (i->p67)
+		t = (uint32_t)t;
+	if (i->p66 && !i->w) {
+		e1(e, 0x66);
+		if (r >= 8)
+			e1(e, 0x41);
+		e1(e, 0xb8 | (r & 7));
+		e1(e, (uint8_t)t);
+		e1(e, (uint8_t)(t >> 8));
+		return;
+	}
+	if (!i->w)
+		t = (uint32_t)t;
+	em_movi(e, r, r == R_RSP ? t + XLATE_SHIFT : t);
+}
+
+/* rsp as the destination; true if done. */
+static bool lea_to_rsp(struct em *e, const struct insn *i)
+{
+	int base = insn_base(i), index = insn_index(i);
+
+	if (i->p66 && !i->w) {
+		ebytes(e, i->bytes, i->len);
+		return true;
+	}
+	if (!i->w || i->p67)
+		return false;
+	if (base == R_RSP) { /* shifted on both sides */
+		ebytes(e, i->bytes, i->len);
+		return true;
+	}
+	if (base < 0 || index >= 0)
+		return false;
+	em_step(e, 0);
+	em_movi(e, R_RSP, XLATE_SHIFT + (uint64_t)insn_disp(i));
+	em_step(e, ACT_NEXT | ACT_FIX(FIX_RSP_ADD) | ACT_REG(base));
+	em_lea2(e, R_RSP, R_RSP, (unsigned int)base);
+	return true;
+}
+
+void op_lea(struct em *e, const struct insn *i)
+{
+	unsigned int dst = insn_reg(i);
+
+	if (i->modrm >= 0xc0) {
+		em_exit(e, XC_UD, e->pc);
+		e->end = true;
+		return;
+	}
+	if (insn_rip_relative(i)) {
+		em_step_op(e);
+		lea_rip(e, i);
+		return;
+	}
+	if (dst == R_RSP) {
+		if (!lea_to_rsp(e, i))
+			op_rsp(e, i);
+		return;
+	}
+	if (insn_base(i) != R_RSP || !i->w || i->p67) {
+		em_step_op(e);
+		ebytes(e, i->bytes, i->len);
+		return;
+	}
+	if (insn_index(i) < 0 && !e->ambient) {
+		em_step(e, 0);
+		em_movi(e, dst, (uint64_t)insn_disp(i) - XLATE_SHIFT);
+		em_step(e, ACT_NEXT | ACT_FIX(FIX_REG_ADD) | ACT_REG(dst));
+		em_lea2(e, dst, R_RSP, dst);
+	} else {
+		unsigned int q =
+			op_scratch(i, e->ambient ? 1u << (ACT_GET_SP2(e->ambient) - 1) : 0, true);
+		struct recode rc = {.reg = -1,
+				    .rm = -1,
+				    .opreg = -1,
+				    .vvvv = -1,
+				    .mem = RM_SWAP_BASE,
+				    .base = (int)q};
+		uint8_t buf[32];
+		unsigned int n = insn_recode(i, &rc, buf);
+
+		em_step(e, 0);
+		em_store(e, XLATE_VCPU + XV_SP0, q);
+		em_guest_rsp(e, q, ACT_SP0(q));
+		em_step(e, ACT_SP0(q));
+		ebytes(e, buf, n);
+		em_step(e, ACT_NEXT | ACT_SP0(q));
+		em_load(e, q, XLATE_VCPU + XV_SP0);
+	}
+}
+
+static unsigned int stack_reg(const struct insn *i)
+{
+	return i->o_modrm ? insn_rm(i) : (i->op & 7u) | i->b;
+}
+
+void op_push(struct em *e, const struct insn *i)
+{
+	if (stack_reg(i) != R_RSP || i->p66) {
+		ebytes(e, i->bytes, i->len);
+		return;
+	}
+	em_step(e, 0);
+	em_store(e, XLATE_VCPU + XV_SP0, R_RAX);
+	em_guest_rsp(e, R_RAX, ACT_SP0(R_RAX));
+	em_step(e, ACT_SP0(R_RAX));
+	e1(e, 0x50);
+	em_step(e, ACT_NEXT | ACT_SP0(R_RAX));
+	em_load(e, R_RAX, XLATE_VCPU + XV_SP0);
+}
+
+void op_pop(struct em *e, const struct insn *i)
+{
+	static const uint8_t mov_rsp_stack[16] = {0x48, 0x8b, 0x24, 0x24};
+	struct insn j;
+
+	if (stack_reg(i) != R_RSP || i->p66) {
+		ebytes(e, i->bytes, i->len);
+		return;
+	}
+	insn_decode(&j, mov_rsp_stack, 4); /* the increment does not survive */
+	rsp_mov(e, &j);
+}
+
+/* enter imm16, imm8: everything is taken back from two slots until the end. */
+void op_enter(struct em *e, const struct insn *i)
+{
+	unsigned int size = i->bytes[i->o_imm] | i->bytes[i->o_imm + 1] << 8;
+	unsigned int level = i->bytes[i->o_imm + 2] & 31, k;
+	const uint32_t act = ACT_FIX(FIX_RBP_SP0_RSP_SP1);
+
+	if (i->p66) { /* 16-bit frame pointers: no */
+		em_exit(e, XC_UD, e->pc);
+		e->end = true;
+		return;
+	}
+	em_step(e, 0);
+	em_store(e, XLATE_VCPU + XV_SP0, R_RBP);
+	em_step(e, 0);
+	em_store(e, XLATE_VCPU + XV_SP1, R_RSP);
+	em_step(e, act);
+	e1(e, 0x55);
+	for (k = 1; k < level; k++) {
+		static const uint8_t walk[] = {0x48, 0x8d, 0x6d, 0xf8,	/* lea rbp, [rbp - 8] */
+					       0x65, 0xff, 0x75, 0x00}; /* push gs:[rbp] */
+
+		em_step(e, act);
+		ebytes(e, walk, sizeof(walk));
+	}
+	em_step(e, act);
+	em_movi(e, R_RBP, 8ull * (level ? level - 1 : 0) - XLATE_SHIFT);
+	em_lea2(e, R_RBP, R_RSP, R_RBP);
+	if (level) {
+		em_step(e, act);
+		e1(e, 0x55);
+	}
+	em_step(e, act); /* lea rsp, [rsp - size] */
+	e1(e, 0x48);
+	e1(e, 0x8d);
+	e1(e, 0xa4);
+	e1(e, 0x24);
+	e4(e, -(uint64_t)size);
+}
+
+void op_leave(struct em *e, const struct insn *i)
+{
+	const uint32_t act = ACT_FIX(FIX_RSP_SP1);
+
+	em_step(e, 0);
+	em_store(e, XLATE_VCPU + XV_SP1, R_RSP);
+	em_rsp_from(e, R_RBP, 0, act);
+	em_step(e, act);
+	if (i->p66)
+		e1(e, 0x66);
+	e1(e, 0x5d);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/* Setting up, and the loop that runs the guest and resolves what the cache does not know yet. */
+#include "exec/ring3/translate/emit.h"
+
+#define DEFAULT_CACHE (128ull << 20)
+#define RFLAGS_TF     0x100ull
+
+#define CHECK(field, off)                                                                          \
+	_Static_assert(offsetof(struct xlate_vcpu, field) == (off), "layout.h: " #field)
+CHECK(sp0, XV_SP0);
+CHECK(sp1, XV_SP1);
+CHECK(slot, XV_SLOT);
+CHECK(target, XV_TARGET);
+CHECK(retimm, XV_RETIMM);
+CHECK(exit_rip, XV_EXIT_RIP);
+CHECK(exit_info, XV_EXIT_INFO);
+CHECK(resume, XV_RESUME);
+CHECK(regs, XV_REGS);
+CHECK(host_rsp, XV_HOST_RSP);
+CHECK(exit_vec, XV_EXIT_VEC);
+CHECK(miss_vec, XV_MISS_VEC);
+CHECK(fs_base, XV_FS_BASE);
+CHECK(redirect, XV_REDIRECT);
+CHECK(hw_fs, XV_HW_FS);
+CHECK(host_fs, XV_HOST_FS);
+CHECK(host_gs, XV_HOST_GS);
+CHECK(kick, XV_KICK);
+CHECK(scratch, XV_SCRATCH);
+CHECK(shift, XV_SHIFT);
+CHECK(sp2, XV_SP2);
+_Static_assert(offsetof(struct core_regs, rip) == 128, "entry.S: R_RIP");
+_Static_assert(offsetof(struct core_regs, rflags) == 136, "entry.S: R_RFLAGS");
+
+void xlate_areas(struct xlate_area a[XLATE_NR_AREAS], uint64_t cache_size)
+{
+	a[0] = (struct xlate_area){XLATE_VCPU, XLATE_VCPU_SIZE, false, false};
+	a[1] = (struct xlate_area){XLATE_CACHE, cache_size ? cache_size : DEFAULT_CACHE, true,
+				   true};
+	a[2] = (struct xlate_area){XLATE_TABLE, XLATE_TABLE_SIZE, false, true};
+	a[3] = (struct xlate_area){XLATE_META, XLATE_META_SIZE, false, true};
+}
+
+static void *carve(uint64_t *at, uint64_t size)
+{
+	void *p = (void *)(uintptr_t)*at;
+
+	*at += (size + 4095) & ~4095ull;
+	return p;
+}
+
+static void trampoline(uint32_t at, uint32_t vec)
+{
+	uint8_t *p = (uint8_t *)(uintptr_t)at;
+
+	p[0] = 0xff; /* jmp *[vec] */
+	p[1] = 0x24;
+	p[2] = 0x25;
+	__builtin_memcpy(p + 3, &vec, 4);
+}
+
+static void set_fs(struct xlate *x, uint64_t gs_base)
+{
+	uint64_t v = gs_base + XLATE_SHIFT;
+
+	if ((uint64_t)((int64_t)(v << 16) >> 16) != v)
+		v = 0xffff800000000000; /* canonical, and every access faults */
+	XV->hw_fs = v;
+	x->gs_base = gs_base;
+#ifndef XLATE_HOSTED
+	__asm__ volatile("wrfsbase %0" ::"r"(v));
+#endif
+}
+
+struct xlate *xlate_init(const struct xlate_config *cfg)
+{
+	uint64_t at = XLATE_META, size = cfg->cache_size ? cfg->cache_size : DEFAULT_CACHE;
+	struct xlate *x = carve(&at, sizeof(*x));
+
+	if ((size & 0xfffff) || size < (4u << 20) || size > XLATE_CACHE_SIZE_MAX || !cfg->regs ||
+	    !cfg->kick || !cfg->fetch || !cfg->note)
+		return NULL;
+	__builtin_memset(x, 0, sizeof(*x));
+	x->cfg = *cfg;
+	x->frags = carve(&at, sizeof(struct frag) * MAX_FRAGS);
+	x->edges = carve(&at, sizeof(struct edge) * MAX_EDGES);
+	x->notes = carve(&at, NOTES_SIZE);
+	x->pages = carve(&at, sizeof(struct page_rec) * (MAX_PAGES + 1));
+	x->page_hash = carve(&at, sizeof(uint32_t) * 2 * MAX_PAGES);
+	x->far = carve(&at, sizeof(struct far_entry) * MAX_FAR);
+	x->user = carve(&at, sizeof(struct user_site) * (MAX_USER_SITES + 1));
+	x->touched = carve(&at, sizeof(uint32_t) * MAX_TOUCHED);
+	x->touched_map = carve(&at, XLATE_TABLE_SIZE / 4096 / 8);
+	x->em = carve(&at, sizeof(struct em));
+	if (at > XLATE_META + XLATE_META_SIZE)
+		return NULL;
+	__builtin_memset(x->page_hash, 0, sizeof(uint32_t) * 2 * MAX_PAGES);
+	__builtin_memset(x->far, 0, sizeof(struct far_entry) * MAX_FAR);
+	__builtin_memset(x->touched_map, 0, XLATE_TABLE_SIZE / 4096 / 8);
+	x->win_hi[0] = 0;
+	x->win_hi[1] = 0xffffffff;
+	x->hot_start = HOT_FIRST;
+	x->cache_end = (uint32_t)(XLATE_CACHE + size);
+	xlate_flush(x);
+	x->generation = 1;
+	x->st.flushes = 0;
+	trampoline(TRAMP_EXIT, XLATE_VCPU + XV_EXIT_VEC);
+	trampoline(TRAMP_MISS, XLATE_VCPU + XV_MISS_VEC);
+	XV->exit_vec = (uintptr_t)xlate_asm_exit;
+	XV->miss_vec = (uintptr_t)xlate_asm_miss;
+	XV->regs = cfg->regs;
+	XV->kick = cfg->kick;
+	XV->shift = XLATE_SHIFT;
+	set_fs(x, cfg->regs->gs_base);
+#ifndef XLATE_HOSTED
+	__asm__ volatile("wrgsbase %0" ::"r"(XLATE_SHIFT));
+#endif
+	return x;
+}
+
+static enum xlate_exit fetch_fault(struct xlate *x, uint32_t err, uint64_t addr)
+{
+	x->exit_error = err;
+	x->exit_addr = addr;
+	return XLATE_FETCH_FAULT;
+}
+
+/* The host address for regs->rip, translating if needed; 0 = fetch fault, recorded. */
+static uint32_t find_rip(struct xlate *x)
+{
+	uint32_t host = x->stepping ? 0 : xlate_lookup(x, x->cfg.regs->rip), err;
+	uint64_t addr;
+
+	if (host)
+		return host;
+	host = xlate_translate(x, x->cfg.regs->rip, &err, &addr);
+	if (!host)
+		fetch_fault(x, err, addr);
+	return host;
+}
+
+static uint32_t resolve_edge(struct xlate *x, uint32_t id)
+{
+	uint32_t gen = x->generation, host, frag;
+
+	x->cfg.regs->rip = x->edges[id].target;
+	host = find_rip(x);
+	x->st.edges_resolved++;
+	if (!host || x->generation != gen)
+		return host;
+	frag = xlate_frag_of(x, host);
+	if (frag && !x->edges[id].linked)
+		xlate_link(x, id, host, frag);
+	return host;
+}
+
+/* A verified block's source changed: forget it. */
+static void verify_failed(struct xlate *x, uint32_t frag)
+{
+	x->cfg.regs->rip = x->frags[frag].gva;
+	xlate_kill(x, frag);
+}
+
+/* An exit that the caller serves. */
+static enum xlate_exit report(struct xlate *x, uint32_t info)
+{
+	struct core_regs *r = x->cfg.regs;
+
+	r->rip = XV->exit_rip;
+	switch (info & 0xff) {
+	case XC_SYSCALL:
+		r->gpr[R_RCX] = r->rip;
+		r->gpr[R_R11] = r->rflags;
+		return XLATE_HYPERCALL;
+	case XC_SENS:
+		return XLATE_SENSITIVE;
+	case XC_INT:
+		x->exit_vector = info >> 8 & 0xff;
+		x->exit_len = info >> 16 & 0xff;
+		return XLATE_SOFT_INT;
+	default:
+		return XLATE_UD;
+	}
+}
+
+enum xlate_exit xlate_enter(struct xlate *x)
+{
+	struct core_regs *r = x->cfg.regs;
+	uint32_t host, info;
+
+	if (r->gs_base != x->gs_base)
+		set_fs(x, r->gs_base);
+	XV->fs_base = r->fs_base;
+	x->stepping = r->rflags & RFLAGS_TF ? 1 : 0;
+	x->cur_frag = 0;
+	host = find_rip(x);
+	for (;;) {
+		if (!host)
+			return XLATE_FETCH_FAULT;
+		XV->resume = host;
+		info = xlate_asm_run();
+		switch (info & 0xff) {
+		case XC_ABORT:
+			return XLATE_KICKED;
+		case XC_SIGNAL:
+			return XLATE_SIGNAL;
+		case XC_EDGE:
+			if (x->stepping) {
+				r->rip = x->edges[info >> 8].target;
+				return XLATE_STEP;
+			}
+			host = resolve_edge(x, info >> 8);
+			break;
+		case XC_MISS:
+			r->rip = XV->slot;
+			if (x->stepping)
+				return XLATE_STEP;
+			x->st.misses++;
+			host = find_rip(x);
+			break;
+		case XC_VERIFY:
+			verify_failed(x, info >> 8);
+			host = find_rip(x);
+			break;
+		default:
+			return report(x, info);
+		}
+	}
+}
+
+unsigned int xlate_exit_vector(const struct xlate *x)
+{
+	return x->exit_vector;
+}
+
+unsigned int xlate_exit_len(const struct xlate *x)
+{
+	return x->exit_len;
+}
+
+uint64_t xlate_exit_addr(const struct xlate *x)
+{
+	return x->exit_addr;
+}
+
+uint32_t xlate_exit_error(const struct xlate *x)
+{
+	return x->exit_error;
+}
+
+void xlate_get_stats(const struct xlate *x, struct xlate_stats *ret)
+{
+	*ret = x->st;
+}
