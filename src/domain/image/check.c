@@ -124,6 +124,8 @@ int image_check(struct image *img)
 	if (img->init_p2m != IMAGE_UNSET &&
 	    (img->init_p2m & 0xfff || img->init_p2m >= img->virt_base))
 		img->init_p2m = IMAGE_UNSET;
+	if (img->refused[0]) /* only looked at: addresses need not make sense */
+		return 0;
 	r = check_segments(img);
 	return r < 0 ? r : check_addresses(img);
 }

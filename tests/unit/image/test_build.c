@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The start of day: regions, start_info, lists and page tables, walked as hardware walks them. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include <xen/elfnote.h>
 
+#include "domain/image/source.h"
 #include "mkelf.h"
 #include "startofday.h"
 #include "util/err.h"
@@ -313,6 +316,78 @@ static void no_room_at_that_address(void **state)
 	}
 }
 
+/* A module that comes by descriptor: its offset neither matters nor moves; one cut short is
+ * noticed. */
+static void module_by_descriptor(void **state)
+{
+	struct mkelf m;
+	struct sod s;
+	static uint8_t module[10000], back[10000];
+	int fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	for (size_t i = 0; i < sizeof(module); i++)
+		module[i] = (uint8_t)(i * 13);
+	assert_int_equal(write(fd, module, sizeof(module)), sizeof(module));
+	assert_int_equal(lseek(fd, 77, SEEK_SET), 77);
+	mkelf_kernel(&m, 0, 0);
+	struct image *img = load(&m);
+	struct image_source mod = {.name = "initrd", .fd = fd};
+	struct build_params p = {.image = img, .module = &mod, .nr_pages = 16 * MIB};
+
+	sod_build(&s, &p);
+	assert_int_equal(sod_start_info(&s)->mod_len, sizeof(module));
+	memcpy(back, s.mem.base + (s.layout.region[BUILD_MODULE].pfn << 12), sizeof(back));
+	assert_memory_equal(back, module, sizeof(module));
+	sod_check(&s, &p);
+	sod_free(&s);
+	assert_int_equal(lseek(fd, 0, SEEK_CUR), 77);
+
+	/* What is read is what was measured, or an error. */
+	uint8_t byte;
+	assert_int_equal(ftruncate(fd, 5000), 0);
+	assert_int_equal(image_source_read(&mod, 4999, &byte, 1), 0);
+	assert_int_equal(byte, module[4999]);
+	assert_int_equal(image_source_read(&mod, 4000, back, 2000), PVV_EIO);
+	assert_non_null(strstr(message(), "initrd: ends at byte 5000"));
+	mod = (struct image_source){.name = "data", .fd = -1, .data = module, .size = 100};
+	assert_int_equal(image_source_read(&mod, 0, back, 101), PVV_EIO);
+	assert_int_equal(image_source_read(&mod, ~0ull, back, 2), PVV_EIO);
+	assert_int_equal(image_source_read(&mod, 100, back, 0), 0);
+
+	/* An empty one is none. */
+	assert_int_equal(ftruncate(fd, 0), 0);
+	mod = (struct image_source){.name = "empty", .fd = fd};
+	sod_build(&s, &p);
+	assert_int_equal(sod_start_info(&s)->mod_start, 0);
+	assert_int_equal(sod_start_info(&s)->mod_len, 0);
+	sod_check(&s, &p);
+	sod_free(&s);
+	close(fd);
+	image_free(img);
+	mkelf_free(&m);
+}
+
+/* Memory made for another size is refused before anything is written. */
+static void wrong_memory(void **state)
+{
+	struct mkelf m;
+	struct exec_memory mem;
+	struct core_boot boot;
+	struct memory_params mp = {.name = "x", .nr_pages = 8 * MIB};
+
+	mkelf_kernel(&m, 0, 0);
+	struct image *img = load(&m);
+	struct build_params p = {.image = img, .nr_pages = 16 * MIB};
+	assert_int_equal(memory_create(&mp, &mem, &boot), 0);
+	assert_int_equal(build_domain(&p, &mem, &boot, NULL), PVV_EINVAL);
+	assert_non_null(strstr(message(), "made for 2048 pages, not 4096"));
+	assert_in_range(memory_resident(&mem), 0, 65536);
+	memory_destroy(&mem);
+	image_free(img);
+	mkelf_free(&m);
+}
+
 static void a_refused_image_is_not_built(void **state)
 {
 	struct mkelf m;
@@ -358,6 +433,8 @@ int main(void)
 		cmocka_unit_test(every_memory_size),
 		cmocka_unit_test(what_does_not_fit),
 		cmocka_unit_test(no_room_at_that_address),
+		cmocka_unit_test(module_by_descriptor),
+		cmocka_unit_test(wrong_memory),
 		cmocka_unit_test(a_refused_image_is_not_built),
 		cmocka_unit_test(memory_stays_sparse),
 	};
