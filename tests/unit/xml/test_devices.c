@@ -144,7 +144,7 @@ static void test_disk(void **state)
 			 "<target dev='xvda' tray='open'/></disk>"),
 		 .warnings = "7:7: <disk> attribute 'snapshot' is ignored\n"
 			     "7:45: <source> attribute 'startupPolicy' is ignored\n"
-			     "7:91: <target> attribute 'tray' is ignored"},
+			     "7:90: <target> attribute 'tray' is ignored"},
 	};
 
 	RUN_CASES(cases);
