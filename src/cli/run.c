@@ -35,6 +35,7 @@ static const char help[] =
 	"  --events FILE                 append its events as JSON, one a line\n"
 	"  --strict                      refuse XML with anything that would be ignored\n"
 	"  --verbose                     the library's log on stderr\n"
+	"  --stats                       its counters on stderr at the end\n"
 	"\n"
 	"Signals: SIGINT and SIGTERM ask the guest to power off; the second one ends it.\n"
 	"Exit status: 0 powered off, 10 crashed, 11 timed out, 1 host or library failed, 2 "
@@ -46,7 +47,7 @@ struct run {
 	pvv_disk_options disks[MAX_DISKS];
 	char *disk_text[MAX_DISKS];
 	double timeout;
-	int strict, verbose, options_used;
+	int strict, verbose, stats, options_used;
 
 	pvv_host *host;
 	pvv_domain *dom;
@@ -131,6 +132,9 @@ static int parse_option(struct run *r, int opt, char *arg)
 	case 'v':
 		r->verbose = 1;
 		return 0;
+	case 'S':
+		r->stats = 1;
+		return 0;
 	}
 	r->options_used = 1;
 	switch (opt) {
@@ -177,6 +181,8 @@ static int parse(struct run *r, int argc, char **argv)
 		{"name", required_argument, NULL, 'n'},
 		{"strict", no_argument, NULL, 's'},
 		{"verbose", no_argument, NULL, 'v'},
+		{"stats", no_argument, NULL, 'S'},
+
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
@@ -469,6 +475,41 @@ static int block_signals(struct run *r)
 	return r->signal_fd;
 }
 
+static void print_stats(struct run *r)
+{
+	pvv_domain_stats s = {.size = sizeof(s)};
+
+	if (pvv_domain_get_stats(r->dom, 0, &s) < 0)
+		return;
+	fprintf(stderr,
+		"cpu time        %" PRIu64 ".%03" PRIu64 " s\n"
+		"hypercalls      %" PRIu64 "\n"
+		"exceptions      %" PRIu64 "\n"
+		"emulated        %" PRIu64 "\n"
+		"kicks           %" PRIu64 "\n"
+		"sleeps          %" PRIu64 "\n"
+		"mappings        %" PRIu64 "\n"
+		"events          %" PRIu64 "\n"
+		"console         %" PRIu64 " bytes out, %" PRIu64 " in\n"
+		"overhead        %" PRIu64 " KiB beyond its RAM\n",
+		s.cpu_time_ns / 1000000000, s.cpu_time_ns / 1000000 % 1000, s.hypercalls,
+		s.exits_exception, s.exits_emulate, s.exits_kick, s.exits_block, s.page_faults,
+		s.events, s.console_out, s.console_in, s.overhead_memory >> 10);
+	for (size_t i = 0; i < r->o.nr_disks; i++) {
+		char name[8] = {'x', 'v', 'd', (char)('a' + i % 26), 0};
+		const char *target = r->disks[i].target ? r->disks[i].target : name;
+		pvv_block_stats b = {.size = sizeof(b)};
+
+		if (pvv_domain_get_block_stats(r->dom, target, 0, &b) == 0)
+			fprintf(stderr,
+				"%-15s %" PRIu64 " reads (%" PRIu64 " bytes), %" PRIu64
+				" writes (%" PRIu64 " bytes), %" PRIu64 " flushes, %" PRIu64
+				" errors\n",
+				target, b.rd_req, b.rd_bytes, b.wr_req, b.wr_bytes, b.flush_req,
+				b.errors);
+	}
+}
+
 static int go(struct run *r)
 {
 	int ret;
@@ -504,6 +545,8 @@ static int go(struct run *r)
 	loop(r);
 	terminal_end(r->term);
 	r->term = NULL;
+	if (r->stats)
+		print_stats(r);
 	if (r->timed_out) {
 		fprintf(stderr, "pvvirt: '%s' was ended: the time allowed has passed\n",
 			pvv_domain_get_name(r->dom));

@@ -22,8 +22,9 @@ static void sum_vcpus(const struct core_ctl *ctl, unsigned int nr, pvv_domain_st
 		s->exits_block += v->exits_block;
 		s->page_faults += v->page_faults;
 		s->events += v->events;
-		s->hypercalls += v->exits_hypercall;
 	}
+	for (unsigned int i = 0; i < sizeof(ctl->hypercalls) / sizeof(ctl->hypercalls[0]); i++)
+		s->hypercalls += ctl->hypercalls[i];
 }
 
 static void refresh_blocks(struct pvv_domain *d, struct run *r)

@@ -38,10 +38,11 @@ struct k {
 	struct core_ctl_vcpu *ctlv;
 	struct k_frame *kframes;
 	uint64_t nr_frames;
-	uint64_t nr_maps;  /* mappings made since the window was last emptied */
-	uint32_t epoch;	   /* of the window, 0..255 << KF_EPOCH_SHIFT */
-	uint32_t timer;	   /* kernel timer that kicks this vCPU */
-	uint64_t timer_ns; /* system time it is armed for, ~0 = not armed */
+	uint64_t nr_maps;     /* mappings made since the window was last emptied */
+	uint32_t epoch;	      /* of the window, 0..255 << KF_EPOCH_SHIFT */
+	uint32_t poll_streak; /* sensitive instructions since anything else happened */
+	uint32_t timer;	      /* kernel timer that kicks this vCPU */
+	uint64_t timer_ns;    /* system time it is armed for, ~0 = not armed */
 	/* Left by the fault handler for the run loop. */
 	uint32_t exc_vector, exc_error;
 	uint64_t exc_cr2;
