@@ -170,7 +170,7 @@ static void on_signal_exit(void)
  */
 #define POLL_STREAK  100000u
 #define POLL_NAP_MIN 20000ull
-#define POLL_NAP_MAX 2500000ull
+#define POLL_NAP_MAX 10000000ull
 
 static bool at_cpuid(void)
 {

@@ -4,7 +4,6 @@
 
 #include <linux/mman.h>
 
-
 static void flush_all(struct core_ctx *c, uint64_t vcpu_mask)
 {
 	window_flush_all();

@@ -13,7 +13,6 @@
 
 #include <sys/mman.h>
 
-
 #define PTE_P		1ull
 #define PTE_RW		2ull
 #define PTE_A		0x20ull
