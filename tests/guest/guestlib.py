@@ -76,3 +76,13 @@ def clean(raw):
     """A console log as it is compared: no carriage returns, no trailing blanks."""
     text = raw.replace(b"\r", b"")
     return b"\n".join(line.rstrip() for line in text.split(b"\n"))
+
+
+def grub():
+    """Debian's PV GRUB as scripts/fetch-guests and scripts/record-xen leave it, or None."""
+    cache = os.environ.get("PVV_TEST_CACHE", "/var/cache/libpvvirt-test")
+    for root in (os.path.join(cache, "x", "grub-xen-host"), cache, "/"):
+        path = os.path.join(root, "usr/lib/grub-xen/grub-x86_64-xen.bin")
+        if os.path.exists(path):
+            return path
+    return None

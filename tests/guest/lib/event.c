@@ -26,6 +26,11 @@ void pvg_events_init(void)
 	struct callback_register cb = {.type = CALLBACKTYPE_event};
 
 	pvg_shared_init();
+	/* console and store are polled; their events would disturb what a guest counts */
+	if (!(start_info->flags & SIF_INITDOMAIN)) {
+		pvg_mask_port(start_info->console.domU.evtchn);
+		pvg_mask_port(start_info->store_evtchn);
+	}
 	cb.address = (u64)pvg_event_entry;
 	HC2(callback_op, CALLBACKOP_register, &cb);
 	cb.type = CALLBACKTYPE_failsafe;

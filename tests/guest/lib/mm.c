@@ -104,7 +104,7 @@ long pvg_mmuext(unsigned int cmd, u64 arg1, u64 arg2)
 	struct mmuext_op op = {.cmd = cmd};
 
 	op.arg1.mfn = arg1;
-	op.arg2.nr_ents = arg2;
+	memcpy(&op.arg2, &arg2, sizeof(arg2)); /* a count, a frame or a pointer */
 	return HC4(mmuext_op, &op, 1, 0, DOMID_SELF);
 }
 
