@@ -158,34 +158,6 @@ static void emit_insn(struct em *e, const struct insn *i)
 	}
 }
 
-static void begin_insn(struct em *e)
-{
-	e->insn_start = e->p;
-	e->nsteps = 0;
-	e->ambient = 0;
-}
-
-static void end_insn(struct em *e, unsigned int glen)
-{
-	unsigned int hlen = (unsigned int)(e->p - e->insn_start);
-
-	if (!e->nsteps && (!glen || hlen > 15)) {
-		uint8_t *p = e->p;
-
-		e->p = e->insn_start;
-		em_step(e, 0);
-		e->p = p;
-	}
-	if (!e->nsteps) {
-		*e->note++ = (uint8_t)(glen | hlen << 4);
-		return;
-	}
-	e->note[0] = (uint8_t)(e->nsteps << 4);
-	e->note[1] = (uint8_t)glen;
-	e->note[2 + 4 * (e->nsteps - 1)] = (uint8_t)(e->p - e->step_start);
-	e->note += 2 + 4 * e->nsteps;
-}
-
 /* Is this a store or a branch: the end of a verified block? */
 static bool ends_verified(const struct insn *i)
 {
@@ -255,7 +227,7 @@ static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 	uint64_t limit = ~0ull;
 	unsigned int count, max = x->stepping ? 1 : FRAG_MAX_INSNS, glen;
 	struct insn i = *first;
-	uint32_t err;
+	uint32_t err, site;
 
 	if (verify) {
 		unsigned int len = verified_len(x, e);
@@ -274,11 +246,17 @@ static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 		}
 		glen = i.len;
 		e->next = e->pc + glen;
-		begin_insn(e);
+		em_begin(e);
 		if (!verify && !x->stepping)
 			xlate_map(x, e->pc, here(e));
-		emit_insn(e, &i);
-		end_insn(e, glen);
+		site = xlate_user_find(x, e->pc);
+		if (site) {
+			xlate_user_refresh(x, site, &i);
+			em_exit(e, XC_USER | site << 8, e->pc);
+		} else {
+			emit_insn(e, &i);
+		}
+		em_end(e, glen);
 		e->pc = e->next;
 		x->st.guest_insns++;
 		if (verify && ends_verified(&i))
@@ -288,16 +266,15 @@ static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 	}
 	e->f->glen = (uint16_t)(e->pc - start);
 	if (!e->end) {
-		begin_insn(e);
+		em_begin(e);
 		em_step(e, 0);
 		e1(e, 0xe9);
 		em_edge(e, e->pc);
-		end_insn(e, 0);
+		em_end(e, 0);
 	}
 }
 
-/* Room for one more fragment of any size? */
-static bool have_room(const struct xlate *x)
+bool xlate_have_room(const struct xlate *x)
 {
 	return x->cold - x->hot > FRAG_HOST_MAX + (2u << 20) && x->nr_frags + 2 < MAX_FRAGS &&
 	       x->nr_edges + 2 * FRAG_MAX_INSNS + 16 < MAX_EDGES && x->nr_pages + 8 < MAX_PAGES &&
@@ -319,6 +296,45 @@ static void choose_window(struct xlate *x, uint64_t gva)
 	x->win_hi[gva >> 31 & 1] = (uint32_t)(gva >> 32);
 }
 
+/* A new fragment: its record, not yet counted. */
+static void prepare_frag(struct xlate *x, struct em *e, uint64_t gva)
+{
+	e->x = x;
+	e->fi = x->nr_frags + 1;
+	e->f = &x->frags[e->fi];
+	*e->f = (struct frag){.gva = gva};
+	e->pc = gva;
+	e->end = false;
+	e->redirect = false;
+	e->exact = x->exact || x->stepping;
+	e->nr_edges = e->nr_calls = 0;
+}
+
+static void place_frag(struct xlate *x, struct em *e)
+{
+	x->hot = (x->hot + 15) & ~15u;
+	e->f->host = x->hot;
+	e->f->notes = x->notes_used;
+	e->note = x->notes + x->notes_used;
+	e->p = (uint8_t *)(uintptr_t)x->hot;
+	x->nr_frags++;
+}
+
+void xlate_begin_frag(struct xlate *x, struct em *e, uint64_t gva)
+{
+	prepare_frag(x, e, gva);
+	place_frag(x, e);
+}
+
+void xlate_end_frag(struct xlate *x, struct em *e)
+{
+	e->f->notes_end = (uint32_t)(e->note - x->notes);
+	x->notes_used = e->f->notes_end;
+	op_call_stubs(e);
+	x->hot = e->f->end;
+	resolve_edges(x, e);
+}
+
 uint32_t xlate_translate(struct xlate *x, uint64_t gva, uint32_t *err, uint64_t *addr)
 {
 	struct em *e = x->em;
@@ -329,20 +345,13 @@ uint32_t xlate_translate(struct xlate *x, uint64_t gva, uint32_t *err, uint64_t 
 
 	*addr = gva;
 	choose_window(x, gva);
-	if (!have_room(x))
+	if (!xlate_have_room(x))
 		xlate_flush(x);
 	*err = open_page(x, gva, &code, &page, &frame);
 	if (*err)
 		return 0;
 
-	e->x = x;
-	e->fi = x->nr_frags + 1;
-	e->f = &x->frags[e->fi];
-	*e->f = (struct frag){.gva = gva};
-	e->pc = gva;
-	e->end = false;
-	e->exact = x->exact || x->stepping;
-	e->nr_edges = e->nr_calls = 0;
+	prepare_frag(x, e, gva);
 	attach(x, e, 0, page, frame);
 	avail = 4096 - off;
 	e->source.to_page_end = avail <= SRC_MAX;
@@ -360,23 +369,14 @@ uint32_t xlate_translate(struct xlate *x, uint64_t gva, uint32_t *err, uint64_t 
 		return 0;
 	}
 
-	x->hot = (x->hot + 15) & ~15u;
-	e->f->host = x->hot;
-	e->f->notes = x->notes_used;
-	e->note = x->notes + x->notes_used;
-	e->p = (uint8_t *)(uintptr_t)x->hot;
-	x->nr_frags++;
+	place_frag(x, e);
 	emit_body(x, e, &first);
-	e->f->notes_end = (uint32_t)(e->note - x->notes);
-	x->notes_used = e->f->notes_end;
-	op_call_stubs(e);
-	x->hot = e->f->end;
+	xlate_end_frag(x, e);
 	if ((e->f->flags & FRAG_VERIFY) && !x->stepping)
 		xlate_map(x, gva, e->f->host);
 	if (x->stepping)
 		e->f->flags |= FRAG_STEP;
 	enlist(x, e->fi);
-	resolve_edges(x, e);
 	x->st.fragments++;
 	x->st.guest_bytes += e->f->glen;
 	x->st.host_bytes += e->f->end - e->f->host;

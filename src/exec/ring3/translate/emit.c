@@ -2,6 +2,34 @@
 /* Small pieces of host code, and their recovery notes. */
 #include "exec/ring3/translate/emit.h"
 
+void em_begin(struct em *e)
+{
+	e->insn_start = e->p;
+	e->nsteps = 0;
+	e->ambient = 0;
+}
+
+void em_end(struct em *e, unsigned int glen)
+{
+	unsigned int hlen = (unsigned int)(e->p - e->insn_start);
+
+	if (!e->nsteps && (!glen || hlen > 15)) {
+		uint8_t *p = e->p;
+
+		e->p = e->insn_start;
+		em_step(e, 0);
+		e->p = p;
+	}
+	if (!e->nsteps) {
+		*e->note++ = (uint8_t)(glen | hlen << 4);
+		return;
+	}
+	e->note[0] = (uint8_t)(e->nsteps << 4);
+	e->note[1] = (uint8_t)glen;
+	e->note[2 + 4 * (e->nsteps - 1)] = (uint8_t)(e->p - e->step_start);
+	e->note += 2 + 4 * e->nsteps;
+}
+
 void em_step(struct em *e, uint32_t act)
 {
 	uint8_t *s;

@@ -41,7 +41,8 @@ struct em {
 	uint8_t *p;
 	uint64_t pc, next; /* of the guest instruction in work */
 	bool end;	   /* the fragment ends behind it */
-	bool exact;	   /* see FRAG_EXACT */
+	bool exact;	   /* no use of the flat table: every indirect transfer leaves */
+	bool redirect;	   /* the memory operand is at XV_REDIRECT */
 
 	/* notes of the instruction in work */
 	uint8_t *note;	     /* where they begin */
@@ -90,6 +91,9 @@ static inline bool fits32(uint64_t v)
 	return v == (uint64_t)(int64_t)(int32_t)v;
 }
 
+/* Around the code of one guest instruction of this length. */
+void em_begin(struct em *e) XLATE_HIDDEN;
+void em_end(struct em *e, unsigned int glen) XLATE_HIDDEN;
 /* The host instruction that follows gets this recovery action. */
 void em_step(struct em *e, uint32_t act) XLATE_HIDDEN;
 /* Likewise, inside of an expansion only: the guest instruction proper, nothing done yet. */
@@ -138,6 +142,8 @@ unsigned int insn_recode(const struct insn *i, const struct recode *rc, uint8_t 
 void op_copy(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_moffs(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_impl(struct em *e, const struct insn *i) XLATE_HIDDEN;
+/* IC_COPY or IC_MOFFS while e->redirect. */
+void op_redirected(struct em *e, const struct insn *i) XLATE_HIDDEN;
 /* Is op_copy() of this memory form a single host instruction? */
 bool op_mem_plain(const struct em *e, const struct insn *i) XLATE_HIDDEN;
 /*

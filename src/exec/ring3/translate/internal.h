@@ -37,7 +37,7 @@ struct xlate_vcpu {
 	uint64_t host_rsp, exit_vec, miss_vec;
 	uint64_t fs_base, redirect, hw_fs, host_fs, host_gs;
 	const uint32_t *kick;
-	uint64_t scratch, shift, sp2;
+	uint64_t scratch, shift, sp2, after;
 };
 #define XV ((struct xlate_vcpu *)XLATE_VCPU)
 
@@ -53,12 +53,13 @@ enum exit_code {
 	XC_UD,
 	XC_VERIFY, /* number of the fragment whose source changed */
 	XC_USER,   /* number of the user site */
+	XC_DONE, /* a redirected instruction was executed; rip in core_regs is not yet behind it */
 };
 
-#define FRAG_DEAD   1u
-#define FRAG_VERIFY 2u
-#define FRAG_STEP   4u
-#define FRAG_EXACT  8u /* no use of the flat table; call stubs have room for 64-bit addresses */
+#define FRAG_DEAD    1u
+#define FRAG_VERIFY  2u
+#define FRAG_STEP    4u
+#define FRAG_SNIPPET 8u /* a redirected instruction, see user.c */
 
 struct frag {
 	uint64_t gva;
@@ -100,8 +101,7 @@ struct far_entry { /* lookup of addresses outside of the windows */
 
 struct user_site {
 	uint64_t gva;
-	uint32_t snippet; /* host address of the redirected instruction, 0 = none (string) */
-	uint32_t back;	  /* unused */
+	uint32_t snippet; /* host address of the redirected instruction, 0 = not made */
 	struct insn insn;
 };
 
@@ -139,6 +139,12 @@ struct xlate {
 	uint32_t *touched;	/* pages of the flat table that were filled */
 	uint64_t *touched_map;	/* a bit for each page of the flat table */
 	struct em *em;		/* scratch of xlate_translate() */
+
+	uint64_t user_bloom[(1u << 15) / 64];
+	uint32_t xsave_size;
+	uint32_t bounce_len; /* to write back when a redirected instruction is done */
+	uint64_t bounce_va;
+	uint32_t done_len; /* guest length of the redirected instruction under way */
 };
 
 /* ---- asm (entry.S) ---- */
@@ -150,6 +156,7 @@ extern char xlate_asm_abort[], xlate_asm_signal[];
 /* ---- lookup.c ---- */
 #define TRAMP_EXIT (XLATE_CACHE + 0)
 #define TRAMP_MISS (XLATE_CACHE + 16)
+#define TRAMP_DONE (XLATE_CACHE + 32)
 #define HOT_FIRST  (XLATE_CACHE + 64)
 
 /* Is this address served by the flat table? */
@@ -172,6 +179,12 @@ struct page_rec *xlate_page(struct xlate *x, uint64_t key, bool make) XLATE_HIDD
  * forget everything first (x->generation changes).
  */
 uint32_t xlate_translate(struct xlate *x, uint64_t gva, uint32_t *err, uint64_t *addr) XLATE_HIDDEN;
+
+/* Is there room for one more fragment of any size? */
+bool xlate_have_room(const struct xlate *x) XLATE_HIDDEN;
+struct em;
+void xlate_begin_frag(struct xlate *x, struct em *e, uint64_t gva) XLATE_HIDDEN;
+void xlate_end_frag(struct xlate *x, struct em *e) XLATE_HIDDEN;
 
 /* ---- link.c ---- */
 void xlate_link(struct xlate *x, uint32_t edge, uint32_t host, uint32_t frag) XLATE_HIDDEN;
@@ -198,6 +211,9 @@ void xlate_kill(struct xlate *x, uint32_t frag) XLATE_HIDDEN;
 void xlate_flush(struct xlate *x) XLATE_HIDDEN;
 
 /* ---- user.c ---- */
-uint32_t xlate_user_find(const struct xlate *x, uint64_t gva) XLATE_HIDDEN;
+uint32_t xlate_user_find(const struct xlate *x, uint64_t gva) XLATE_HIDDEN; /* 0 = none */
+void xlate_user_refresh(struct xlate *x, uint32_t site, const struct insn *i) XLATE_HIDDEN;
+enum xlate_exit xlate_user_serve(struct xlate *x, uint32_t site, uint32_t *host) XLATE_HIDDEN;
+enum xlate_exit xlate_user_done(struct xlate *x) XLATE_HIDDEN;
 
 #endif

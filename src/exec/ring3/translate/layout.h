@@ -55,5 +55,6 @@
 #define XV_SCRATCH   152 /* entry.S */
 #define XV_SHIFT     160 /* the constant XLATE_SHIFT */
 #define XV_SP2	     168 /* a third spill slot */
+#define XV_AFTER     176 /* host address behind a redirected instruction */
 
 #endif

@@ -178,7 +178,7 @@ static void put(struct em *e, const uint8_t *buf, unsigned int n)
 	ebytes(e, buf, n);
 }
 
-enum mem_mode { MM_PREFIX, MM_BARE, MM_ABS, MM_FAR, MM_GS_RSP, MM_FS, MM_LONG };
+enum mem_mode { MM_PREFIX, MM_BARE, MM_ABS, MM_FAR, MM_GS_RSP, MM_FS, MM_LONG, MM_REDIRECT };
 
 static uint64_t rip_target(const struct em *e, const struct insn *i)
 {
@@ -189,6 +189,8 @@ static uint64_t rip_target(const struct em *e, const struct insn *i)
 
 static enum mem_mode mem_mode(const struct em *e, const struct insn *i)
 {
+	if (e->redirect)
+		return MM_REDIRECT;
 	if (i->seg == 0x64)
 		return MM_FS;
 	if (insn_base(i) == R_RSP && !i->p67)
@@ -236,7 +238,8 @@ static void op_mem_complex(struct em *e, const struct insn *i, enum mem_mode mod
 	uint32_t act = ACT_SP0(r);
 	uint8_t buf[32];
 
-	if (mode != MM_GS_RSP && ((i->desc & ID_VSIB) || (i->enc == IE_EVEX && i->disp_len == 1))) {
+	if (mode != MM_GS_RSP && mode != MM_REDIRECT &&
+	    ((i->desc & ID_VSIB) || (i->enc == IE_EVEX && i->disp_len == 1))) {
 		em_exit(e, XC_UD,
 			e->pc); /* vectors at fs: or with 15 bytes: no compiler does that */
 		e->end = true;
@@ -252,6 +255,13 @@ static void op_mem_complex(struct em *e, const struct insn *i, enum mem_mode mod
 		rc.drop67 = true;
 		em_step(e, act);
 		emit_ea(e, i, r);
+		break;
+	case MM_REDIRECT:
+		rc.mem = RM_BASE;
+		rc.drop67 = true;
+		rc.seg = 0;
+		em_step(e, act);
+		em_load(e, r, XLATE_VCPU + XV_REDIRECT);
 		break;
 	case MM_GS_RSP:
 		rc.mem = RM_SWAP_BASE;
@@ -343,6 +353,14 @@ void op_impl(struct em *e, const struct insn *i)
 	put(e, buf, insn_recode(i, &rc, buf));
 }
 
+void op_redirected(struct em *e, const struct insn *i)
+{
+	if (insn_class(i) == IC_MOFFS)
+		op_moffs(e, i);
+	else
+		op_copy(e, i);
+}
+
 void op_moffs(struct em *e, const struct insn *i)
 {
 	uint64_t addr = (uint64_t)insn_imm(i);
@@ -353,11 +371,13 @@ void op_moffs(struct em *e, const struct insn *i)
 
 	if (i->imm_len == 4)
 		addr = (uint32_t)addr;
-	if (i->seg != 0x64 || !fits32(addr)) {
+	if (e->redirect) {
+		addr = 0; /* any operand will do */
+	} else if (i->seg != 0x64 || !fits32(addr)) {
 		op_impl(e, i);
 		return;
 	}
-	/* fs: the same with a ModRM operand */
+	/* fs: and redirection: the same with a ModRM operand */
 	disp = (int32_t)addr;
 	buf[n++] = 0x64;
 	if (i->p66)

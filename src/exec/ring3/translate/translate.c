@@ -28,6 +28,7 @@ CHECK(kick, XV_KICK);
 CHECK(scratch, XV_SCRATCH);
 CHECK(shift, XV_SHIFT);
 CHECK(sp2, XV_SP2);
+CHECK(after, XV_AFTER);
 _Static_assert(offsetof(struct core_regs, rip) == 128, "entry.S: R_RIP");
 _Static_assert(offsetof(struct core_regs, rflags) == 136, "entry.S: R_RFLAGS");
 
@@ -56,6 +57,31 @@ static void trampoline(uint32_t at, uint32_t vec)
 	p[1] = 0x24;
 	p[2] = 0x25;
 	__builtin_memcpy(p + 3, &vec, 4);
+}
+
+/* TRAMP_DONE: the end of a redirected instruction that C wants to look at. */
+static void trampoline_done(void)
+{
+	uint8_t *p = (uint8_t *)(uintptr_t)TRAMP_DONE;
+	const uint32_t addr = XLATE_VCPU + XV_EXIT_INFO, info = XC_DONE;
+	const uint32_t rel = TRAMP_EXIT - (TRAMP_DONE + 16);
+
+	p[0] = 0xc7; /* mov dword [addr], info */
+	p[1] = 0x04;
+	p[2] = 0x25;
+	__builtin_memcpy(p + 3, &addr, 4);
+	__builtin_memcpy(p + 7, &info, 4);
+	p[11] = 0xe9;
+	__builtin_memcpy(p + 12, &rel, 4);
+}
+
+/* Bytes that xsave may write with the features that the host has switched on. */
+static uint32_t xsave_size(void)
+{
+	uint32_t a = 0xd, b, c = 0, d;
+
+	__asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	return b > 576 ? b : 576;
 }
 
 static void set_fs(struct xlate *x, uint64_t gs_base)
@@ -105,6 +131,8 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	x->st.flushes = 0;
 	trampoline(TRAMP_EXIT, XLATE_VCPU + XV_EXIT_VEC);
 	trampoline(TRAMP_MISS, XLATE_VCPU + XV_MISS_VEC);
+	trampoline_done();
+	x->xsave_size = xsave_size();
 	XV->exit_vec = (uintptr_t)xlate_asm_exit;
 	XV->miss_vec = (uintptr_t)xlate_asm_miss;
 	XV->regs = cfg->regs;
@@ -160,6 +188,31 @@ static void verify_failed(struct xlate *x, uint32_t frag)
 	xlate_kill(x, frag);
 }
 
+static enum xlate_exit user_site(struct xlate *x, uint32_t site, uint32_t *host)
+{
+	enum xlate_exit ret = xlate_user_serve(x, site, host);
+
+	if (ret || *host)
+		return ret;
+	if (x->stepping)
+		return XLATE_STEP;
+	*host = find_rip(x);
+	return 0;
+}
+
+static enum xlate_exit user_done(struct xlate *x, uint32_t *host)
+{
+	enum xlate_exit ret = xlate_user_done(x);
+
+	if (ret)
+		return ret;
+	x->cfg.regs->rip += x->done_len;
+	if (x->stepping)
+		return XLATE_STEP;
+	*host = find_rip(x);
+	return 0;
+}
+
 /* An exit that the caller serves. */
 static enum xlate_exit report(struct xlate *x, uint32_t info)
 {
@@ -186,6 +239,7 @@ enum xlate_exit xlate_enter(struct xlate *x)
 {
 	struct core_regs *r = x->cfg.regs;
 	uint32_t host, info;
+	enum xlate_exit ret;
 
 	if (r->gs_base != x->gs_base)
 		set_fs(x, r->gs_base);
@@ -220,6 +274,16 @@ enum xlate_exit xlate_enter(struct xlate *x)
 		case XC_VERIFY:
 			verify_failed(x, info >> 8);
 			host = find_rip(x);
+			break;
+		case XC_USER:
+			ret = user_site(x, info >> 8, &host);
+			if (ret)
+				return ret;
+			break;
+		case XC_DONE:
+			ret = user_done(x, &host);
+			if (ret)
+				return ret;
 			break;
 		default:
 			return report(x, info);

@@ -103,11 +103,16 @@ struct xlate_config {
 	/* `mfn` starts to hold translated source: from now on writes to it must fault. */
 	void (*note)(void *priv, uint64_t mfn);
 	/*
-	 * A guest-kernel access to the user address `va`. Returns 0 and a host pointer valid up to
-	 * the end of that page, or the #PF error code (bit 1 set for writes, bit 2 clear).
-	 * May be NULL.
+	 * Redirected accesses of the guest kernel: a pointer to the byte at `va` in the monitor's
+	 * view of RAM, valid up to the end of its page, through the guest's current page tables
+	 * with the rights of the guest kernel; or the #PF error code (bit 1 set for writes). It is
+	 * also asked for kernel addresses (the other operand of movs). The bytes will be written to
+	 * if `write`: what write protection is there for (noted frames) is the callback's business.
+	 * May be NULL: nothing is redirected.
 	 */
 	uint32_t (*user)(void *priv, uint64_t va, bool write, uint8_t **ret);
+	/* Addresses in [user_from, 2^47) are redirected; 0 = those outside of the window. */
+	uint64_t user_from;
 };
 
 /* Sets up everything in the areas; call it again to forget everything. NULL: bad config. */

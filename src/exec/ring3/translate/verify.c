@@ -39,21 +39,6 @@ static uint64_t snapshot(const uint8_t *p, unsigned int n)
 	return v;
 }
 
-/* One instruction's worth of notes: nothing of the guest has happened yet. */
-static void begin(struct em *e)
-{
-	e->nsteps = 0;
-	e->insn_start = e->p;
-}
-
-static void end(struct em *e)
-{
-	e->note[0] = (uint8_t)(e->nsteps << 4);
-	e->note[1] = 0;
-	e->note[2 + 4 * (e->nsteps - 1)] = (uint8_t)(e->p - e->step_start);
-	e->note += 2 + 4 * e->nsteps;
-}
-
 void op_verify(struct em *e, unsigned int len)
 {
 	const uint32_t act = ACT_SP0(R_RAX) | ACT_SP1(R_RCX);
@@ -75,17 +60,16 @@ void op_verify(struct em *e, unsigned int len)
 	e4(e, TRAMP_EXIT - (here(e) + 4));
 	e->p = hot;
 
-	e->ambient = 0;
-	begin(e);
+	em_begin(e);
 	em_step(e, 0);
 	em_store(e, ABS(XV_SP0), R_RAX);
 	em_store(e, ABS(XV_SP1), R_RCX);
-	end(e);
+	em_end(e, 0);
 	while (done < len) {
 		uint32_t rel;
 
 		n = len - done >= 8 ? 8 : len - done >= 4 ? 4 : len - done >= 2 ? 2 : 1;
-		begin(e);
+		em_begin(e);
 		em_step(e, act);
 		load_source(e, e->pc + done, n);
 		em_step(e, act);
@@ -96,12 +80,12 @@ void op_verify(struct em *e, unsigned int len)
 		rel = (uint32_t)(uintptr_t)stub - (here(e) + 5);
 		e1(e, 0xe9);
 		e4(e, rel);
-		end(e);
+		em_end(e, 0);
 		done += n;
 	}
-	begin(e);
+	em_begin(e);
 	em_step(e, act);
 	em_load(e, R_RCX, ABS(XV_SP1));
 	em_load(e, R_RAX, ABS(XV_SP0));
-	end(e);
+	em_end(e, 0);
 }

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kernel accesses to user memory. User addresses lie outside of the window, or are not mapped into
+ * it; the instructions that touch them are few (those of the kernel's exception table) and become
+ * known when they fault. From then on such a site leaves the cache, the operand's address is
+ * computed here, the monitor turns it into a pointer to its view of RAM, and
+ *	string instructions are carried out here, a page at a time;
+ *	everything else is executed by a snippet: the same instruction with [r] as its operand.
+ */
+#include "exec/ring3/translate/emit.h"
+
+#define ABS(o)	    (XLATE_VCPU + (o))
+#define USER_END    0x800000000000ull
+#define WINDOW_END  (USER_END - XLATE_SHIFT) /* user addresses from here on are not in the window  \
+					      */
+#define BOUNCE	    ((uint8_t *)(uintptr_t)(XLATE_VCPU + 0x8000))
+#define BOUNCE_SIZE 0x4000u
+
+static unsigned int bloom_bit(uint64_t gva)
+{
+	return (unsigned int)((gva * 0x9e3779b97f4a7c15ull) >> 49);
+}
+
+uint32_t xlate_user_find(const struct xlate *x, uint64_t gva)
+{
+	unsigned int b = bloom_bit(gva);
+	uint32_t k;
+
+	if (!(x->user_bloom[b >> 6] & 1ull << (b & 63)))
+		return 0;
+	for (k = 1; k <= x->nr_user; k++)
+		if (x->user[k].gva == gva)
+			return k;
+	return 0;
+}
+
+void xlate_user_refresh(struct xlate *x, uint32_t site, const struct insn *i)
+{
+	struct user_site *u = &x->user[site];
+
+	if (u->insn.len == i->len && !__builtin_memcmp(u->insn.bytes, i->bytes, i->len))
+		return;
+	u->insn = *i;
+	u->snippet = 0;
+}
+
+static bool is_user(const struct xlate *x, uint64_t va)
+{
+	uint64_t from = x->cfg.user_from ? x->cfg.user_from : WINDOW_END;
+
+	return va >= from && va < USER_END;
+}
+
+/* The linear address of the memory operand; `next` is the address behind the instruction. */
+static uint64_t operand(const struct core_regs *r, const struct insn *i, uint64_t next)
+{
+	uint64_t ea = 0;
+
+	if (insn_class(i) == IC_MOFFS) {
+		ea = (uint64_t)insn_imm(i);
+	} else {
+		int base = insn_base(i), index = insn_index(i);
+
+		ea = (uint64_t)insn_disp(i);
+		if (insn_rip_relative(i))
+			ea += next;
+		if (base >= 0)
+			ea += r->gpr[base];
+		if (index >= 0)
+			ea += r->gpr[index] << (i->sib >> 6);
+		/* pop [rsp + x]: the address is computed after the increment */
+		if (base == R_RSP && i->enc == IE_LEGACY && !i->map && i->op == 0x8f)
+			ea += 8;
+	}
+	if (i->p67)
+		ea = (uint32_t)ea;
+	return ea + (i->seg == 0x64 ? r->fs_base : i->seg == 0x65 ? r->gs_base : 0);
+}
+
+static bool redirectable(const struct insn *i)
+{
+	if (insn_class(i) == IC_MOFFS)
+		return true;
+	return insn_class(i) == IC_COPY && insn_has_mem(i) && !(i->desc & ID_VSIB);
+}
+
+/* Which registers point to memory; true if the string instruction has this operand. */
+static bool string_si(const struct insn *i)
+{
+	unsigned int k = i->op & 0xfe;
+
+	return k == 0xa4 || k == 0xa6 || k == 0xac;
+}
+static bool string_di(const struct insn *i)
+{
+	return (i->op & 0xfe) != 0xac;
+}
+static uint64_t string_seg(const struct core_regs *r, const struct insn *i)
+{
+	return i->seg == 0x64 ? r->fs_base : i->seg == 0x65 ? r->gs_base : 0;
+}
+
+static bool fetch_insn(struct xlate *x, uint64_t gva, struct insn *i)
+{
+	uint8_t buf[32] = {0};
+	unsigned int n = 4096 - (gva & 0xfff), k;
+	struct xlate_code code;
+
+	if (x->cfg.fetch(x->cfg.priv, gva, &code))
+		return false;
+	n = n < INSN_MAX ? n : INSN_MAX;
+	for (k = 0; k < n; k++)
+		buf[k] = code.ptr[(gva & 0xfff) + k];
+	if (n < INSN_MAX && !x->cfg.fetch(x->cfg.priv, gva + n, &code))
+		for (; k < INSN_MAX; k++)
+			buf[k] = code.ptr[k - n];
+	return insn_decode(i, buf, k) != 0;
+}
+
+bool xlate_user_access(struct xlate *x)
+{
+	const struct core_regs *r = x->cfg.regs;
+	unsigned int b = bloom_bit(r->rip);
+	struct insn i;
+	uint32_t site;
+
+	if (!x->cfg.user || !x->cur_frag || x->frags[x->cur_frag].flags & FRAG_SNIPPET)
+		return false;
+	if (!fetch_insn(x, r->rip, &i))
+		return false;
+	if (insn_class(&i) == IC_STR) {
+		uint64_t seg = string_seg(r, &i);
+
+		if (!(string_si(&i) && is_user(x, r->gpr[R_RSI] + seg)) &&
+		    !(string_di(&i) && is_user(x, r->gpr[R_RDI])))
+			return false;
+	} else if (!redirectable(&i) || !is_user(x, operand(r, &i, r->rip + i.len))) {
+		return false;
+	}
+	site = xlate_user_find(x, r->rip);
+	if (!site) {
+		if (x->nr_user == MAX_USER_SITES)
+			return false;
+		site = ++x->nr_user;
+		x->user[site] = (struct user_site){.gva = r->rip, .insn = i};
+		x->user_bloom[b >> 6] |= 1ull << (b & 63);
+		x->st.user_sites++;
+	}
+	xlate_user_refresh(x, site, &i);
+	xlate_kill(x, x->cur_frag);
+	return true;
+}
+
+/* ---- string instructions ------------------------------------------------------------------ */
+
+static enum xlate_exit page_fault(struct xlate *x, uint32_t err, uint64_t va)
+{
+	x->exit_error = err;
+	x->exit_addr = va;
+	return XLATE_PAGE_FAULT;
+}
+
+struct str_op {
+	struct xlate *x;
+	const struct insn *i;
+	unsigned int width;
+	uint32_t err; /* of the access that failed */
+	uint64_t err_va;
+};
+
+/* Read or write one element; the two bytes of a page crossing are looked up one by one. */
+static bool element(struct str_op *s, uint64_t va, bool write, uint64_t *v)
+{
+	uint8_t *p = NULL;
+	unsigned int k;
+
+	for (k = 0; k < s->width; k++) {
+		if (!k || !((va + k) & 0xfff)) {
+			s->err = s->x->cfg.user(s->x->cfg.priv, va + k, write, &p);
+			s->err_va = va + k;
+			if (s->err)
+				return false;
+		}
+		if (write)
+			*p = (uint8_t)(*v >> (8 * k));
+		else
+			*v |= (uint64_t)*p << (8 * k);
+		p++;
+	}
+	return true;
+}
+
+#define ARITH 0x8d5ull
+
+static uint64_t compare_flags(uint64_t a, uint64_t b, unsigned int width)
+{
+	uint64_t f;
+
+	a <<= 64 - 8 * width; /* only CF, ZF, SF, OF survive this; AF and PF are redone below */
+	b <<= 64 - 8 * width;
+	__asm__("cmp %2, %1\n\tpushfq\n\tpop %0" : "=r"(f) : "r"(a), "r"(b) : "cc");
+	f &= ~0x14ull;
+	a >>= 64 - 8 * width;
+	b >>= 64 - 8 * width;
+	if ((a & 15) < (b & 15))
+		f |= 0x10;
+	if (!(__builtin_popcount((unsigned int)(a - b) & 0xff) & 1))
+		f |= 4;
+	return f & ARITH;
+}
+
+/* One iteration. False: s->err. */
+static bool one_element(struct str_op *s, bool *stop)
+{
+	struct core_regs *r = s->x->cfg.regs;
+	uint64_t step = r->rflags & 0x400 ? -(uint64_t)s->width : s->width, a = 0, b = 0;
+	uint64_t seg = string_seg(r, s->i);
+	unsigned int kind = s->i->op & 0xfe;
+
+	*stop = false;
+	if (string_si(s->i) && !element(s, r->gpr[R_RSI] + seg, false, &a))
+		return false;
+	switch (kind) {
+	case 0xac: /* lods */
+		if (s->width == 8)
+			r->gpr[R_RAX] = a;
+		else if (s->width == 4)
+			r->gpr[R_RAX] = (uint32_t)a;
+		else
+			__builtin_memcpy(&r->gpr[R_RAX], &a, s->width);
+		break;
+	case 0xaa: /* stos */
+		a = r->gpr[R_RAX];
+		/* fall through */
+	case 0xa4: /* movs */
+		if (!element(s, r->gpr[R_RDI], true, &a))
+			return false;
+		break;
+	default: /* scas, cmps */
+		if (kind == 0xae)
+			__builtin_memcpy(&a, &r->gpr[R_RAX], s->width);
+		if (!element(s, r->gpr[R_RDI], false, &b))
+			return false;
+		r->rflags = (r->rflags & ~ARITH) | compare_flags(a, b, s->width);
+		if (s->i->rep)
+			*stop = !(r->rflags & 0x40) == (s->i->rep == 0xf3);
+		break;
+	}
+	if (string_si(s->i))
+		r->gpr[R_RSI] += step;
+	if (string_di(s->i))
+		r->gpr[R_RDI] += step;
+	return true;
+}
+
+static void copy_bytes(uint8_t *dst, const uint8_t *src, uint64_t n)
+{
+	__asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n)::"memory");
+}
+
+/*
+ * Whole elements of movs and stos up to the end of a page, forwards. Returns the number done; 0: do
+ * one the careful way.
+ */
+static uint64_t many_elements(struct str_op *s, uint64_t count)
+{
+	struct core_regs *r = s->x->cfg.regs;
+	unsigned int kind = s->i->op & 0xfe;
+	uint64_t di = r->gpr[R_RDI], si = r->gpr[R_RSI] + string_seg(r, s->i), n = count * s->width;
+	uint8_t *d, *p;
+
+	if ((r->rflags & 0x400) || (kind != 0xa4 && kind != 0xaa) || count > ~0ull / 8)
+		return 0;
+	if (n > 4096 - (di & 0xfff))
+		n = 4096 - (di & 0xfff);
+	if (kind == 0xa4 && n > 4096 - (si & 0xfff))
+		n = 4096 - (si & 0xfff);
+	n -= n % s->width;
+	if (!n || (kind == 0xaa && s->width != 1 && r->gpr[R_RAX]))
+		return 0;
+	if (kind == 0xa4 && s->x->cfg.user(s->x->cfg.priv, si, false, &p))
+		return 0; /* reported by the careful way */
+	if (s->x->cfg.user(s->x->cfg.priv, di, true, &d))
+		return 0;
+	if (kind == 0xa4) {
+		copy_bytes(d, p, n);
+		r->gpr[R_RSI] += n;
+	} else {
+		uint64_t c = n;
+		uint8_t *q = d;
+
+		__asm__ volatile("rep stosb"
+				 : "+D"(q), "+c"(c)
+				 : "a"((uint8_t)r->gpr[R_RAX])
+				 : "memory");
+	}
+	r->gpr[R_RDI] += n;
+	return n / s->width;
+}
+
+/* Carry out a string instruction; rip is at it. 0 = done, rip behind it. */
+static enum xlate_exit string_access(struct xlate *x, const struct insn *i)
+{
+	struct core_regs *r = x->cfg.regs;
+	struct str_op s = {.x = x, .i = i};
+
+	s.width = !(i->op & 1) ? 1 : i->w ? 8 : i->p66 ? 2 : 4;
+	for (;;) {
+		bool stop;
+		uint64_t n;
+
+		if (i->rep && !r->gpr[R_RCX])
+			break;
+		n = i->rep ? many_elements(&s, r->gpr[R_RCX]) : 0;
+		if (n) {
+			r->gpr[R_RCX] -= n;
+		} else {
+			if (!one_element(&s, &stop))
+				return page_fault(x, s.err, s.err_va);
+			if (!i->rep)
+				break;
+			r->gpr[R_RCX]--;
+			if (stop)
+				break;
+		}
+		if (*x->cfg.kick && r->gpr[R_RCX])
+			return XLATE_KICKED;
+	}
+	r->rip += i->len;
+	return 0;
+}
+
+/* ---- everything else ---------------------------------------------------------------------- */
+
+/* The instruction with [redirect] as its operand; then to XV_AFTER. */
+static uint32_t make_snippet(struct xlate *x, struct user_site *u)
+{
+	struct em *e = x->em;
+
+	if (!xlate_have_room(x))
+		xlate_flush(x);
+	if (!u->snippet) {
+		xlate_begin_frag(x, e, u->gva);
+		e->f->flags |= FRAG_SNIPPET;
+		e->redirect = true;
+		e->next = u->gva + u->insn.len;
+		em_begin(e);
+		op_redirected(e, &u->insn);
+		em_step(e, ACT_NEXT);
+		e1(e, 0xff);
+		e1(e, 0x24);
+		e1(e, 0x25);
+		e4(e, ABS(XV_AFTER));
+		em_end(e, u->insn.len);
+		e->redirect = false;
+		xlate_end_frag(x, e);
+		u->snippet = e->f->host;
+	}
+	return u->snippet;
+}
+
+/* Bytes that the operand may touch. */
+static unsigned int operand_size(struct xlate *x, const struct insn *i)
+{
+	unsigned int n = insn_mem_size[ID_MEMSIZE(i->desc)];
+
+	if (insn_class(i) == IC_MOFFS)
+		return 8;
+	return n <= 512 ? n : x->xsave_size;
+}
+
+/* Copy an operand that crosses pages to or from the bounce buffer. */
+static bool bounce(struct xlate *x, uint64_t va, unsigned int n, bool write, bool dry,
+		   enum xlate_exit *ret)
+{
+	unsigned int done, part;
+
+	for (done = 0; done < n; done += part) {
+		uint64_t at = va + done;
+		uint8_t *p;
+		uint32_t err = x->cfg.user(x->cfg.priv, at, write, &p);
+
+		if (err) {
+			*ret = page_fault(x, err, at);
+			return false;
+		}
+		part = 4096 - (unsigned int)(at & 0xfff);
+		part = part < n - done ? part : n - done;
+		if (dry)
+			continue;
+		if (write)
+			copy_bytes(p, BOUNCE + done, part);
+		else
+			copy_bytes(BOUNCE + done, p, part);
+	}
+	return true;
+}
+
+/* A user site was reached. Returns 0 and *host to go on in the cache, or an exit. */
+enum xlate_exit xlate_user_serve(struct xlate *x, uint32_t site, uint32_t *host)
+{
+	struct user_site *u = &x->user[site];
+	struct core_regs *r = x->cfg.regs;
+	const struct insn *i = &u->insn;
+	enum xlate_exit ret = 0;
+	uint64_t va, next;
+	unsigned int size;
+	uint32_t snippet;
+	uint8_t *p;
+
+	r->rip = u->gva;
+	x->st.user_accesses++;
+	x->bounce_len = 0;
+	if (insn_class(i) == IC_STR) {
+		*host = 0;
+		return string_access(x, i);
+	}
+	next = r->rip + i->len;
+	va = operand(r, i, next);
+	if (is_user(x, va)) {
+		bool write = i->desc & ID_MEM_WRITE;
+		uint32_t err = x->cfg.user(x->cfg.priv, va, write, &p);
+
+		if (err)
+			return page_fault(x, err, va);
+		size = operand_size(x, i);
+		if ((va & 0xfff) + size > 4096) {
+			if (size > BOUNCE_SIZE)
+				return page_fault(x, 4, va);
+			if (write && !bounce(x, va, size, true, true, &ret))
+				return ret;
+			if (!bounce(x, va, size, false, false, &ret))
+				return ret;
+			x->bounce_va = va;
+			x->bounce_len = write ? size : 0;
+			p = BOUNCE;
+		}
+	} else {
+		p = (uint8_t *)(uintptr_t)(va + XLATE_SHIFT);
+	}
+	snippet = make_snippet(x, u);
+	XV->redirect = (uintptr_t)p;
+	*host = x->bounce_len || x->stepping ? 0 : xlate_lookup(x, next);
+	XV->after = *host ? *host : TRAMP_DONE;
+	x->done_len = i->len;
+	*host = snippet;
+	return 0;
+}
+
+/* TRAMP_DONE: a redirected instruction was executed; write a bounced operand back. */
+enum xlate_exit xlate_user_done(struct xlate *x)
+{
+	enum xlate_exit ret = 0;
+
+	if (x->bounce_len && !bounce(x, x->bounce_va, x->bounce_len, true, false, &ret))
+		return ret; /* was writable a moment ago: only another vCPU can do that */
+	x->bounce_len = 0;
+	return 0;
+}
