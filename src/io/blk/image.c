@@ -25,13 +25,13 @@ static bool wants_direct(const struct blk_image *image)
 
 static int sys_error(const struct blk_image *image, int e, const char *what)
 {
-	int code = e == ENOENT || e == ENOTDIR			    ? PVV_ENOENT
-		   : e == EACCES || e == EPERM || e == EROFS	    ? PVV_EPERM
-		   : e == EIO || e == ENXIO || e == ENODEV	    ? PVV_EIO
-		   : e == ENOMEM				    ? PVV_ENOMEM
-		   : e == EINVAL && wants_direct(image)		    ? PVV_EUNSUPPORTED
-		   : e == EISDIR || e == ELOOP || e == ENAMETOOLONG ? PVV_EINVAL
-								    : PVV_ESYS;
+	int code = e == ENOENT || e == ENOTDIR					  ? PVV_ENOENT
+		   : e == EACCES || e == EPERM || e == EROFS			  ? PVV_EPERM
+		   : e == EIO || e == ENXIO || e == ENODEV			  ? PVV_EIO
+		   : e == ENOMEM						  ? PVV_ENOMEM
+		   : e == EINVAL && wants_direct(image)				  ? PVV_EUNSUPPORTED
+		   : e == EBADF || e == EISDIR || e == ELOOP || e == ENAMETOOLONG ? PVV_EINVAL
+										  : PVV_ESYS;
 
 	if (code == PVV_EUNSUPPORTED)
 		return err_sys(code, PVV_SUBSYS_BLOCK, e, image->name,

@@ -19,12 +19,13 @@ struct entry {
 
 struct blk_pgrants {
 	struct io_guest *guest;
+	unsigned int max;
 	unsigned int used; /* entries ever handed out from the end of the array */
 	unsigned int count;
 	int free;
 	int lru_first, lru_last;
 	int buckets[BUCKETS];
-	struct entry entries[BLK_PGRANT_MAX];
+	struct entry entries[];
 };
 
 static int *bucket_of(struct blk_pgrants *pg, uint32_t ref)
@@ -32,13 +33,14 @@ static int *bucket_of(struct blk_pgrants *pg, uint32_t ref)
 	return &pg->buckets[(ref * 2654435761u >> 16) & (BUCKETS - 1)];
 }
 
-struct blk_pgrants *blk_pgrants_new(struct io_guest *guest)
+struct blk_pgrants *blk_pgrants_new(struct io_guest *guest, unsigned int max)
 {
-	struct blk_pgrants *pg = calloc(1, sizeof(*pg));
+	struct blk_pgrants *pg = calloc(1, sizeof(*pg) + max * sizeof(pg->entries[0]));
 
 	if (!pg)
 		return NULL;
 	pg->guest = guest;
+	pg->max = max;
 	pg->free = pg->lru_first = pg->lru_last = NONE;
 	for (unsigned int i = 0; i < BUCKETS; i++)
 		pg->buckets[i] = NONE;
@@ -90,7 +92,7 @@ static void evict(struct blk_pgrants *pg, int i)
 
 static int free_entry(struct blk_pgrants *pg)
 {
-	if (pg->free == NONE && pg->used < BLK_PGRANT_MAX)
+	if (pg->free == NONE && pg->used < pg->max)
 		return (int)pg->used++;
 	if (pg->free == NONE && pg->lru_first != NONE)
 		evict(pg, pg->lru_first);

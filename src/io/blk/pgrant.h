@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Persistent grants: mappings that are kept because the front end promised to use the same grants
- * again. At most BLK_PGRANT_MAX; beyond that the least recently used one that no request uses goes.
+ * again. At most `max`; beyond that the least recently used one that no request uses goes.
  */
 #ifndef PVV_IO_BLK_PGRANT_H
 #define PVV_IO_BLK_PGRANT_H
@@ -15,7 +15,7 @@
 struct blk_pgrants;
 
 /* NULL if out of memory. */
-struct blk_pgrants *blk_pgrants_new(struct io_guest *guest);
+struct blk_pgrants *blk_pgrants_new(struct io_guest *guest, unsigned int max);
 /* Unmaps all; none may be in use. NULL is accepted. */
 void blk_pgrants_free(struct blk_pgrants *pg);
 

@@ -245,7 +245,7 @@ static const char *attach(struct blk_device *dev, const struct transport *t)
 		why = "a page of its ring is not granted";
 	else if (io_ring_attach(&conn->ring, pages, n, blk_wire_entry_size(t->abi)) < 0)
 		why = "the producer index of its ring is impossible";
-	else if (t->persistent && !(conn->persistent = blk_pgrants_new(dev->guest)))
+	else if (t->persistent && !(conn->persistent = blk_pgrants_new(dev->guest, BLK_PGRANT_MAX)))
 		why = "the host is out of memory";
 	else if (io_event_bind(dev->guest, t->port, blk_run, dev) < 0)
 		why = "its event channel does not exist or is in use";
@@ -259,7 +259,7 @@ static const char *attach(struct blk_device *dev, const struct transport *t)
 	return NULL;
 }
 
-static void connect_front(struct blk_device *dev)
+static void connect_front(struct blk_device *dev, bool front_connected)
 {
 	struct transport t;
 	const char *why = read_transport(dev, &t);
@@ -270,7 +270,7 @@ static void connect_front(struct blk_device *dev)
 		blk_xenbus_fail(dev, why);
 		return;
 	}
-	dev->front_connected = false;
+	dev->front_connected = front_connected;
 	blk_xenbus_set_state(dev, XenbusStateConnected);
 	/* It may have sent requests, and their event, before we listened. */
 	io_loop_post(dev->loop, &dev->rerun);
@@ -323,7 +323,7 @@ static void on_ready(struct blk_device *dev, bool connected)
 	if (dev->failed || dev->unplugging)
 		return;
 	if (!dev->conn.up) {
-		connect_front(dev);
+		connect_front(dev, connected);
 		return;
 	}
 	/*
