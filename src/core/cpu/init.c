@@ -4,7 +4,7 @@
 #include "core/lib/mem.h"
 
 /* PE, MP, ET, NE, WP, AM, PG: what Xen runs with, and what a PV guest reads from cr0. */
-#define START_CR0  0x8005003bull
+#define START_CR0  0x80050033ull
 /* PAE, MCE, OSFXSR, OSXMMEXCPT: the fixed part of a PV guest's cr4. */
 #define START_CR4  0x660ull
 /* SCE, LME, LMA, NXE. */

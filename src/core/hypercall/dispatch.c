@@ -46,6 +46,7 @@ void core_hypercall(struct core_ctx *c)
 		r->gpr[R_R10], r->gpr[R_R8],  r->gpr[R_R9],
 	};
 
+	c->ctl->vcpu[c->v->id].exits_hypercall++;
 	c->hc.preempted = false;
 	long ret = core_hypercall_call(c, nr, arg);
 
