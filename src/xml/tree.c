@@ -333,10 +333,9 @@ static void on_error(void *opaque, xmlErrorPtr e)
 		b->error = err_nomem(PVV_SUBSYS_XML, "reading the domain XML");
 		return;
 	}
+	/* Some messages quote the document, line feeds included. */
 	const char *message = e->message ? e->message : "unknown error";
-	size_t n = strlen(message);
-	while (n && is_space(message[n - 1]))
-		n--;
+	size_t n = strcspn(message, "\r\n");
 	b->error = err_set(PVV_EXML, PVV_SUBSYS_XML, b->filename,
 			   "%s:%d:%d: not well-formed XML: %.*s", b->filename,
 			   e->line > 0 ? e->line : 1, e->int2 > 0 ? e->int2 : 1, (int)n, message);
@@ -356,24 +355,53 @@ static void set_handlers(xmlSAXHandler *sax)
 	sax->serror = on_error;
 }
 
+/*
+ * libxml2 notes the last error of a thread, whoever handled it. The embedding program may be about
+ * to look at its own.
+ */
+static bool save_last_error(xmlError *saved)
+{
+	const xmlError *last = xmlGetLastError();
+
+	memset(saved, 0, sizeof(*saved));
+	return last && xmlCopyError((xmlErrorPtr)last, saved) == 0;
+}
+
+static void restore_last_error(xmlError *saved, bool any)
+{
+	xmlResetLastError();
+	if (any)
+		xmlCopyError(saved, (xmlErrorPtr)&xmlLastError);
+	xmlResetError(saved);
+}
+
+static bool run_parser(struct builder *b)
+{
+	xmlError saved;
+	bool any = save_last_error(&saved);
+
+	set_handlers(b->parser->sax);
+	b->parser->userData = b;
+	/* NOENT: references to characters and to the five entities that every document has are
+	 * replaced in attributes too. There are no others without a document type. */
+	xmlDocPtr doc = xmlCtxtReadMemory(b->parser, b->text, (int)b->len, NULL, NULL,
+					  XML_PARSE_NONET | XML_PARSE_NOENT);
+	bool well_formed = b->parser->wellFormed && b->parser->nsWellFormed;
+	xmlFreeDoc(doc);
+	restore_last_error(&saved, any);
+	return well_formed;
+}
+
 int tree_build(struct tree *tree, const char *text, size_t len, const char *filename)
 {
-	struct builder b = {.tree = tree, .filename = filename, .pos = {1, 1}};
+	struct builder b = {
+		.tree = tree, .filename = filename, .text = text, .len = len, .pos = {1, 1}};
 
 	*tree = (struct tree){0};
-	b.text = text;
-	b.len = len;
 	b.parser = xmlNewParserCtxt();
 	if (!b.parser)
 		return err_nomem(PVV_SUBSYS_XML, "reading the domain XML");
-	set_handlers(b.parser->sax);
-	b.parser->userData = &b;
-	/* NOENT: references to characters and to the five entities that every document has are
-	 * replaced in attributes too. There are no others without a document type. */
-	xmlDocPtr doc = xmlCtxtReadMemory(b.parser, text, (int)len, NULL, NULL,
-					  XML_PARSE_NONET | XML_PARSE_NOENT);
-	bool well_formed = b.parser->wellFormed && b.parser->nsWellFormed;
-	xmlFreeDoc(doc);
+	bool well_formed = run_parser(&b);
 	xmlFreeParserCtxt(b.parser);
 	strbuf_clear(&b.pending);
 	if (b.error == PVV_OK && (!well_formed || !tree->root))
