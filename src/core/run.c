@@ -13,26 +13,40 @@
 #include "core/lib/lock.h"
 #include "core/time/time.h"
 
+/* Every vCPU stands still: tell the library, once for each of its requests. */
+static void pause_report(struct core_ctx *c)
+{
+	uint32_t seq = __atomic_load_n(&c->ctl->pause_seq, __ATOMIC_SEQ_CST);
+
+	if (c->ctl->run_state == CORE_STATE_RUNNING) {
+		__atomic_store_n(&c->ctl->run_state, CORE_STATE_PAUSED, __ATOMIC_RELEASE);
+		__atomic_fetch_add(&c->ctl->state_seq, 1, __ATOMIC_SEQ_CST);
+	} else if (c->ctl->run_state != CORE_STATE_PAUSED || c->ctl->pause_ack == seq) {
+		return;
+	}
+	__atomic_store_n(&c->ctl->pause_ack, seq, __ATOMIC_SEQ_CST);
+	core_ring_doorbell(c);
+}
+
 static void pause_enter(struct core_ctx *c)
 {
 	struct core_domain *d = c->d;
+	bool was_paused = c->v->paused;
 	uint32_t up = 0;
 
-	if (c->v->paused)
-		return;
 	core_lock(&d->sched_lock);
-	c->v->paused = 1;
-	d->vcpus_paused++;
+	if (!was_paused) {
+		c->v->paused = 1;
+		d->vcpus_paused++;
+	}
 	for (unsigned int i = 0; i < d->nr_vcpus; i++)
 		up += d->vcpu[i].is_up != 0 && d->vcpu[i].paused == 0;
 	/* Paused means: no guest instruction is executed any more, on no vCPU. */
-	if (up == 0 && c->ctl->run_state == CORE_STATE_RUNNING) {
-		__atomic_store_n(&c->ctl->run_state, CORE_STATE_PAUSED, __ATOMIC_RELEASE);
-		__atomic_fetch_add(&c->ctl->state_seq, 1, __ATOMIC_SEQ_CST);
-		core_ring_doorbell(c);
-	}
+	if (up == 0)
+		pause_report(c);
 	core_unlock(&d->sched_lock);
-	core_runstate_change(c, c->v, RUNSTATE_offline);
+	if (!was_paused)
+		core_runstate_change(c, c->v, RUNSTATE_offline);
 }
 
 static void pause_leave(struct core_ctx *c)
@@ -82,6 +96,7 @@ static enum core_action sleep(struct core_ctx *c, int runstate, uint64_t until)
 {
 	uint64_t timer = runstate == RUNSTATE_offline ? CORE_NEVER : core_timers_next(c);
 
+	c->ctl->vcpu[c->v->id].exits_block++;
 	c->v->wake_ns = timer < until ? timer : until;
 	core_runstate_change(c, c->v, runstate);
 	return CORE_BLOCK;

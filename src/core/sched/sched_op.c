@@ -81,6 +81,7 @@ static long poll(struct core_ctx *c, uint64_t va)
 	}
 	v->poll_nr = op.nr_ports;
 	v->poll_timeout = op.timeout;
+	v->wake_ns = 0; /* the timeout may be over already */
 	__atomic_store_n(&v->blocked, 1, __ATOMIC_SEQ_CST);
 	/* From here on senders wake us; core_next() looks at the ports again before it sleeps. */
 	__atomic_store_n(&v->polling, 1, __ATOMIC_SEQ_CST);
