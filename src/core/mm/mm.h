@@ -52,6 +52,12 @@ void core_frame_put(struct core_ctx *c, uint64_t mfn);
 bool core_frame_get_type(struct core_ctx *c, uint64_t mfn, enum frame_type type);
 void core_frame_put_type(struct core_ctx *c, uint64_t mfn);
 
+/* In use as `type` at this moment (a snapshot: get a reference to rely on it). */
+static inline bool core_frame_is_type(struct core_ctx *c, uint64_t mfn, enum frame_type type)
+{
+	return mfn < c->d->nr_frames && frame_is(frame_word(&c->frames[mfn]), type);
+}
+
 /* The core wrote to the frame itself: tell the executor if it holds code. */
 static inline void core_frame_dirtied(struct core_ctx *c, uint64_t mfn)
 {
@@ -76,8 +82,8 @@ int core_mm_set_roots(struct core_ctx *c, struct core_vcpu *v, uint64_t kernel_m
 void core_mm_drop_roots(struct core_ctx *c, struct core_vcpu *v);
 
 /*
- * The guest's kernel executed `mov` to cr3 (cpu/emulate_priv.c): as MMUEXT_NEW_BASEPTR. 0,
- * -XEN_EINVAL, or > 0: preempted, let the guest execute the instruction again.
+ * An emulated `mov cr3`. 0, -XEN_E* (the guest's #GP), or 1: preempted, let the guest execute the
+ * instruction again.
  */
 int core_mm_write_cr3(struct core_ctx *c, uint64_t mfn);
 

@@ -89,7 +89,5 @@ int core_mm_write_cr3(struct core_ctx *c, uint64_t mfn)
 	if (rc == 0)
 		rc = mm_load_kernel_root(c, mfn);
 	mm_unlock(c);
-	if (rc == -MM_RESTART)
-		return 1;
-	return rc == 0 ? 0 : -XEN_EINVAL;
+	return rc == -MM_RESTART ? 1 : rc;
 }
