@@ -110,7 +110,10 @@ static unsigned int opcode_legacy(struct insn *i, const uint8_t *p, unsigned int
 	i->o_op = n;
 	*pn = n + 1;
 	pp = i->p66 | (i->rep ? i->rep == 0xf3 ? 2 : 4 : 0);
-	return insn_tab_legacy[((i->map * 256u + i->op) * 6 + pp) * 2 + i->w];
+	n = i->op;
+	if (!i->map && n == 0x90 && i->b)
+		n = 0x91; /* xchg r8, rax: the only opcode whose meaning depends on REX.B */
+	return insn_tab_legacy[((i->map * 256u + n) * 6 + pp) * 2 + i->w];
 }
 
 static unsigned int opcode_vector(struct insn *i, const uint8_t *p, unsigned int *pn)
@@ -214,6 +217,8 @@ unsigned int insn_decode(struct insn *i, const uint8_t *src, unsigned int avail)
 	if (n > avail)
 		return too_short(i, avail);
 	i->len = n;
+	if ((i->desc & ID_VSIB) && !i->has_sib)
+		return invalid(i, n);
 	if (i->lock && !((i->desc & ID_LOCK) && i->o_modrm && i->modrm < 0xc0))
 		return invalid(i, n);
 	return ID_CLASS(i->desc) == IC_UD ? invalid(i, n) : n;

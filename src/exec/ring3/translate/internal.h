@@ -37,7 +37,7 @@ struct xlate_vcpu {
 	uint64_t host_rsp, exit_vec, miss_vec;
 	uint64_t fs_base, redirect, hw_fs, host_fs, host_gs;
 	const uint32_t *kick;
-	uint64_t scratch, shift, sp2, after;
+	uint64_t scratch, shift, sp2, after, fs_shift, fs_unshift;
 };
 #define XV ((struct xlate_vcpu *)XLATE_VCPU)
 

@@ -33,28 +33,30 @@
 #define XLATE_META_SIZE 0x40000000
 
 /* Offsets in the vCPU page; struct xlate_vcpu in internal.h asserts them. */
-#define XV_SP0	     0	 /* spill slots of the emitted code */
-#define XV_SP1	     8	 /* */
-#define XV_SLOT	     16	 /* guest target of the indirect transfer in flight */
-#define XV_TARGET    24	 /* its host target */
-#define XV_RETIMM    32	 /* n of the `ret n` in flight */
-#define XV_EDGE	     40	 /* edge being resolved */
-#define XV_EXIT_RIP  48	 /* guest rip of an exit */
-#define XV_EXIT_INFO 56	 /* internal exit code, vector, length */
-#define XV_RESUME    64	 /* host address at which to enter the cache */
-#define XV_REGS	     72	 /* struct core_regs of the vCPU */
-#define XV_HOST_RSP  80	 /* the monitor's stack while in the cache */
-#define XV_EXIT_VEC  88	 /* -> xlate_asm_exit */
-#define XV_MISS_VEC  96	 /* -> xlate_asm_miss */
-#define XV_FS_BASE   104 /* guest's FS base, for the rare fs: operand */
-#define XV_REDIRECT  112 /* host address of a redirected memory operand */
-#define XV_HW_FS     120 /* hardware FS base in the cache: guest GS base + shift */
-#define XV_HOST_FS   128 /* hosted builds: the C library's FS base */
-#define XV_HOST_GS   136 /* hosted builds: likewise */
-#define XV_KICK	     144 /* -> the flag that forbids to enter */
-#define XV_SCRATCH   152 /* entry.S */
-#define XV_SHIFT     160 /* the constant XLATE_SHIFT */
-#define XV_SP2	     168 /* a third spill slot */
-#define XV_AFTER     176 /* host address behind a redirected instruction */
+#define XV_SP0	      0	  /* spill slots of the emitted code */
+#define XV_SP1	      8	  /* */
+#define XV_SLOT	      16  /* guest target of the indirect transfer in flight */
+#define XV_TARGET     24  /* its host target */
+#define XV_RETIMM     32  /* n of the `ret n` in flight */
+#define XV_EDGE	      40  /* edge being resolved */
+#define XV_EXIT_RIP   48  /* guest rip of an exit */
+#define XV_EXIT_INFO  56  /* internal exit code, vector, length */
+#define XV_RESUME     64  /* host address at which to enter the cache */
+#define XV_REGS	      72  /* struct core_regs of the vCPU */
+#define XV_HOST_RSP   80  /* the monitor's stack while in the cache */
+#define XV_EXIT_VEC   88  /* -> xlate_asm_exit */
+#define XV_MISS_VEC   96  /* -> xlate_asm_miss */
+#define XV_FS_BASE    104 /* guest's FS base, for the rare fs: operand */
+#define XV_REDIRECT   112 /* host address of a redirected memory operand */
+#define XV_HW_FS      120 /* hardware FS base in the cache: guest GS base + shift */
+#define XV_HOST_FS    128 /* hosted builds: the C library's FS base */
+#define XV_HOST_GS    136 /* hosted builds: likewise */
+#define XV_KICK	      144 /* -> the flag that forbids to enter */
+#define XV_SCRATCH    152 /* entry.S */
+#define XV_SHIFT      160 /* the constant XLATE_SHIFT */
+#define XV_SP2	      168 /* a third spill slot */
+#define XV_AFTER      176 /* host address behind a redirected instruction */
+#define XV_FS_SHIFT   184 /* guest's FS base + shift */
+#define XV_FS_UNSHIFT 192 /* and its negative */
 
 #endif

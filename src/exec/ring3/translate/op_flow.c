@@ -270,29 +270,26 @@ void op_call_stubs(struct em *e)
 
 /*
  * String instructions: es:rdi takes no override, so rdi (and rsi, to keep the fast microcode) are
- * shifted around the instruction, by lea because flags must survive.
+ * shifted around the instruction, by lea because flags must survive. A source at fs: is shifted by
+ * the guest's FS base as well.
  */
 void op_string(struct em *e, const struct insn *i)
 {
-	unsigned int kind = i->op & 0xfe;
-	bool di = kind != 0xac, si = kind != 0xaa && kind != 0xae;
-	bool shift_si = si && !i->seg;
+	unsigned int kind = i->op & 0xfe, n;
+	bool di = kind != 0xac, si = kind != 0xaa && kind != 0xae, fs = si && i->seg == 0x64;
+	bool shift_si = si && i->seg != 0x65;
 	struct recode rc = {.reg = -1,
 			    .rm = -1,
 			    .opreg = -1,
 			    .vvvv = -1,
 			    .drop67 = true,
-			    .seg = i->seg ? 0x64 : 0};
-	const uint32_t sp = ACT_SP0(R_RDX), both = ACT_FIX(shift_si ? FIX_SIDI : FIX_DI) | sp;
+			    .seg = si && !shift_si ? 0x64 : 0};
+	const uint32_t sp = ACT_SP0(R_RDX), par = ACT_REG(fs);
+	const uint32_t only_si = sp | ACT_FIX(FIX_SI) | par, only_di = sp | ACT_FIX(FIX_DI);
+	const uint32_t both = shift_si ? sp | par | ACT_FIX(di ? FIX_SIDI : FIX_SI) : only_di;
 	uint8_t buf[32];
-	unsigned int n;
 
-	if (i->seg == 0x64) { /* strings at fs: no compiler does that */
-		em_exit(e, XC_UD, e->pc);
-		e->end = true;
-		return;
-	}
-	if (!di) { /* lods takes an override */
+	if (!di && !fs) { /* lods takes an override */
 		op_impl(e, i);
 		return;
 	}
@@ -301,7 +298,10 @@ void op_string(struct em *e, const struct insn *i)
 		static const uint8_t trunc[] = {0x89, 0xff, 0x89, 0xf6, 0x89, 0xc9};
 
 		em_step(e, 0);
-		ebytes(e, trunc, si ? 4 : 2);
+		if (di)
+			ebytes(e, trunc, 2);
+		if (si)
+			ebytes(e, trunc + 2, 2);
 		if (i->rep)
 			ebytes(e, trunc + 4, 2);
 	}
@@ -309,18 +309,25 @@ void op_string(struct em *e, const struct insn *i)
 	em_store(e, ABS(XV_SP0), R_RDX);
 	em_step(e, sp);
 	em_movi(e, R_RDX, XLATE_SHIFT);
-	em_lea2(e, R_RDI, R_RDI, R_RDX);
-	if (shift_si) {
-		em_step(e, sp | ACT_FIX(FIX_DI));
-		em_lea2(e, R_RSI, R_RSI, R_RDX);
+	if (di) {
+		em_lea2(e, R_RDI, R_RDI, R_RDX);
+		em_step(e, only_di);
 	}
+	if (fs)
+		em_load(e, R_RDX, ABS(XV_FS_SHIFT));
+	if (shift_si)
+		em_lea2(e, R_RSI, R_RSI, R_RDX);
 	em_step(e, both);
 	ebytes(e, buf, n);
 	em_step(e, ACT_NEXT | both);
-	em_movi(e, R_RDX, -(uint64_t)XLATE_SHIFT);
-	em_lea2(e, R_RDI, R_RDI, R_RDX);
+	if (di) {
+		em_movi(e, R_RDX, -(uint64_t)XLATE_SHIFT);
+		em_lea2(e, R_RDI, R_RDI, R_RDX);
+	}
 	if (shift_si) {
-		em_step(e, ACT_NEXT | sp | ACT_FIX(FIX_SI));
+		em_step(e, ACT_NEXT | only_si);
+		if (fs)
+			em_load(e, R_RDX, ABS(XV_FS_UNSHIFT));
 		em_lea2(e, R_RSI, R_RSI, R_RDX);
 	}
 	em_step(e, ACT_NEXT | sp);

@@ -158,12 +158,12 @@ unsigned int insn_recode(const struct insn *i, const struct recode *rc, uint8_t 
 		break;
 	case RM_BASE: /* a zero displacement makes rbp a base like any other */
 		out[o++] = (m & 0x38) | 0x40 | (rc->base & 7);
-		out[o++] = 0;
+		out[o++] = (uint8_t)rc->disp;
 		break;
 	case RM_BASE_INDEX:
 		out[o++] = (m & 0x38) | 0x44;
 		out[o++] = (rc->index & 7) << 3 | (rc->base & 7);
-		out[o++] = 0;
+		out[o++] = (uint8_t)rc->disp;
 		break;
 	}
 imm:
@@ -208,6 +208,25 @@ bool op_mem_plain(const struct em *e, const struct insn *i)
 	return mem_mode(e, i) <= MM_ABS;
 }
 
+/* EVEX displacements of 8 bits are scaled: they stay with the instruction. */
+static bool keeps_disp8(const struct insn *i)
+{
+	return i->enc == IE_EVEX && i->disp_len == 1;
+}
+
+/* pop [rsp + x] computes its address with the rsp it leaves behind: r += 8, or 2 */
+static void emit_pop_adjust(struct em *e, const struct insn *i, unsigned int r)
+{
+	if (i->enc != IE_LEGACY || i->map || i->op != 0x8f || insn_base(i) != R_RSP)
+		return;
+	if (i->p67)
+		e1(e, 0x67);
+	e1(e, 0x48);
+	e1(e, 0x8d);
+	e1(e, 0x40 | r << 3 | r);
+	e1(e, i->p66 && !i->w ? 2 : 8);
+}
+
 /* r = EA of the operand as the hardware sees it: shifted if the base is rsp. */
 static void emit_ea(struct em *e, const struct insn *i, unsigned int r)
 {
@@ -222,11 +241,11 @@ static void emit_ea(struct em *e, const struct insn *i, unsigned int r)
 	e1(e, (i->modrm & ~0x38) | r << 3);
 	if (i->has_sib)
 		e1(e, i->sib);
-	if (i->enc == IE_EVEX && i->disp_len == 1) { /* compressed displacement: not supported */
-		e->p--;
-		return;
-	}
-	ebytes(e, i->bytes + i->o_disp, i->disp_len);
+	if (keeps_disp8(i))
+		e1(e, 0);
+	else
+		ebytes(e, i->bytes + i->o_disp, i->disp_len);
+	emit_pop_adjust(e, i, r);
 }
 
 static void op_mem_complex(struct em *e, const struct insn *i, enum mem_mode mode)
@@ -238,16 +257,16 @@ static void op_mem_complex(struct em *e, const struct insn *i, enum mem_mode mod
 	uint32_t act = ACT_SP0(r);
 	uint8_t buf[32];
 
-	if (mode != MM_GS_RSP && mode != MM_REDIRECT &&
-	    ((i->desc & ID_VSIB) || (i->enc == IE_EVEX && i->disp_len == 1))) {
-		em_exit(e, XC_UD,
-			e->pc); /* vectors at fs: or with 15 bytes: no compiler does that */
+	if ((mode == MM_FS || mode == MM_LONG) && (i->desc & ID_VSIB)) {
+		em_exit(e, XC_UD, e->pc); /* gathers at fs: no compiler does that */
 		e->end = true;
 		return;
 	}
 	em_step(e, 0);
 	em_store(e, XLATE_VCPU + XV_SP0, r);
 	rc.base = (int)r;
+	if (mode != MM_REDIRECT && keeps_disp8(i))
+		rc.disp = (int8_t)insn_disp(i);
 	switch (mode) {
 	case MM_FAR:
 	case MM_LONG:
@@ -266,6 +285,7 @@ static void op_mem_complex(struct em *e, const struct insn *i, enum mem_mode mod
 	case MM_GS_RSP:
 		rc.mem = RM_SWAP_BASE;
 		em_guest_rsp(e, r, act);
+		emit_pop_adjust(e, i, r);
 		break;
 	default: /* MM_FS */
 		r2 = op_scratch(i, 1u << r | taken, false);

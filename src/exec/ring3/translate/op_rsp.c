@@ -255,7 +255,7 @@ static unsigned int stack_reg(const struct insn *i)
 
 void op_push(struct em *e, const struct insn *i)
 {
-	if (stack_reg(i) != R_RSP || i->p66) {
+	if (stack_reg(i) != R_RSP || (i->p66 && !i->w)) {
 		ebytes(e, i->bytes, i->len);
 		return;
 	}
@@ -273,12 +273,22 @@ void op_pop(struct em *e, const struct insn *i)
 	static const uint8_t mov_rsp_stack[16] = {0x48, 0x8b, 0x24, 0x24};
 	struct insn j;
 
-	if (stack_reg(i) != R_RSP || i->p66) {
+	if (stack_reg(i) != R_RSP || (i->p66 && !i->w)) {
 		ebytes(e, i->bytes, i->len);
 		return;
 	}
 	insn_decode(&j, mov_rsp_stack, 4); /* the increment does not survive */
 	rsp_mov(e, &j);
+}
+
+/* op r, [rsp + disp32] */
+static void rsp_disp(struct em *e, unsigned int op, unsigned int r, uint32_t disp)
+{
+	e1(e, 0x48);
+	e1(e, op);
+	e1(e, 0x84 | r << 3);
+	e1(e, 0x24);
+	e4(e, disp);
 }
 
 /* enter imm16, imm8: everything is taken back from two slots until the end. */
@@ -288,7 +298,7 @@ void op_enter(struct em *e, const struct insn *i)
 	unsigned int level = i->bytes[i->o_imm + 2] & 31, k;
 	const uint32_t act = ACT_FIX(FIX_RBP_SP0_RSP_SP1);
 
-	if (i->p66) { /* 16-bit frame pointers: no */
+	if (i->p66 && !i->w) { /* 16-bit frame pointers: no */
 		em_exit(e, XC_UD, e->pc);
 		e->end = true;
 		return;
@@ -306,19 +316,19 @@ void op_enter(struct em *e, const struct insn *i)
 		em_step(e, act);
 		ebytes(e, walk, sizeof(walk));
 	}
-	em_step(e, act);
-	em_movi(e, R_RBP, 8ull * (level ? level - 1 : 0) - XLATE_SHIFT);
-	em_lea2(e, R_RBP, R_RSP, R_RBP);
 	if (level) {
 		em_step(e, act);
+		em_movi(e, R_RBP, 8ull * (level - 1) - XLATE_SHIFT);
+		em_lea2(e, R_RBP, R_RSP, R_RBP);
 		e1(e, 0x55);
 	}
-	em_step(e, act); /* lea rsp, [rsp - size] */
-	e1(e, 0x48);
-	e1(e, 0x8d);
-	e1(e, 0xa4);
-	e1(e, 0x24);
-	e4(e, -(uint64_t)size);
+	/* the processor checks that the new top of stack can be written */
+	em_step(e, act);
+	rsp_disp(e, 0x8b, R_RBP, -size);
+	rsp_disp(e, 0x89, R_RBP, -size);
+	em_movi(e, R_RBP, 8ull * level - XLATE_SHIFT);
+	em_lea2(e, R_RBP, R_RSP, R_RBP);
+	rsp_disp(e, 0x8d, R_RSP, -size);
 }
 
 void op_leave(struct em *e, const struct insn *i)
@@ -329,7 +339,7 @@ void op_leave(struct em *e, const struct insn *i)
 	em_store(e, XLATE_VCPU + XV_SP1, R_RSP);
 	em_rsp_from(e, R_RBP, 0, act);
 	em_step(e, act);
-	if (i->p66)
+	if (i->p66 && !i->w)
 		e1(e, 0x66);
 	e1(e, 0x5d);
 }

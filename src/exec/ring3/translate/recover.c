@@ -71,10 +71,10 @@ static void apply(struct core_regs *r, uint32_t act, uint64_t start, uint64_t ne
 	ret->completed = act & ACT_NEXT;
 	switch (ACT_GET_FIX(act)) {
 	case FIX_SI:
-		r->gpr[R_RSI] -= XLATE_SHIFT;
+		r->gpr[R_RSI] -= reg ? v->fs_shift : XLATE_SHIFT;
 		break;
 	case FIX_SIDI:
-		r->gpr[R_RSI] -= XLATE_SHIFT;
+		r->gpr[R_RSI] -= reg ? v->fs_shift : XLATE_SHIFT;
 		r->gpr[R_RDI] -= XLATE_SHIFT;
 		break;
 	case FIX_DI:

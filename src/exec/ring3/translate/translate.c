@@ -29,6 +29,8 @@ CHECK(scratch, XV_SCRATCH);
 CHECK(shift, XV_SHIFT);
 CHECK(sp2, XV_SP2);
 CHECK(after, XV_AFTER);
+CHECK(fs_shift, XV_FS_SHIFT);
+CHECK(fs_unshift, XV_FS_UNSHIFT);
 _Static_assert(offsetof(struct core_regs, rip) == 128, "entry.S: R_RIP");
 _Static_assert(offsetof(struct core_regs, rflags) == 136, "entry.S: R_RFLAGS");
 
@@ -244,6 +246,8 @@ enum xlate_exit xlate_enter(struct xlate *x)
 	if (r->gs_base != x->gs_base)
 		set_fs(x, r->gs_base);
 	XV->fs_base = r->fs_base;
+	XV->fs_shift = r->fs_base + XLATE_SHIFT;
+	XV->fs_unshift = -XV->fs_shift;
 	x->stepping = r->rflags & RFLAGS_TF ? 1 : 0;
 	x->cur_frag = 0;
 	host = find_rip(x);

@@ -9,10 +9,11 @@
  */
 #include "exec/ring3/translate/emit.h"
 
-#define ABS(o)	    (XLATE_VCPU + (o))
-#define USER_END    0x800000000000ull
-#define WINDOW_END  (USER_END - XLATE_SHIFT) /* user addresses from here on are not in the window  \
-					      */
+#define ABS(o)	 (XLATE_VCPU + (o))
+#define USER_END 0x800000000000ull
+#define WINDOW_END                                                                                 \
+	(USER_END - XLATE_SHIFT) /* user addresses from here on are not in the window              \
+				  */
 #define BOUNCE	    ((uint8_t *)(uintptr_t)(XLATE_VCPU + 0x8000))
 #define BOUNCE_SIZE 0x4000u
 
@@ -48,7 +49,9 @@ static bool is_user(const struct xlate *x, uint64_t va)
 {
 	uint64_t from = x->cfg.user_from ? x->cfg.user_from : WINDOW_END;
 
-	return va >= from && va < USER_END;
+	/* Also the hypervisor's own range: the M2P at 0xffff800000000000. */
+	return (va >= from && va < USER_END) ||
+	       (va >= 0xffff800000000000ull && va < 0xffff888000000000ull);
 }
 
 /* The linear address of the memory operand; `next` is the address behind the instruction. */
@@ -70,7 +73,7 @@ static uint64_t operand(const struct core_regs *r, const struct insn *i, uint64_
 			ea += r->gpr[index] << (i->sib >> 6);
 		/* pop [rsp + x]: the address is computed after the increment */
 		if (base == R_RSP && i->enc == IE_LEGACY && !i->map && i->op == 0x8f)
-			ea += 8;
+			ea += i->p66 && !i->w ? 2 : 8;
 	}
 	if (i->p67)
 		ea = (uint32_t)ea;
