@@ -29,6 +29,14 @@ typedef struct pvv_disk_options {
 		sizeof(pvv_disk_options), NULL, -1, NULL, 0                                        \
 	}
 
+/** What follows the end of a guest; 0 takes libvirt's default. Since: 0.1 */
+typedef enum pvv_action {
+	PVV_ACTION_DEFAULT = 0, /**< Power off: destroy, reboot: restart, crash: destroy. */
+	PVV_ACTION_DESTROY = 1,
+	PVV_ACTION_RESTART = 2,
+	PVV_ACTION_PRESERVE = 3,
+} pvv_action;
+
 /** What a console is connected to. Since: 0.1 */
 typedef enum pvv_console_type {
 	PVV_CONSOLE_STREAM = 0, /**< pvv_domain_open_console() only (always possible) */
@@ -61,13 +69,17 @@ typedef struct pvv_domain_options {
 	size_t disk_stride; /**< sizeof(pvv_disk_options) as the caller knows it; 0 = disks->size */
 	uint32_t console;   /**< pvv_console_type */
 	const char *console_path;
+	uint32_t on_poweroff; /**< pvv_action */
+	uint32_t on_reboot;   /**< pvv_action */
+	uint32_t on_crash;    /**< pvv_action */
+	uint32_t reserved;    /**< 0 */
 } pvv_domain_options;
 
 /** Initial value of a pvv_domain_options. Since: 0.1 */
 #define PVV_DOMAIN_OPTIONS_INIT                                                                    \
 	{                                                                                          \
 		sizeof(pvv_domain_options), NULL, NULL, NULL, -1, NULL, -1, NULL, 0, 0, 0, NULL,   \
-			0, 0, 0, NULL                                                              \
+			0, 0, 0, NULL, 0, 0, 0, 0                                                  \
 	}
 
 /**

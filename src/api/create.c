@@ -161,12 +161,33 @@ static int take_console(struct config *cfg, const pvv_domain_options *o)
 	return ret < 0 ? ret : take_console_type(&c->chr, o->console, o->console_path, FN);
 }
 
+static int take_action(const char *what, uint32_t action, enum config_action *ret)
+{
+	switch (action) {
+	case PVV_ACTION_DEFAULT:
+		return 0;
+	case PVV_ACTION_DESTROY:
+		*ret = CONFIG_ACTION_DESTROY;
+		return 0;
+	case PVV_ACTION_RESTART:
+		*ret = CONFIG_ACTION_RESTART;
+		return 0;
+	case PVV_ACTION_PRESERVE:
+		*ret = CONFIG_ACTION_PRESERVE;
+		return 0;
+	default:
+		return API_EINVAL(FN ": %s is %u, which is no pvv_action", what, action);
+	}
+}
+
 static int take_options(struct config *cfg, const pvv_domain_options *o)
 {
 	int ret;
 
 	if (!o->name)
 		return API_EINVAL(FN ": name is NULL");
+	if (o->reserved)
+		return API_EINVAL(FN ": reserved is not 0");
 	if (!o->kernel && o->kernel_fd < 0)
 		return API_EINVAL(FN ": neither kernel nor kernel_fd is given");
 	if (o->uuid && !config_uuid_parse(o->uuid, cfg->uuid))
@@ -193,6 +214,12 @@ static int take_options(struct config *cfg, const pvv_domain_options *o)
 		ret = config_set_string(&cfg->cmdline, o->cmdline);
 	if (!ret)
 		ret = take_disks(cfg, o);
+	if (!ret)
+		ret = take_action("on_poweroff", o->on_poweroff, &cfg->on_poweroff);
+	if (!ret)
+		ret = take_action("on_reboot", o->on_reboot, &cfg->on_reboot);
+	if (!ret)
+		ret = take_action("on_crash", o->on_crash, &cfg->on_crash);
 	return ret < 0 ? ret : take_console(cfg, o);
 }
 

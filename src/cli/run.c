@@ -25,6 +25,7 @@ static const char help[] =
 	"Usage: pvvirt run [OPTIONS] DOMAIN.xml\n"
 	"       pvvirt run [OPTIONS] --kernel FILE [--initrd FILE] [--cmdline TEXT]\n"
 	"                  [--memory 256M] [--vcpus N] [--disk FILE[,xvda][,ro]]... [--name NAME]\n"
+	"                  [--no-reboot]\n"
 	"\n"
 	"Boots a domain and stays with it until it ends.\n"
 	"\n"
@@ -161,6 +162,9 @@ static int parse_option(struct run *r, int opt, char *arg)
 		return 0;
 	case 'd':
 		return parse_disk(r, arg);
+	case 'r':
+		r->o.on_reboot = PVV_ACTION_DESTROY;
+		return 0;
 	}
 	return cli_usage("run", "that option is not known");
 }
@@ -182,6 +186,7 @@ static int parse(struct run *r, int argc, char **argv)
 		{"strict", no_argument, NULL, 's'},
 		{"verbose", no_argument, NULL, 'v'},
 		{"stats", no_argument, NULL, 'S'},
+		{"no-reboot", no_argument, NULL, 'r'},
 
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},

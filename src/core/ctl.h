@@ -101,7 +101,8 @@ struct core_ctl {
 
 	/* -- written by the library -- */
 	_Alignas(64) uint32_t request;
-	uint32_t pad0[15];
+	uint32_t pause_seq; /* counted up before each CORE_REQ_PAUSE; see pause_ack */
+	uint32_t pad0[14];
 	uint64_t inbound[CORE_PORT_WORDS]; /* guest ports to raise; set by the library, taken by the
 					      monitor */
 	uint64_t inbound_any;		   /* bit w: inbound[w] is not zero */
@@ -122,6 +123,7 @@ struct core_ctl {
 	_Alignas(64) uint32_t doorbell; /* 1: the library has been woken and not yet looked */
 	uint32_t run_state;		/* enum core_run_state */
 	uint32_t shutdown_code;
+	uint32_t pause_ack;		    /* the pause_seq for which every vCPU stands still */
 	uint32_t state_seq;		    /* bumped after each change of run_state */
 	uint64_t outbound[CORE_PORT_WORDS]; /* guest ports that were notified to the library */
 	uint64_t outbound_any;

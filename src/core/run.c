@@ -89,6 +89,8 @@ static bool attention(struct core_ctx *c, enum core_action *ret)
 	c->v->yield_streak = 0;
 	core_event_take_inbound(c);
 	core_time_update(c, false);
+	if (core_runstate_steal(c))
+		core_runstate_publish(c);
 	return false;
 }
 

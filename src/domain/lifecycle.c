@@ -126,6 +126,8 @@ static void pause_work(void *opaque)
 	pthread_mutex_unlock(&d->lock);
 	if (!r)
 		return;
+	/* A number for each request: the monitor may not have noticed a resume in between. */
+	__atomic_store_n(&memory_ctl(&r->mem)->pause_seq, ++r->pause_seq, __ATOMIC_SEQ_CST);
 	__atomic_or_fetch(&memory_ctl(&r->mem)->request, CORE_REQ_PAUSE, __ATOMIC_SEQ_CST);
 	guest_kick_all(r->guest);
 	domain_post(d, PVV_EVENT_SUSPENDED, 0, "");

@@ -130,7 +130,8 @@ static void look_at_state(struct run *r)
 		return;
 	}
 	pthread_mutex_lock(&d->lock);
-	bool ack = state == CORE_STATE_PAUSED;
+	bool ack = state == CORE_STATE_PAUSED && __atomic_load_n(&memory_ctl(&r->mem)->pause_ack,
+								 __ATOMIC_SEQ_CST) == r->pause_seq;
 	if (ack != d->paused_ack) {
 		d->paused_ack = ack;
 		pthread_cond_broadcast(&d->changed);

@@ -64,6 +64,7 @@ struct run {
 	struct io_fd *doorbell_reg, *end_reg;
 	uint32_t run_state; /* last one seen, enum core_run_state */
 	uint64_t debug_cons;
+	uint32_t pause_seq; /* of the last request to pause */
 	enum run_end end;
 	char end_text[REASON_TEXT_MAX];
 	unsigned int closing; /* devices that are still draining */

