@@ -60,14 +60,14 @@ void core_runstate_late(struct core_ctx *c, uint64_t since)
 	core_unlock(&c->d->sched_lock);
 }
 
-void core_runstate_steal(struct core_ctx *c)
+bool core_runstate_steal(struct core_ctx *c)
 {
 	struct core_vcpu *v = c->v;
 	uint64_t total = __atomic_load_n(&c->ctl->vcpu[v->id].stolen_ns, __ATOMIC_RELAXED);
 	uint64_t stolen = total - v->stolen_seen;
 
 	if (stolen == 0 || v->runstate.state != RUNSTATE_running)
-		return;
+		return false;
 	core_lock(&c->d->sched_lock);
 	account(c, v, RUNSTATE_running, core_time_now(c));
 	/* Never more than the vCPU was thought to run: the sum must not drift. */
@@ -77,6 +77,7 @@ void core_runstate_steal(struct core_ctx *c)
 	v->runstate.time[RUNSTATE_runnable] += stolen;
 	v->stolen_seen = total;
 	core_unlock(&c->d->sched_lock);
+	return true;
 }
 
 /* Registered areas are the kernel's: they are written through its page tables in any mode. */

@@ -36,8 +36,8 @@ void core_runstate_publish(struct core_ctx *c);
 void core_runstate_account(struct core_ctx *c);
 void core_runstate_snapshot(struct core_ctx *c, const struct core_vcpu *v,
 			    struct vcpu_runstate_info *ret);
-/* Move what the host stole since the last call from "running" to "runnable". */
-void core_runstate_steal(struct core_ctx *c);
+/* Move what the host stole since the last call from "running" to "runnable". True: it did. */
+bool core_runstate_steal(struct core_ctx *c);
 /* The vCPU was to run at `since` and runs only now. */
 void core_runstate_late(struct core_ctx *c, uint64_t since);
 
