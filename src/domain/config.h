@@ -333,6 +333,12 @@ int config_check(const struct config *cfg);
  */
 int config_check_startable(const struct config *cfg);
 
+/*
+ * What the guest's wall clock is ahead of the host's CLOCK_REALTIME if it starts at `now` (seconds
+ * since the epoch), in ns. Within +-2^63 for a configuration that config_check() accepts.
+ */
+int64_t config_clock_offset_ns(const struct config_clock *clock, int64_t now);
+
 /* Bytes rounded up to whole MiB; false if that does not fit. */
 bool config_round_memory(uint64_t bytes, uint64_t *ret_bytes);
 

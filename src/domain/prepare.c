@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 #include "domain/clock.h"
 #include "domain/cpuid.h"
@@ -67,6 +68,7 @@ static int build(struct run *r)
 		return ret;
 	r->boot.nr_vcpus = cfg->vcpus;
 	memcpy(r->boot.uuid, cfg->uuid, sizeof(r->boot.uuid));
+	r->boot.wallclock_offset_ns = config_clock_offset_ns(&cfg->clock, time(NULL));
 	cpuid_policy(&r->boot, NULL, NULL);
 	clock_publish(memory_ctl(&r->mem), &since);
 	return 0;

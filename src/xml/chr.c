@@ -142,6 +142,7 @@ int channel_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cf
 	XML_CHECK(xml_attr_string(ctx, target, "name", &channel->name));
 	if (channel->name)
 		XML_CHECK(claim(ctx, node, channel->name, &channel->chr));
+	xml_kept(ctx, node, "this version has no channels");
 	if (!config_check_channel(cfg, cfg->nr_channels - 1, &problem))
 		return xml_fail_problem(ctx, node, &problem);
 	return PVV_OK;

@@ -146,7 +146,9 @@ int disk_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cfg)
 	d->readonly = flag || d->device == CONFIG_DISK_CDROM;
 	XML_CHECK(xml_child(ctx, node, "shareable", &flag));
 	d->shareable = flag;
-	XML_CHECK(xml_child_string(ctx, node, "serial", &d->serial, NULL));
+	XML_CHECK(xml_child_string(ctx, node, "serial", &d->serial, &flag));
+	if (flag)
+		xml_kept(ctx, flag, "a PV disk does not show one");
 	if (!config_check_disk(cfg, cfg->nr_disks - 1, &problem))
 		return xml_fail_problem(ctx, node, &problem);
 	return PVV_OK;

@@ -25,6 +25,10 @@ static int parse_action(struct xml_ctx *ctx, struct tree_node *domain, const cha
 		return PVV_ENOMEM;
 	XML_CHECK(xml_enum(ctx, node, NULL, "", text, names, &value));
 	*action = (enum config_action)value;
+	if (value >= CONFIG_ACTION_COREDUMP_DESTROY)
+		xml_warn(ctx, node, NULL, "'%s' is kept, but no core is dumped", text);
+	if (value == CONFIG_ACTION_RENAME_RESTART)
+		xml_warn(ctx, node, NULL, "'%s' is kept, but restarts under the same name", text);
 	return PVV_OK;
 }
 

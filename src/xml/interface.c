@@ -230,6 +230,7 @@ int interface_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *
 	if (child)
 		return xml_fail(ctx, PVV_EUNSUPPORTED, child, NULL,
 				"is not supported (there are no driver domains)");
+	xml_kept(ctx, node, "this version has no network back end");
 	if (!config_check_interface(cfg, cfg->nr_interfaces - 1, &problem))
 		return xml_fail_problem(ctx, node, &problem);
 	return PVV_OK;

@@ -47,6 +47,8 @@ int xml_fail_problem(struct xml_ctx *ctx, const struct tree_node *node,
 /* Something was not done as written. */
 void xml_warn(struct xml_ctx *ctx, const struct tree_node *node, const struct tree_pos *pos,
 	      const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* Kept and written again, but nothing acts on it in this version. */
+void xml_kept(struct xml_ctx *ctx, const struct tree_node *node, const char *why);
 /* A warning for everything that is not marked as used, from the root down. */
 void xml_warn_unused(struct xml_ctx *ctx, const struct tree_node *root);
 /* In document order. */

@@ -70,6 +70,7 @@ static int parse_limits(struct xml_ctx *ctx, struct tree_node *domain, struct co
 	XML_CHECK(child(ctx, domain, "limits", &limits));
 	if (!limits)
 		return PVV_OK;
+	xml_kept(ctx, limits, "this version has fixed limits");
 	XML_CHECK(child(ctx, limits, "codeCache", &node));
 	if (node) {
 		XML_CHECK(xml_size(ctx, node, &l->code_cache));

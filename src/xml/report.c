@@ -95,6 +95,11 @@ void xml_warn(struct xml_ctx *ctx, const struct tree_node *node, const struct tr
 	add_warning(ctx, pos, strbuf_take(&sb));
 }
 
+void xml_kept(struct xml_ctx *ctx, const struct tree_node *node, const char *why)
+{
+	xml_warn(ctx, node, NULL, "is kept, but without effect (%s)", why);
+}
+
 static int by_position(const void *a, const void *b)
 {
 	const struct xml_warning *x = a, *y = b;

@@ -51,9 +51,9 @@ struct tree_node {
 	size_t nr_decls;
 	struct tree_node *parent, *first, *last, *next;
 	struct tree_pos pos; /* elements: of the '<' */
-	bool used;	/* the element itself has been looked at */
-	bool text_used; /* so has its text */
-	bool opaque;	/* taken whole: nothing below is a warning */
+	bool used;	     /* the element itself has been looked at */
+	bool text_used;	     /* so has its text */
+	bool opaque;	     /* taken whole: nothing below is a warning */
 };
 
 struct tree {

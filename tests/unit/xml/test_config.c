@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/utf8.h"
@@ -349,6 +350,41 @@ static void test_text_forms(void **state)
 	assert_false(config_round_memory(UINT64_MAX - 5, &size));
 }
 
+static void test_clock(void **state)
+{
+	const int64_t s = 1000000000;
+	struct config_clock c = {.offset = CONFIG_CLOCK_UTC};
+
+	assert_int_equal(config_clock_offset_ns(&c, 1700000000), 0);
+	c.adjustment_reset = true;
+	assert_int_equal(config_clock_offset_ns(&c, 1700000000), 0);
+	c = (struct config_clock){
+		.offset = CONFIG_CLOCK_VARIABLE, .has_adjustment = true, .adjustment = -3600};
+	assert_int_equal(config_clock_offset_ns(&c, 1700000000), -3600 * s);
+	c = (struct config_clock){.offset = CONFIG_CLOCK_ABSOLUTE, .start = 1000};
+	assert_int_equal(config_clock_offset_ns(&c, 1700000000), -1699999000 * s);
+	c.start = 4000000000u;
+	assert_int_equal(config_clock_offset_ns(&c, 0), 4000000000 * s);
+
+	/* Of a zone without rules, then of one that has summer time. */
+	setenv("TZ", "XYZ-5:30", 1);
+	tzset();
+	c = (struct config_clock){.offset = CONFIG_CLOCK_LOCALTIME};
+	assert_int_equal(config_clock_offset_ns(&c, 1700000000), 19800 * s);
+	c = (struct config_clock){.offset = CONFIG_CLOCK_VARIABLE,
+				  .basis_localtime = true,
+				  .has_adjustment = true,
+				  .adjustment = 200};
+	assert_int_equal(config_clock_offset_ns(&c, 1700000000), 20000 * s);
+	setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+	tzset();
+	c = (struct config_clock){.offset = CONFIG_CLOCK_LOCALTIME};
+	assert_int_equal(config_clock_offset_ns(&c, 1700000000), 3600 * s);
+	assert_int_equal(config_clock_offset_ns(&c, 1690000000), 7200 * s);
+	unsetenv("TZ");
+	tzset();
+}
+
 static void test_utf8(void **state)
 {
 	uint32_t c;
@@ -578,8 +614,9 @@ int main(void)
 		cmocka_unit_test(test_limits_of_lists), cmocka_unit_test(test_vdev),
 		cmocka_unit_test(test_cpuset),		cmocka_unit_test(test_affinity),
 		cmocka_unit_test(test_text_forms),	cmocka_unit_test(test_utf8),
-		cmocka_unit_test(test_check),		cmocka_unit_test(test_check_devices),
-		cmocka_unit_test(test_startable),	cmocka_unit_test(test_format_refuses),
+		cmocka_unit_test(test_clock),		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_check_devices),	cmocka_unit_test(test_startable),
+		cmocka_unit_test(test_format_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #define SOURCE		    "<source file='/img'/>"
 #define INTERFACE(type, in) DEVICES("<interface type='" type "'>" in "</interface>")
 #define CONSOLE(attrs, in)  DEVICES("<console" attrs ">" in "</console>")
+#define NIC		    "7:1: <interface> is kept, but without effect (this version has no network back end)"
 #define OURS(in)	    "<pvvirt:domain xmlns:pvvirt='" NS "'>" in "</pvvirt:domain>"
 
 static void test_disk(void **state)
@@ -32,6 +33,8 @@ static void test_disk(void **state)
 		 DISK("<serial>AB-1_2.3+ 4</serial><shareable/><readonly/>"
 		      "<driver name='phy' type='raw' cache='none' io='native' "
 		      "discard='unmap'/>" SOURCE "<target dev='xvdaa1' bus='xen'/>"),
+		 .warnings =
+			 "7:33: <serial> is kept, but without effect (a PV disk does not show one)",
 		 .contains = "<driver name='phy' type='raw' cache='none' io='native' "
 			     "discard='unmap'/>\n<source file='/img'/>\n"
 			     "<target dev='xvdaa1' bus='xen'/>\n<readonly/>\n<shareable/>\n"
@@ -157,6 +160,7 @@ static void test_interface(void **state)
 		 INTERFACE("bridge", "<source bridge='br0'/><mac address='00:16:3E:3e:86:60'/>"
 				     "<script path='vif-bridge'/><target dev='vif1.0'/>"
 				     "<model type='netfront'/>"),
+		 .warnings = NIC,
 		 .contains = "<interface type='bridge'>\n<mac address='00:16:3e:3e:86:60'/>\n"
 			     "<source bridge='br0'/>\n<script path='vif-bridge'/>\n"
 			     "<target dev='vif1.0'/>\n<model type='netfront'/>\n</interface>"},
@@ -164,6 +168,7 @@ static void test_interface(void **state)
 		 INTERFACE("ethernet",
 			   "<ip address='10.0.0.1' family='ipv4' prefix='8' peer='10.0.0.2'/>"
 			   "<ip address='2000:ABCD::0:1' prefix='64'/>"),
+		 .warnings = NIC,
 		 .contains =
 			 "<interface type='ethernet'>\n"
 			 "<ip address='10.0.0.1' family='ipv4' prefix='8' peer='10.0.0.2'/>\n"
@@ -175,6 +180,7 @@ static void test_interface(void **state)
 			   "<range start='2022' to='22'/><range start='8000' end='8080'/>"
 			   "<range start='8001' exclude='yes'/></portForward>"
 			   "<portForward proto='udp'/>"),
+		 .warnings = NIC,
 		 .contains = "<interface type='user'>\n<source dev='eth0'/>\n"
 			     "<portForward proto='tcp' address='127.0.0.1' dev='lo'>\n"
 			     "<range start='2022' to='22'/>\n<range start='8000' end='8080'/>\n"
@@ -182,7 +188,7 @@ static void test_interface(void **state)
 			     "<portForward proto='udp'/>\n"
 			     "<backend type='passt' logFile='/tmp/p.log'/>\n</interface>"},
 		{"link and mtu", INTERFACE("user", "<link state='down'/><mtu size='1400'/>"),
-		 .contains = "<link state='down'/>\n<mtu size='1400'/>"},
+		 .warnings = NIC, .contains = "<link state='down'/>\n<mtu size='1400'/>"},
 		{"no type", DEVICES("<interface/>"), "7:1: <interface> lacks the attribute 'type'"},
 		{"network", INTERFACE("network", "<source network='default'/>"),
 		 "7:12: <interface> type 'network' is not supported (use 'bridge', 'ethernet' or "
@@ -248,14 +254,17 @@ static void test_interface(void **state)
 		 "7:24: <backenddomain> is not supported (there are no driver domains)",
 		 PVV_EUNSUPPORTED},
 		{"model", INTERFACE("user", "<model type='e1000'/>"),
-		 .warnings = "7:31: <model> type 'e1000' is ignored (a PV domain has netfront)"},
+		 .warnings =
+			 NIC "\n"
+			     "7:31: <model> type 'e1000' is ignored (a PV domain has netfront)"},
 		{"ignored",
 		 INTERFACE("ethernet", "<filterref filter='clean'/><bandwidth/><vlan/>"
 				       "<source><ip address='10.0.0.1'/></source>"),
-		 .warnings = "7:28: <filterref> is ignored (traffic is not filtered)\n"
-			     "7:55: <bandwidth> is ignored (traffic is not shaped)\n"
-			     "7:67: <vlan> is ignored (it is left to the script)\n"
-			     "7:82: <ip> is ignored"},
+		 .warnings = NIC "\n"
+				 "7:28: <filterref> is ignored (traffic is not filtered)\n"
+				 "7:55: <bandwidth> is ignored (traffic is not shaped)\n"
+				 "7:67: <vlan> is ignored (it is left to the script)\n"
+				 "7:82: <ip> is ignored"},
 	};
 
 	RUN_CASES(cases);
@@ -344,6 +353,8 @@ static void test_channel_controller_others(void **state)
 		{"channel",
 		 DEVICES("<channel type='unix'><source mode='bind' path='/s'/>"
 			 "<target type='xen' name='org.qemu.guest_agent.0'/></channel>"),
+		 .warnings = "7:1: <channel> is kept, but without effect (this version has no "
+			     "channels)",
 		 .contains = "<channel type='unix'>\n<source mode='bind' path='/s'/>\n"
 			     "<target type='xen' name='org.qemu.guest_agent.0'/>\n</channel>"},
 		{"channel without name",
@@ -468,6 +479,8 @@ static void test_pvvirt(void **state)
 			    "<pvvirt:xenstoreWatches>128</pvvirt:xenstoreWatches>"
 			    "<pvvirt:xenstoreTransactions>10</pvvirt:xenstoreTransactions>"
 			    "</pvvirt:limits>")),
+		 .warnings = "5:72: <pvvirt:limits> is kept, but without effect (this version has "
+			     "fixed limits)",
 		 .contains = "<pvvirt:limits>\n<pvvirt:codeCache unit='KiB'>65536"
 			     "</pvvirt:codeCache>\n"
 			     "<pvvirt:xenstoreNodes>1000</pvvirt:xenstoreNodes>\n"
@@ -482,6 +495,10 @@ static void test_pvvirt(void **state)
 		 "<v:domain><v:descriptors><v:kernel/><v:initrd/><v:disk target='xvda'/>"
 		 "<v:interface index='0'/><v:console port='0'/><v:channel name='a'/>"
 		 "</v:descriptors></v:domain></domain>",
+		 .warnings = "1:175: <interface> is kept, but without effect (this version has no "
+			     "network back end)\n"
+			     "1:225: <channel> is kept, but without effect (this version has no "
+			     "channels)",
 		 .contains = "<pvvirt:descriptors>\n<pvvirt:kernel/>\n<pvvirt:initrd/>\n"
 			     "<pvvirt:disk target='xvda'/>\n<pvvirt:interface index='0'/>\n"
 			     "<pvvirt:console port='0'/>\n<pvvirt:channel name='a'/>\n"

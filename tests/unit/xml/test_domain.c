@@ -280,6 +280,8 @@ static void test_cpu(void **state)
 		 .contains = "<vcpu placement='static'>32</vcpu>"},
 		{"current and cpuset",
 		 EXTRA("<vcpu placement='static' cpuset='0-3,^1,8' current='2'>4</vcpu>"),
+		 .warnings = "5:26: <vcpu> attribute 'cpuset' is kept, but without effect (vCPUs "
+			     "are not bound to CPUs)",
 		 .contains = "<vcpu placement='static' cpuset='0,2-3,8' current='2'>4</vcpu>"},
 		{"all of them", EXTRA("<vcpu current='4'>4</vcpu>"),
 		 .contains = "<vcpu placement='static'>4</vcpu>"},
@@ -306,6 +308,16 @@ static void test_cpu(void **state)
 		 EXTRA("<vcpu>4</vcpu><cputune><shares>2048</shares><period>100000</period>"
 		       "<quota>-1</quota><vcpupin vcpu='3' cpuset='1'/>"
 		       "<vcpupin vcpu='0' cpuset='0-1'/></cputune>"),
+		 .warnings =
+			 "5:24: <shares> is kept, but without effect (all domains weigh the same)\n"
+			 "5:45: <period> is kept, but without effect (processor time is not "
+			 "capped)\n"
+			 "5:68: <quota> is kept, but without effect (processor time is not "
+			 "capped)\n"
+			 "5:85: <vcpupin> is kept, but without effect (vCPUs are not bound to "
+			 "CPUs)\n"
+			 "5:115: <vcpupin> is kept, but without effect (vCPUs are not bound to "
+			 "CPUs)",
 		 .contains = "<cputune>\n<shares>2048</shares>\n<period>100000</period>\n"
 			     "<quota>-1</quota>\n<vcpupin vcpu='0' cpuset='0-1'/>\n"
 			     "<vcpupin vcpu='3' cpuset='1'/>\n</cputune>"},
@@ -345,6 +357,9 @@ static void test_events_clock_features(void **state)
 		{"events",
 		 EXTRA("<on_poweroff>preserve</on_poweroff><on_reboot>rename-restart</on_reboot>"
 		       "<on_crash>coredump-restart</on_crash>"),
+		 .warnings =
+			 "5:36: <on_reboot> 'rename-restart' is kept, but restarts under the same "
+			 "name\n5:73: <on_crash> 'coredump-restart' is kept, but no core is dumped",
 		 .contains = "<on_poweroff>preserve</on_poweroff>\n"
 			     "<on_reboot>rename-restart</on_reboot>\n"
 			     "<on_crash>coredump-restart</on_crash>"},
