@@ -53,16 +53,15 @@ struct core_regs {
 };
 
 /*
- * Frame table: one entry per machine frame. `type` changes by atomic operations only: several
- * vCPUs and the library (which takes a "writable" type reference while a back end writes to a
- * granted frame) share it. Bits and rules: mm/frame.h.
+ * Frame table: one entry per machine frame. Bits and rules: mm/frame.h.
  */
 struct core_frame {
 	uint64_t type;	/* type, validated, pinned, type references, general references */
 	uint32_t count; /* page tables: progress of validation; free frames: a list */
 	/*
-	 * The top two bits belong to the executor and the back ends (they say that the frame holds
-	 * source of translated code); change them, and the rest (mm/), by atomic and/or only.
+	 * Holds of the library's back ends and of the core's writers; changes by atomic operations
+	 * only. The top two bits belong to the executor and the back ends: they say that the frame
+	 * holds source of translated code.
 	 */
 	uint32_t aux;
 };
@@ -184,8 +183,8 @@ struct core_domain {
 	struct core_maptrack maptrack[1024];
 
 	/* event/ */
-	uint32_t max_ports;
-	uint32_t pad1;
+	uint32_t max_ports;   /* limit: ports 1 .. max_ports - 1 */
+	uint32_t valid_ports; /* those there are so far, see event/event.h */
 	struct core_evtchn evtchn[CORE_MAX_PORTS];
 
 	/* mm/ */

@@ -14,6 +14,7 @@
 
 #define STORE_PORT   1u
 #define CONSOLE_PORT 2u
+#define DEFAULT_HIGHEST_PORT 1023 /* as xl */
 
 static int load(struct run *r, struct image **ret_image)
 {
@@ -26,6 +27,14 @@ static int load(struct run *r, struct image **ret_image)
 	};
 
 	return image_load(&src, cfg->memory, 0, ret_image);
+}
+
+/* The configuration names the highest port, the core wants the number behind it. */
+static uint32_t ports_limit(uint32_t highest)
+{
+	if (!highest)
+		highest = DEFAULT_HIGHEST_PORT;
+	return highest < CORE_MAX_PORTS ? highest + 1 : CORE_MAX_PORTS;
 }
 
 static int build(struct run *r)
@@ -43,7 +52,7 @@ static int build(struct run *r)
 		.nr_pages = cfg->memory >> 12,
 		.max_pages = max >> 12,
 		.grant_frames = cfg->max_grant_frames,
-		.max_ports = cfg->max_event_channels,
+		.max_ports = ports_limit(cfg->max_event_channels),
 	};
 	int ret;
 

@@ -17,9 +17,14 @@ bool core_evtchn_library_bound(const struct core_ctx *c, uint32_t port)
 
 long core_evtchn_alloc(struct core_ctx *c)
 {
-	for (uint32_t port = 1; port < c->d->max_ports; port++) {
-		if (c->d->evtchn[port].state == ECS_FREE)
-			return port;
+	struct core_domain *d = c->d;
+
+	for (uint32_t port = 1; port < d->max_ports; port++) {
+		if (d->evtchn[port].state != ECS_FREE)
+			continue;
+		if (port >= d->valid_ports)
+			d->valid_ports = (port / EVTCHN_BUCKET + 1) * EVTCHN_BUCKET;
+		return port;
 	}
 	return -XEN_ENOSPC;
 }
@@ -77,6 +82,7 @@ void core_event_init(struct core_ctx *c)
 
 	d->max_ports =
 		boot->max_ports < CORE_MAX_PORTS ? (uint32_t)boot->max_ports : CORE_MAX_PORTS;
+	d->valid_ports = EVTCHN_BUCKET;
 	d->evtchn[0].state = ECS_RESERVED;
 	reserve_for_library(c, boot->store_port);
 	reserve_for_library(c, boot->console_port);

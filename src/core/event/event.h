@@ -50,9 +50,15 @@ long core_evtchn_alloc(struct core_ctx *c);
 void core_evtchn_close(struct core_ctx *c, uint32_t port);
 void core_evtchn_set_pending(struct core_ctx *c, uint32_t port);
 
+/*
+ * The port table grows when it is used up, EVTCHN_BUCKET ports at a time as in Xen: a guest sees it
+ * in the answers about ports beyond it.
+ */
+#define EVTCHN_BUCKET 128u
+
 static inline bool core_evtchn_valid(const struct core_ctx *c, uint32_t port)
 {
-	return port < c->d->max_ports;
+	return port < c->d->valid_ports;
 }
 
 /* The library's end: port `port` was allocated for domain 0 and a back end listens. */

@@ -308,9 +308,12 @@ static long unmask(struct core_ctx *c, uint64_t va)
 	if (!core_evtchn_valid(c, op.port))
 		return -XEN_EINVAL;
 	core_lock(&c->d->event_lock);
-	struct core_vcpu *v = &c->d->vcpu[c->d->evtchn[op.port].vcpu];
+	const struct core_evtchn *e = &c->d->evtchn[op.port];
+	struct core_vcpu *v = &c->d->vcpu[e->vcpu];
 
-	if (core_bit_test_and_clear(s->evtchn_mask, op.port) &&
+	/* A closed port is no error, but nothing happens. */
+	if (e->state != ECS_FREE && e->state != ECS_RESERVED &&
+	    core_bit_test_and_clear(s->evtchn_mask, op.port) &&
 	    core_bit_test(s->evtchn_pending, op.port) &&
 	    !core_bit_test_and_set(&core_vcpu_info(c, v)->evtchn_pending_sel, op.port / 64))
 		core_event_mark_pending(c, v);
@@ -336,6 +339,23 @@ static long reset(struct core_ctx *c, uint64_t va)
 	}
 	core_unlock(&c->d->event_lock);
 	return 0;
+}
+
+static long init_control(struct core_ctx *c, uint64_t va)
+{
+	struct evtchn_init_control op;
+
+	if (!core_get(c, &op, va))
+		return -XEN_EFAULT;
+	return op.vcpu >= c->d->nr_vcpus ? -XEN_ENOENT : -XEN_ENOSYS;
+}
+
+/* What Xen says to a guest that has not switched to the FIFO ABI. */
+static long expand_array(struct core_ctx *c, uint64_t va)
+{
+	struct evtchn_expand_array op;
+
+	return core_get(c, &op, va) ? -XEN_EOPNOTSUPP : -XEN_EFAULT;
 }
 
 long core_hc_event_channel_op(struct core_ctx *c, const uint64_t arg[6])
@@ -364,7 +384,9 @@ long core_hc_event_channel_op(struct core_ctx *c, const uint64_t arg[6])
 	case EVTCHNOP_reset: /* ABI: served */
 		return reset(c, arg[1]);
 	case EVTCHNOP_init_control: /* ABI: -ENOSYS; the FIFO ABI is not offered */
-	case EVTCHNOP_expand_array: /* ABI: -ENOSYS; the FIFO ABI is not offered */
+		return init_control(c, arg[1]);
+	case EVTCHNOP_expand_array: /* ABI: -EOPNOTSUPP; the FIFO ABI is not offered */
+		return expand_array(c, arg[1]);
 	case EVTCHNOP_set_priority: /* ABI: -ENOSYS; the FIFO ABI is not offered */
 	default:
 		return -XEN_ENOSYS;

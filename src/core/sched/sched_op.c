@@ -69,7 +69,8 @@ static long poll(struct core_ctx *c, uint64_t va)
 	for (unsigned int i = 0; i < op.nr_ports; i++) {
 		if (!core_get_bytes(c, &ports[i], list + i * 4ull, 4))
 			return -XEN_EFAULT;
-		if (!core_evtchn_valid(c, ports[i]))
+		/* The limit of the ABI, not the port table's: nothing is looked up here. */
+		if (ports[i] >= CORE_MAX_PORTS)
 			return -XEN_EINVAL;
 		v->poll_ports[i] = ports[i];
 		v->poll_nr = i + 1;
