@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/hypercall/hypercall.h"
 
-/* ABI: multicall */
-
 /*
  * A list of hypercalls in guest memory, each with its own result. Nested ones are refused. When a
  * call wants to be continued, its entry takes the new arguments and the list starts again there.
  */
+/* ABI: served; nested ones are refused with -EINVAL */
 long core_hc_multicall(struct core_ctx *c, const uint64_t arg[6])
 {
 	uint64_t va = arg[0];

@@ -177,20 +177,20 @@ static long tool_op(struct core_ctx *c, unsigned int op, uint64_t va)
 static long plain_op(struct core_ctx *c, uint64_t cmd, uint64_t va)
 {
 	switch (cmd) {
-	case XENMEM_memory_map:
+	case XENMEM_memory_map: /* ABI: served */
 		return mm_memory_map(c, va);
-	case XENMEM_set_memory_map:
+	case XENMEM_set_memory_map: /* ABI: served */
 		return mm_set_memory_map(c, va);
-	case XENMEM_machine_memory_map:
+	case XENMEM_machine_memory_map: /* ABI: -EPERM; control domain only */
 		return -XEN_EPERM;
-	case XENMEM_machphys_mapping:
+	case XENMEM_machphys_mapping: /* ABI: served */
 		return machphys_mapping(c, va);
-	case XENMEM_machphys_mfn_list:
+	case XENMEM_machphys_mfn_list: /* ABI: served */
 		return machphys_list(c, va, c->d->m2p_frames);
-	case XENMEM_machphys_compat_mfn_list:
+	case XENMEM_machphys_compat_mfn_list: /* ABI: served; there is none: no entries */
 		return machphys_list(c, va, 0);
-	case XENMEM_set_pod_target:
-	case XENMEM_get_pod_target:
+	case XENMEM_set_pod_target: /* ABI: -EPERM; control domain only */
+	case XENMEM_get_pod_target: /* ABI: -EPERM; control domain only */
 		return pod_target(c, va);
 	default:
 		return tool_op(c, cmd < 64 ? (unsigned int)cmd : 0, va);
@@ -203,28 +203,28 @@ long core_hc_memory_op(struct core_ctx *c, const uint64_t arg[6])
 	unsigned int op = cmd & ((1u << MEMOP_SHIFT) - 1);
 
 	switch (op) {
-	case XENMEM_increase_reservation:
-	case XENMEM_decrease_reservation:
-	case XENMEM_populate_physmap:
+	case XENMEM_increase_reservation: /* ABI: served */
+	case XENMEM_decrease_reservation: /* ABI: served */
+	case XENMEM_populate_physmap: /* ABI: served */
 		return mm_reservation_op(c, op, start, va, arg);
-	case XENMEM_exchange:
+	case XENMEM_exchange: /* ABI: served */
 		return start != 0 ? -XEN_EINVAL : mm_exchange(c, va, arg);
-	case XENMEM_maximum_ram_page:
+	case XENMEM_maximum_ram_page: /* ABI: served */
 		return start != 0 ? -XEN_EINVAL : (long)c->d->nr_frames;
-	case XENMEM_current_reservation:
-	case XENMEM_maximum_reservation:
-	case XENMEM_maximum_gpfn:
+	case XENMEM_current_reservation: /* ABI: served */
+	case XENMEM_maximum_reservation: /* ABI: served */
+	case XENMEM_maximum_gpfn: /* ABI: served */
 		return start != 0 ? -XEN_EINVAL : reservation_size(c, op, va);
-	case XENMEM_add_to_physmap:
-	case XENMEM_add_to_physmap_batch:
+	case XENMEM_add_to_physmap: /* ABI: -EACCES; not for PV domains */
+	case XENMEM_add_to_physmap_batch: /* ABI: -EACCES; not for PV domains */
 		return physmap(c, op, va);
-	case XENMEM_remove_from_physmap:
+	case XENMEM_remove_from_physmap: /* ABI: -EACCES; not for PV domains */
 		return start != 0 ? -XEN_EINVAL : physmap(c, op, va);
-	case MEM_CLAIM_PAGES:
+	case MEM_CLAIM_PAGES: /* ABI: -EPERM; control domain only */
 		return start != 0 ? -XEN_EINVAL : claim_pages(c, va);
-	case XENMEM_get_vnumainfo:
+	case XENMEM_get_vnumainfo: /* ABI: -EOPNOTSUPP; no virtual NUMA */
 		return start != 0 ? -XEN_EINVAL : vnumainfo(c, va);
-	case XENMEM_acquire_resource:
+	case XENMEM_acquire_resource: /* ABI: -EPERM; control domain only */
 		return acquire_resource(c, va);
 	default:
 		return plain_op(c, cmd, va);

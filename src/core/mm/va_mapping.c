@@ -34,6 +34,7 @@ static long flush(struct core_ctx *c, uint64_t va, uint64_t flags)
 	return 0;
 }
 
+/* ABI: served */
 long core_hc_update_va_mapping(struct core_ctx *c, const uint64_t arg[6])
 {
 	struct mm_update u = {.pte = arg[1]};

@@ -123,6 +123,25 @@ static void alloc_errors(void **state)
 	dom_free(t);
 }
 
+/* Ports beyond what the table has grown to do not exist yet. */
+static void the_table_grows_in_steps(void **state)
+{
+	struct dom *t = dom_new();
+	struct evtchn_status op = {.dom = DOMID_SELF, .port = 127};
+
+	assert_int_equal(EVTCHN(t, EVTCHNOP_status, &op), 0);
+	op.port = 128;
+	assert_int_equal(EVTCHN(t, EVTCHNOP_status, &op), -XEN_EINVAL);
+	while (alloc_for(t, 0) != 128)
+		;
+	assert_int_equal(EVTCHN(t, EVTCHNOP_status, &op), 0);
+	op.port = 255;
+	assert_int_equal(EVTCHN(t, EVTCHNOP_status, &op), 0);
+	op.port = 256;
+	assert_int_equal(EVTCHN(t, EVTCHNOP_status, &op), -XEN_EINVAL);
+	dom_free(t);
+}
+
 /* ---- binding ----------------------------------------------------------------------------- */
 
 static void loopback(void **state)
@@ -262,7 +281,13 @@ static void pirqs_and_fifo_are_not_offered(void **state)
 	assert_int_equal(EVTCHN(t, EVTCHNOP_bind_pirq, &op), -XEN_EPERM);
 	op.pirq = 100000;
 	assert_int_equal(EVTCHN(t, EVTCHNOP_bind_pirq, &op), -XEN_EINVAL);
-	for (unsigned int cmd = EVTCHNOP_init_control; cmd < 20; cmd++)
+	struct evtchn_init_control init = {.vcpu = 0};
+
+	assert_int_equal(EVTCHN(t, EVTCHNOP_init_control, &init), -XEN_ENOSYS);
+	init.vcpu = 1;
+	assert_int_equal(EVTCHN(t, EVTCHNOP_init_control, &init), -XEN_ENOENT);
+	assert_int_equal(EVTCHN(t, EVTCHNOP_expand_array, &init), -XEN_EOPNOTSUPP);
+	for (unsigned int cmd = EVTCHNOP_set_priority; cmd < 20; cmd++)
 		assert_int_equal(call(t, __HYPERVISOR_event_channel_op, cmd, VA(PG_ARG), 0, 0),
 				 -XEN_ENOSYS);
 	dom_free(t);
@@ -407,6 +432,11 @@ static void masked_ports_are_only_pending(void **state)
 	assert_int_equal(info(t)->evtchn_upcall_pending, 0);
 	op.port = 2000;
 	assert_int_equal(EVTCHN(t, EVTCHNOP_unmask, &op), -XEN_EINVAL);
+	/* A closed port keeps its mask. */
+	op.port = 60;
+	mask(t, op.port);
+	assert_int_equal(EVTCHN(t, EVTCHNOP_unmask, &op), 0);
+	assert_int_equal(core_shared_info(&t->c)->evtchn_mask[0], 1ull << 60);
 	dom_free(t);
 }
 
@@ -538,6 +568,7 @@ int main(void)
 		cmocka_unit_test(ports_are_given_out_lowest_first),
 		cmocka_unit_test(ports_run_out),
 		cmocka_unit_test(alloc_errors),
+		cmocka_unit_test(the_table_grows_in_steps),
 		cmocka_unit_test(loopback),
 		cmocka_unit_test(bind_interdomain_errors),
 		cmocka_unit_test(virqs),

@@ -238,7 +238,7 @@ static void poll_ends_with_an_upcall(void **state)
 static void poll_errors(void **state)
 {
 	struct dom *t = dom_new();
-	evtchn_port_t ports[129] = {STORE_PORT, 1024};
+	evtchn_port_t ports[129] = {STORE_PORT, CORE_MAX_PORTS};
 	struct sched_poll op = {.nr_ports = 1};
 
 	assert_int_equal(poll(t, ports, 129, 0), -XEN_EINVAL);
