@@ -74,8 +74,12 @@ static uint64_t value_at(const struct mock *m, uint64_t sector)
 
 static void perform(struct mock *m, const struct blk_io *io, unsigned int began)
 {
-	uint64_t sector = io->offset / 512;
+	uint64_t sector = io->offset / 512, length = 0;
 
+	for (unsigned int i = 0; i < io->nr_iov; i++)
+		length += io->iov[i].iov_len;
+	if (io->nr_iov && length != io->length)
+		abort();
 	if (io->op == BLK_IO_FLUSH)
 		for (unsigned int i = 0; i < began; i++)
 			m->writes[i].synced = true;

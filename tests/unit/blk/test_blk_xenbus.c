@@ -177,16 +177,21 @@ static void test_new_front_end_without_goodbye(void **state)
 	open_rig(&r);
 	rig_connect(&r);
 	read_one(&r, 1);
-	r.first_ring_page = 2;
-	rig_make_ring(&r);
-	rig_front_state(&r, XenbusStateConnected);
-	rig_until(&r, r.connects == 2);
-	read_one(&r, 2);
 	/* The same ring page, begun from 0. */
 	rig_make_ring(&r);
 	rig_front_state(&r, XenbusStateInitialised);
+	rig_until(&r, r.connects == 2);
+	read_one(&r, 2);
+	r.first_ring_page = 2;
+	rig_make_ring(&r);
+	rig_front_state(&r, XenbusStateConnected);
 	rig_until(&r, r.connects == 3);
 	read_one(&r, 3);
+	/* Once more, now that Connected was the first that we saw of it. */
+	rig_make_ring(&r);
+	rig_front_state(&r, XenbusStateInitialised);
+	rig_until(&r, r.connects == 4);
+	read_one(&r, 4);
 	assert_int_equal(r.guest_errors, 0);
 	rig_stop(&r);
 }
@@ -277,14 +282,14 @@ static void test_bad_transport(void **state)
 		assert_non_null(strstr(error, "xvda"));
 		assert_int_equal(fake_grant_maps_total(r.guest), 0);
 		assert_false(fake_bound(r.guest, r.port));
-		/* Insisting does not help. */
-		rig_front_state(&r, XenbusStateConnected);
-		settle(&r);
-		assert_int_equal(rig_back_state(&r), XenbusStateClosing);
-
+		/* Insisting does not help, not even with better nodes: it must begin anew. */
 		char path[128];
 		snprintf(path, sizeof(path), RIG_FRONT "/%s", c->name);
 		xs_rm(r.store, path);
+		rig_make_ring(&r);
+		rig_front_state(&r, XenbusStateConnected);
+		settle(&r);
+		assert_int_equal(rig_back_state(&r), XenbusStateClosing);
 		rig_front_state(&r, XenbusStateClosed);
 		rig_until(&r, rig_back_state(&r) == XenbusStateClosed);
 		rig_front_state(&r, XenbusStateInitialising);
