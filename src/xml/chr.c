@@ -30,6 +30,8 @@ static int parse_tcp(struct xml_ctx *ctx, struct tree_node *node, struct tree_no
 	if (protocol)
 		XML_CHECK(xml_attr_enum(ctx, protocol, "type", protocols, &value));
 	chr->telnet = value;
+	if (chr->telnet)
+		xml_kept(ctx, protocol, "bytes are passed on as they are");
 	return PVV_OK;
 }
 
@@ -122,6 +124,8 @@ int console_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cf
 	console->port = port;
 	snprintf(key, sizeof(key), "%u", port);
 	XML_CHECK(claim(ctx, node, key, &console->chr));
+	if (port)
+		xml_kept(ctx, node, "this version connects console 0 only");
 	if (!config_check_console(cfg, cfg->nr_consoles - 1, &problem))
 		return xml_fail_problem(ctx, node, &problem);
 	return PVV_OK;

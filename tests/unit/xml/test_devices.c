@@ -289,12 +289,18 @@ static void test_console(void **state)
 		{"tcp",
 		 CONSOLE(" type='tcp'", "<source mode='bind' host='::1' service='4555' tls='no'/>"
 					"<protocol type='telnet'/>"),
+		 .warnings = "7:77: <protocol> is kept, but without effect (bytes are passed on as "
+			     "they are)",
 		 .contains = "<source mode='bind' host='::1' service='4555'/>\n"
 			     "<protocol type='telnet'/>"},
 		{"null", CONSOLE(" type='null'", ""), .contains = "<console type='null'>"},
 		{"several, the lowest free port",
 		 DEVICES("<console><target port='1'/></console><console type='null'/>"
 			 "<console type='file'><source path='/c'/></console>"),
+		 .warnings = "7:1: <console> is kept, but without effect (this version connects "
+			     "console 0 only)\n"
+			     "7:60: <console> is kept, but without effect (this version connects "
+			     "console 0 only)",
 		 .contains = "<console type='null'>\n<target type='xen' port='0'/>\n</console>\n"
 			     "<console type='pty'>\n<target type='xen' port='1'/>\n</console>\n"
 			     "<console type='file'>\n<source path='/c'/>\n"
