@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "util/err.h"
 #include "util/strbuf.h"
@@ -170,22 +169,32 @@ int xml_attr_yesno(struct xml_ctx *ctx, struct tree_node *node, const char *name
 	return PVV_OK;
 }
 
+/* strcasecmp() goes by the embedding program's locale, in which an I may not be an i. */
+static bool same_letters(const char *a, const char *lower)
+{
+	for (; *a && *lower; a++, lower++)
+		if ((*a >= 'A' && *a <= 'Z' ? *a + ('a' - 'A') : *a) != *lower)
+			return false;
+	return *a == *lower;
+}
+
 uint64_t xml_unit(const char *unit)
 {
-	static const char letters[] = "kmgtpe";
+	static const char lower[] = "kmgtpe", upper[] = "KMGTPE";
 	uint64_t scale = 1;
 
-	if (strcasecmp(unit, "b") == 0 || strcasecmp(unit, "byte") == 0 ||
-	    strcasecmp(unit, "bytes") == 0)
+	if (same_letters(unit, "b") || same_letters(unit, "byte") || same_letters(unit, "bytes"))
 		return 1;
-	const char *letter = *unit ? strchr(letters, tolower((unsigned char)*unit)) : NULL;
-	if (!letter)
+	if (!*unit)
+		return 0;
+	const char *l = strchr(lower, *unit), *u = strchr(upper, *unit);
+	if (!l && !u)
 		return 0;
 	/* KB = 1000, K and KiB = 1024. */
-	bool decimal = strcasecmp(unit + 1, "b") == 0;
-	if (!decimal && unit[1] && strcasecmp(unit + 1, "ib") != 0)
+	bool decimal = same_letters(unit + 1, "b");
+	if (!decimal && unit[1] && !same_letters(unit + 1, "ib"))
 		return 0;
-	for (ptrdiff_t i = 0; i <= letter - letters; i++)
+	for (ptrdiff_t i = l ? l - lower : u - upper; i >= 0; i--)
 		scale *= decimal ? 1000 : 1024;
 	return scale;
 }

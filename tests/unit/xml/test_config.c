@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util/strbuf.h"
 #include "util/utf8.h"
 
 static struct config *least(void)
@@ -400,6 +401,33 @@ static void test_utf8(void **state)
 	assert_false(utf8_valid("\xf8\x88\x80\x80\x80", 5));
 }
 
+static void test_strbuf(void **state)
+{
+	struct strbuf sb = STRBUF_INIT;
+	char big[3000];
+
+	char *s = strbuf_take(&sb);
+	assert_string_equal(s, "");
+	free(s);
+	memset(big, 'x', sizeof(big));
+	strbuf_add(&sb, big, sizeof(big));
+	strbuf_printf(&sb, "%s-%d", "", 5);
+	assert_int_equal(sb.len, 3002);
+	assert_string_equal(sb.s + 2999, "x-5");
+	strbuf_truncate(&sb, 5000);
+	assert_int_equal(sb.len, 3002);
+	strbuf_truncate(&sb, 2);
+	strbuf_putc(&sb, 'y');
+	strbuf_puts(&sb, "z");
+	s = strbuf_take(&sb);
+	assert_string_equal(s, "xxyz");
+	assert_null(sb.s);
+	free(s);
+	strbuf_puts(&sb, "again");
+	strbuf_clear(&sb);
+	assert_int_equal(sb.len, 0);
+}
+
 /* ---- what config_check() says about configurations that were never XML ---- */
 
 static struct config *broken; /* as least(), for a case to break */
@@ -614,9 +642,9 @@ int main(void)
 		cmocka_unit_test(test_limits_of_lists), cmocka_unit_test(test_vdev),
 		cmocka_unit_test(test_cpuset),		cmocka_unit_test(test_affinity),
 		cmocka_unit_test(test_text_forms),	cmocka_unit_test(test_utf8),
-		cmocka_unit_test(test_clock),		cmocka_unit_test(test_check),
-		cmocka_unit_test(test_check_devices),	cmocka_unit_test(test_startable),
-		cmocka_unit_test(test_format_refuses),
+		cmocka_unit_test(test_strbuf),		cmocka_unit_test(test_clock),
+		cmocka_unit_test(test_check),		cmocka_unit_test(test_check_devices),
+		cmocka_unit_test(test_startable),	cmocka_unit_test(test_format_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -222,6 +222,11 @@ static void test_memory(void **state)
 		 .contains = "<memory unit='KiB'>2097152</memory>"},
 		{"T", MEMORY("<memory unit='TiB'>1</memory>"),
 		 .contains = "<memory unit='KiB'>1073741824</memory>"},
+		{"E", MEMORY("<memory unit='e'>0</memory>"), "3:1: <memory> is missing or zero"},
+		{"k", MEMORY("<memory unit='KIB'>1025</memory>"),
+		 .contains = "<memory unit='KiB'>2048</memory>"},
+		{"unit with a tail", MEMORY("<memory unit='KiBs'>2</memory>"),
+		 "3:9: <memory> unit 'KiBs' is unknown (use 'b', 'KiB', 'MiB', 'GiB', ...)"},
 		{"balloon target",
 		 MEMORY("<memory>592896</memory><currentMemory unit='MiB'>394</currentMemory>"),
 		 .contains = "<memory unit='KiB'>592896</memory>\n"
