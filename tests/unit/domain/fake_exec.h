@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PVV_TEST_FAKE_EXEC_H
+#define PVV_TEST_FAKE_EXEC_H
+
+#include <stdint.h>
+
+enum hostile_mode {
+	HOSTILE_ALL,	      /* never lets the domain end by itself, never answers */
+	HOSTILE_ENDS,	      /* also the state word: the domain may end with any reason */
+	HOSTILE_POLITE_PAUSE, /* answers requests to pause in between */
+};
+extern enum hostile_mode hostile_mode;
+extern uint64_t hostile_seed, hostile_writes;
+
+#endif
