@@ -2,6 +2,7 @@
 #include "io/xenstore/internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 uint32_t xsp_bits(const struct xs_client *client, const struct xs_perm *perms, uint32_t nr)
@@ -14,34 +15,17 @@ uint32_t xsp_bits(const struct xs_client *client, const struct xs_perm *perms, u
 	return perms[0].bits;
 }
 
-/* Decimal, or 0x and hexadecimal digits; the whole of s[0..len). */
+/* As strtol() with base 0 takes it, which is what xenstored leaves the numbers to. */
 static int parse_domid(const char *s, size_t len, uint32_t *ret)
 {
-	unsigned int base = 10;
-	uint64_t v = 0;
+	char text[24], *end;
 
-	if (len > 2 && s[0] == '0' && (s[1] == 'x' || s[1] == 'X')) {
-		base = 16;
-		s += 2;
-		len -= 2;
-	}
-	if (len == 0)
+	if (len == 0 || len >= sizeof(text))
 		return EINVAL;
-	for (size_t i = 0; i < len; i++) {
-		char c = s[i];
-		unsigned int digit = c >= '0' && c <= '9'   ? (unsigned int)(c - '0')
-				     : c >= 'a' && c <= 'f' ? (unsigned int)(c - 'a' + 10)
-				     : c >= 'A' && c <= 'F' ? (unsigned int)(c - 'A' + 10)
-							    : 99;
-
-		if (digit >= base)
-			return EINVAL;
-		v = v * base + digit;
-		if (v > UINT32_MAX)
-			return EINVAL;
-	}
-	*ret = (uint32_t)v;
-	return 0;
+	memcpy(text, s, len);
+	text[len] = '\0';
+	*ret = (uint32_t)strtol(text, &end, 0);
+	return *end || end == text ? EINVAL : 0;
 }
 
 int xsp_parse(const char *s, size_t len, char sep, struct xs_perm perms[XS_PERMS_MAX],

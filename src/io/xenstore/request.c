@@ -73,10 +73,20 @@ static int ok(struct request *q, int r)
 	return r ? r : reply(q, "OK", 3);
 }
 
-/* The node the payload names, nothing else in it. */
-static int only_node(struct request *q, bool special, uint32_t bits, struct xs_node **ret_node)
+/*
+ * The path that shall be the whole payload. For one that is not xenstored has no error of its own:
+ * what it answers instead is what guests know.
+ */
+static int only_path(struct request *q, int if_malformed)
 {
-	int r = resolve(q, only_string(q), special);
+	const char *path = only_string(q);
+
+	return path ? resolve(q, path, false) : if_malformed;
+}
+
+static int only_node(struct request *q, uint32_t bits, struct xs_node **ret_node)
+{
+	int r = only_path(q, ENOENT);
 
 	return r ? r : xst_get(q->c, q->tx, q->path, q->path_len, bits, ret_node);
 }
@@ -86,7 +96,7 @@ static int only_node(struct request *q, bool special, uint32_t bits, struct xs_n
 static int do_read(struct request *q)
 {
 	struct xs_node *n;
-	int r = only_node(q, false, XS_PERM_R, &n);
+	int r = only_node(q, XS_PERM_R, &n);
 
 	return r ? r : reply(q, xsn_data(n), n->data_len);
 }
@@ -94,7 +104,7 @@ static int do_read(struct request *q)
 static int do_directory(struct request *q)
 {
 	struct xs_node *n;
-	int r = only_node(q, false, XS_PERM_R, &n);
+	int r = only_node(q, XS_PERM_R, &n);
 
 	return r ? r : reply(q, xsn_children(n), n->child_len);
 }
@@ -147,28 +157,39 @@ static int do_write(struct request *q)
 
 static int do_mkdir(struct request *q)
 {
-	int r = resolve(q, only_string(q), false);
+	int r = only_path(q, ENOMEM);
 
 	return r ? r : ok(q, xst_mkdir(q->c, q->tx, q->path, q->path_len));
 }
 
 static int do_rm(struct request *q)
 {
-	int r = resolve(q, only_string(q), false);
+	int r = only_path(q, ENOMEM);
 
 	return r ? r : ok(q, xst_rm(q->c, q->tx, q->path, q->path_len));
 }
 
+/* The special names have permissions that only domain 0 can see and set. */
 static int do_get_perms(struct request *q)
 {
 	struct xs_node *n;
-	int r = only_node(q, true, XS_PERM_R, &n);
+	const char *path = only_string(q);
+	int r = path ? resolve(q, path, q->c->privileged) : ENOENT;
 
+	if (r == 0)
+		r = xst_get(q->c, q->tx, q->path, q->path_len, XS_PERM_R, &n);
 	if (r)
 		return r;
 	char *out = q->c->store->reply;
 	size_t len = xsp_format(n->perms, n->nr_perms, out, XENSTORE_PAYLOAD_MAX);
 	return len ? reply(q, out, len) : E2BIG;
+}
+
+static bool introduced(struct xs_store *store, unsigned int domid)
+{
+	struct xs_domain *d = xsd_find(store, domid);
+
+	return d && d->client;
 }
 
 static int do_set_perms(struct request *q)
@@ -184,32 +205,46 @@ static int do_set_perms(struct request *q)
 	/* More than we keep is more than any quota, which is what is told to a domain. */
 	if (r == E2BIG)
 		return ENOSPC;
+	/* The owner must exist. The library's own side may set one that is about to. */
+	if (r == 0 && !q->c->privileged && !introduced(q->c->store, perms[0].domid))
+		r = ENOENT;
 	if (r == 0)
-		r = resolve(q, path, true);
+		r = resolve(q, path, q->c->privileged);
 	return r ? r : ok(q, xst_set_perms(q->c, q->tx, q->path, q->path_len, perms, nr));
 }
 
 /* --- watches ---------------------------------------------------------------------------------- */
 
-static int watch_args(struct request *q, const char **ret_token, bool *ret_relative)
+/* A path and a token, nothing else. */
+static int watch_args(struct request *q, const char **ret_path, const char **ret_token)
 {
 	uint32_t at = 0;
-	const char *path = next_string(q, &at);
 
-	*ret_token = path ? next_string(q, &at) : NULL;
-	if (!*ret_token)
+	*ret_path = next_string(q, &at);
+	*ret_token = *ret_path ? next_string(q, &at) : NULL;
+	return *ret_token && at == q->len ? 0 : EINVAL;
+}
+
+/* Any name may follow the @; only two will ever be heard of. */
+static int resolve_watch(struct request *q, const char *path)
+{
+	if (path[0] != '@')
+		return resolve(q, path, false);
+	q->path_len = strlen(path);
+	if (q->path_len > XENSTORE_REL_PATH_MAX)
 		return EINVAL;
-	*ret_relative = path[0] != '/' && path[0] != '@';
-	return resolve(q, path, true);
+	memcpy(q->path, path, q->path_len + 1);
+	return 0;
 }
 
 static int do_watch(struct request *q)
 {
 	struct xs_client *c = q->c;
-	const char *token;
-	bool relative;
-	int r = watch_args(q, &token, &relative);
+	const char *path, *token;
+	int r = watch_args(q, &path, &token);
 
+	if (r == 0)
+		r = resolve_watch(q, path);
 	if (r)
 		return r;
 	if (xsw_find(c, q->path, q->path_len, token))
@@ -221,20 +256,21 @@ static int do_watch(struct request *q)
 		return r;
 	uint32_t prefix = 0;
 	char home[40];
-	if (relative)
+	if (path[0] != '/' && path[0] != '@')
 		prefix = (uint32_t)snprintf(home, sizeof(home), "/local/domain/%u", c->domid);
 	return ok(q, xsw_add(c, q->path, q->path_len, prefix, token, &q->new_watch));
 }
 
 static int do_unwatch(struct request *q)
 {
-	const char *token;
-	bool relative;
-	int r = watch_args(q, &token, &relative);
+	const char *path, *token;
+	int r = watch_args(q, &path, &token);
 
 	if (r)
 		return r;
-	struct xs_watch *w = xsw_find(q->c, q->path, q->path_len, token);
+	/* What is no path is not watched either. */
+	struct xs_watch *w =
+		resolve_watch(q, path) ? NULL : xsw_find(q->c, q->path, q->path_len, token);
 	if (!w)
 		return ENOENT;
 	xsw_del(w);
@@ -308,8 +344,8 @@ static int do_is_domain_introduced(struct request *q)
 
 	if (r)
 		return r;
-	struct xs_domain *d = domid == DOMID_SELF ? q->c->domain : xsd_find(q->c->store, domid);
-	return reply(q, d && d->client ? "T" : "F", 2);
+	bool yes = domid == DOMID_SELF || introduced(q->c->store, domid);
+	return reply(q, yes ? "T" : "F", 2);
 }
 
 /* What domain 0 does by calls of the library instead, and nobody else may. */
@@ -336,7 +372,7 @@ static const struct {
 	[XS_TRANSACTION_END] = {do_transaction_end, 0},
 	[XS_INTRODUCE] = {do_privileged, NO_TX},
 	[XS_RELEASE] = {do_privileged, NO_TX},
-	[XS_GET_DOMAIN_PATH] = {do_get_domain_path, NO_TX},
+	[XS_GET_DOMAIN_PATH] = {do_get_domain_path, 0},
 	[XS_WRITE] = {do_write, 0},
 	[XS_MKDIR] = {do_mkdir, 0},
 	[XS_RM] = {do_rm, 0},
