@@ -72,24 +72,23 @@ size_t core_guest_read(struct core_ctx *c, void *dst, uint64_t va, size_t len)
 
 /*
  * A mapping that was writable when it was looked up may lead to what is a page table by now: the
- * reference keeps it from becoming one while it is written. If it is refused, the translation was
- * stale or the guest is racing with itself.
+ * hold keeps it from becoming one while it is written. If it is refused, the translation was stale
+ * or the guest is racing with itself.
  */
 static bool write_page(struct core_ctx *c, uint64_t root, uint64_t va, const void *src, size_t n)
 {
-	uint64_t mfn;
+	uint64_t mfn, nr = c->d->nr_frames;
 
 	if (!lookup(c, root, va, true, &mfn))
 		return false;
-	if (!frame_ref_writable(mm_frame(c, mfn))) {
+	if (!frame_get_writable(c->frames, nr, mfn)) {
 		c->walk.va[(va >> 12) & 15] = 0;
-		if (!lookup(c, root, va, true, &mfn) || !frame_ref_writable(mm_frame(c, mfn)))
+		if (!lookup(c, root, va, true, &mfn) || !frame_get_writable(c->frames, nr, mfn))
 			return false;
 	}
 	memcpy((uint8_t *)core_frame_ptr(c, mfn) + (va & 0xfff), src, n);
 	core_frame_dirtied(c, mfn);
-	/* If that was the last reference: mm_reclaim() frees it, no lock is held here. */
-	(void)frame_unref_writable(mm_frame(c, mfn));
+	frame_put_writable(c->frames, nr, mfn);
 	return true;
 }
 

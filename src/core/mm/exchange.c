@@ -8,9 +8,9 @@
 #include "core/mm/reservation.h"
 
 /*
- * The frames of a chunk's output may be those of its input (a full domain has no others), so the
- * input goes to the free list before the output is taken from it; if that fails it is taken out of
- * the list again, with its content.
+ * The frames of a chunk's output come from the free list. Where it has none (a full domain), the
+ * input goes there first and the output may be made of it; if that fails, too, the input is taken
+ * out of the list again, with its content.
  */
 struct plan {
 	struct xen_memory_exchange x;
@@ -26,8 +26,8 @@ static uint64_t in_frames(const struct plan *p)
 }
 
 /*
- * Take a frame that nobody uses: no mapping, no type, no pin, only the reservation's reference. The
- * library may take one for a back end at the same moment: then this fails.
+ * Take a frame that nobody uses: no mapping, no type, no pin, only the reservation's reference, and
+ * not held from outside.
  */
 static bool steal(struct core_ctx *c, uint64_t mfn)
 {
@@ -40,19 +40,20 @@ static bool steal(struct core_ctx *c, uint64_t mfn)
 	word = frame_word(f);
 	if (!(word & FRAME_ALLOCATED) || frame_refs(word) != 1)
 		return false;
-	if (!__atomic_compare_exchange_n(&f->type, &word, 0, false, __ATOMIC_ACQ_REL,
-					 __ATOMIC_ACQUIRE))
+	/* Without references, but not free: it is on no list yet. */
+	frame_set_word(f, FRAME_ORPHAN);
+	if (frame_held(f, FRAME_HOLDS)) {
+		frame_set_word(f, word);
 		return false;
+	}
 	if (frame_type(word) == FRAME_WRITABLE)
 		c->ops->frame_protect(c, mfn);
-	mm_frame_drop(c, mfn);
 	return true;
 }
 
-static void restore(struct core_ctx *c, struct plan *p, uint64_t nr)
+static void give_again(struct core_ctx *c, uint64_t mfn)
 {
-	while (nr > 0)
-		mm_frame_take(c, p->in[--nr]);
+	frame_set_word(mm_frame(c, mfn), FRAME_ALLOCATED | FRAME_REF);
 }
 
 static int steal_chunk(struct core_ctx *c, struct plan *p, uint64_t chunk)
@@ -69,7 +70,8 @@ static int steal_chunk(struct core_ctx *c, struct plan *p, uint64_t chunk)
 		else if (!steal(c, base + (k & mask)))
 			rc = -XEN_EINVAL;
 		if (rc != 0) {
-			restore(c, p, k);
+			while (k > 0)
+				give_again(c, p->in[--k]);
 			return rc;
 		}
 		p->in[k] = (uint32_t)(base + (k & mask));
@@ -123,13 +125,17 @@ static int commit_chunk(struct core_ctx *c, struct plan *p, uint64_t chunk)
 static int do_chunk(struct core_ctx *c, struct plan *p, uint64_t chunk)
 {
 	int rc = steal_chunk(c, p, chunk);
+	bool reuse;
 
 	if (rc != 0)
 		return rc;
-	rc = alloc_chunk(c, p);
-	if (rc != 0) {
-		restore(c, p, in_frames(p));
-		return rc;
+	reuse = alloc_chunk(c, p) != 0;
+	for (uint64_t k = 0; k < in_frames(p); k++)
+		mm_frame_drop(c, p->in[k]);
+	if (reuse && alloc_chunk(c, p) != 0) {
+		for (uint64_t k = in_frames(p); k > 0; k--)
+			mm_frame_take(c, p->in[k - 1]);
+		return -XEN_ENOMEM;
 	}
 	return commit_chunk(c, p, chunk);
 }

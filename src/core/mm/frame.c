@@ -7,48 +7,45 @@
  */
 #define MAX_TRIES 1000
 
-static bool get(struct core_frame *f, bool writable)
+static bool hold(struct core_frame *f, uint32_t one, uint32_t all)
 {
-	const uint64_t type = ((uint64_t)FRAME_WRITABLE << FRAME_TYPE_SHIFT) | FRAME_VALID;
-	uint64_t old = frame_word(f), new;
+	uint32_t aux = __atomic_load_n(&f->aux, __ATOMIC_RELAXED);
+	uint64_t word;
+	int tries = 0;
 
-	for (int tries = 0; tries < MAX_TRIES; tries++) {
-		uint64_t refs = old & FRAME_REF_MASK, trefs = old & FRAME_TREF_MASK;
-
-		if (refs == 0 || refs == FRAME_REF_MASK)
+	do {
+		if ((aux & all) == all || tries++ == MAX_TRIES)
 			return false;
-		new = old + FRAME_REF;
-		if (writable) {
-			if (trefs == FRAME_TREF_MASK ||
-			    ((old & (FRAME_TYPE_MASK | FRAME_VALID)) != type && trefs != 0))
-				return false;
-			new = ((new & ~(FRAME_TYPE_MASK | FRAME_VALID)) | type) + FRAME_TREF;
-		}
-		if (__atomic_compare_exchange_n(&f->type, &old, new, false, __ATOMIC_ACQ_REL,
-						__ATOMIC_ACQUIRE))
-			return true;
-	}
+	} while (!__atomic_compare_exchange_n(&f->aux, &aux, aux + one, false, __ATOMIC_SEQ_CST,
+					      __ATOMIC_RELAXED));
+
+	word = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+	if (frame_refs(word) != 0 &&
+	    (one == FRAME_READER || (word & FRAME_TREF_MASK) == 0 ||
+	     (word & (FRAME_TYPE_MASK | FRAME_VALID)) == FRAME_IS_WRITABLE))
+		return true;
+	__atomic_sub_fetch(&f->aux, one, __ATOMIC_SEQ_CST);
 	return false;
 }
 
 bool frame_get(struct core_frame *frames, uint64_t nr, uint64_t mfn)
 {
-	return mfn < nr && get(&frames[mfn], false);
+	return mfn < nr && hold(&frames[mfn], FRAME_READER, FRAME_READERS);
 }
 
 void frame_put(struct core_frame *frames, uint64_t nr, uint64_t mfn)
 {
 	if (mfn < nr)
-		(void)frame_unref(&frames[mfn]);
+		__atomic_sub_fetch(&frames[mfn].aux, FRAME_READER, __ATOMIC_SEQ_CST);
 }
 
 bool frame_get_writable(struct core_frame *frames, uint64_t nr, uint64_t mfn)
 {
-	return mfn < nr && get(&frames[mfn], true);
+	return mfn < nr && hold(&frames[mfn], FRAME_WRITER, FRAME_WRITERS);
 }
 
 void frame_put_writable(struct core_frame *frames, uint64_t nr, uint64_t mfn)
 {
 	if (mfn < nr)
-		(void)frame_unref_writable(&frames[mfn]);
+		__atomic_sub_fetch(&frames[mfn].aux, FRAME_WRITER, __ATOMIC_SEQ_CST);
 }

@@ -4,7 +4,14 @@
 
 bool core_frame_get(struct core_ctx *c, uint64_t mfn)
 {
-	return mfn < c->d->nr_frames && frame_ref(mm_frame(c, mfn));
+	bool ok;
+
+	if (mfn >= c->d->nr_frames)
+		return false;
+	mm_lock(c);
+	ok = frame_ref(mm_frame(c, mfn));
+	mm_unlock(c);
+	return ok;
 }
 
 void core_frame_put(struct core_ctx *c, uint64_t mfn)
@@ -16,16 +23,17 @@ void core_frame_put(struct core_ctx *c, uint64_t mfn)
 
 bool core_frame_get_type(struct core_ctx *c, uint64_t mfn, enum frame_type type)
 {
-	int rc;
+	bool ok;
 
 	if (mfn >= c->d->nr_frames)
 		return false;
-	if (type == FRAME_WRITABLE)
-		return frame_ref_writable(mm_frame(c, mfn));
 	mm_lock(c);
-	rc = mm_type_get(c, mfn, type, MM_NO_PREEMPT);
+	if (type == FRAME_WRITABLE)
+		ok = frame_ref_writable(mm_frame(c, mfn));
+	else
+		ok = mm_type_get(c, mfn, type, MM_NO_PREEMPT) == 0;
 	mm_unlock(c);
-	return rc == 0;
+	return ok;
 }
 
 void core_frame_put_type(struct core_ctx *c, uint64_t mfn)

@@ -2,17 +2,17 @@
 /*
  * Frames of [0, max_pages) that are not part of the reservation: never populated, or given back.
  * A doubly linked list through the frame table, so that a run of neighbours can be taken out of its
- * middle. A frame on it has an all-zero type word.
+ * middle.
  */
 #include "core/lib/mem.h"
 #include "core/mm/internal.h"
 
-#define LIST_END 0x3fffffffu /* next: .count, previous: .aux below the executor's two bits */
+#define LIST_END ((uint32_t)FRAME_LINK_MASK)
 
+/* The next one is in .count, the previous one in the otherwise empty .type. */
 static void set_prev(struct core_frame *f, uint32_t prev)
 {
-	__atomic_and_fetch(&f->aux, ~LIST_END, __ATOMIC_RELAXED);
-	__atomic_or_fetch(&f->aux, prev, __ATOMIC_RELAXED);
+	frame_set_word(f, (uint64_t)prev << FRAME_LINK_SHIFT);
 }
 
 static void list_add(struct core_ctx *c, uint64_t mfn)
@@ -30,7 +30,8 @@ static void list_add(struct core_ctx *c, uint64_t mfn)
 static void list_remove(struct core_ctx *c, uint64_t mfn)
 {
 	struct core_frame *f = mm_frame(c, mfn);
-	uint32_t next = f->count, prev = f->aux & LIST_END;
+	uint32_t next = f->count;
+	uint32_t prev = (uint32_t)(frame_word(f) >> FRAME_LINK_SHIFT & FRAME_LINK_MASK);
 
 	if (prev == LIST_END)
 		c->d->free_head = next == LIST_END ? CORE_INVALID_MFN : next;
@@ -39,7 +40,6 @@ static void list_remove(struct core_ctx *c, uint64_t mfn)
 	if (next != LIST_END)
 		set_prev(mm_frame(c, next), prev);
 	f->count = 0;
-	set_prev(f, 0);
 }
 
 void mm_set_m2p(struct core_ctx *c, uint64_t mfn, uint64_t pfn)
@@ -59,7 +59,6 @@ static void set_tot_pages(struct core_ctx *c, uint64_t pages)
 /* On the list and off it again, the caller knows that nobody refers to the frame. */
 void mm_frame_drop(struct core_ctx *c, uint64_t mfn)
 {
-	__atomic_store_n(&mm_frame(c, mfn)->type, 0, __ATOMIC_RELEASE);
 	list_add(c, mfn);
 	set_tot_pages(c, c->d->tot_pages - 1);
 }
@@ -67,14 +66,19 @@ void mm_frame_drop(struct core_ctx *c, uint64_t mfn)
 void mm_frame_take(struct core_ctx *c, uint64_t mfn)
 {
 	list_remove(c, mfn);
-	__atomic_store_n(&mm_frame(c, mfn)->type, FRAME_ALLOCATED | FRAME_REF, __ATOMIC_RELEASE);
+	frame_set_word(mm_frame(c, mfn), FRAME_ALLOCATED | FRAME_REF);
 	set_tot_pages(c, c->d->tot_pages + 1);
 }
 
-void mm_frame_free_lazily(struct core_ctx *c, uint64_t mfn)
+bool mm_frame_free_lazily(struct core_ctx *c, uint64_t mfn)
 {
-	uint64_t word = frame_word(mm_frame(c, mfn));
+	struct core_frame *f = mm_frame(c, mfn);
+	uint64_t word = frame_word(f);
 
+	if (frame_held(f, FRAME_HOLDS)) {
+		mm_frame_leaves(c, mfn);
+		return false;
+	}
 	if (frame_type(word) == FRAME_WRITABLE)
 		c->ops->frame_protect(c, mfn);
 	core_frame_dirtied(c, mfn);
@@ -82,16 +86,28 @@ void mm_frame_free_lazily(struct core_ctx *c, uint64_t mfn)
 		c->d->mm_leaving--;
 	mm_set_m2p(c, mfn, ~0ull);
 	mm_frame_drop(c, mfn);
+	return true;
 }
 
 /* The last reference is gone. */
 void mm_frame_free(struct core_ctx *c, uint64_t mfn)
 {
-	mm_frame_free_lazily(c, mfn);
-	c->ops->frames_discard(c, mfn, 1);
+	if (mm_frame_free_lazily(c, mfn))
+		c->ops->frames_discard(c, mfn, 1);
 }
 
-/* Frames whose last reference was put by a back end of the library, which cannot free them. */
+/* It is no longer part of the reservation, but somebody still uses it. */
+void mm_frame_leaves(struct core_ctx *c, uint64_t mfn)
+{
+	struct core_frame *f = mm_frame(c, mfn);
+
+	if (frame_word(f) & FRAME_LEFT)
+		return;
+	frame_set_word(f, frame_word(f) | FRAME_LEFT);
+	c->d->mm_leaving++;
+}
+
+/* Frames that were held from outside when their last reference went. */
 void mm_reclaim(struct core_ctx *c)
 {
 	for (uint64_t mfn = 0; c->d->mm_leaving > 0 && mfn < c->d->max_pages; mfn++) {
@@ -109,7 +125,7 @@ static uint64_t find_run(struct core_ctx *c, unsigned int order)
 	for (uint64_t first = 0; first + nr <= c->d->max_pages; first += nr) {
 		uint64_t i = 0;
 
-		while (i < nr && frame_word(mm_frame(c, first + i)) == 0)
+		while (i < nr && mm_frame_is_free(c, first + i))
 			i++;
 		if (i == nr)
 			return first;

@@ -34,7 +34,7 @@ static bool find(struct core_ctx *c, uint64_t addr, uint32_t flags, struct place
 
 static uint64_t make_pte(uint64_t mfn, uint32_t flags)
 {
-	uint64_t pte = mfn << PTE_MFN_SHIFT | PTE_PRESENT | PTE_ACCESSED | PTE_DIRTY;
+	uint64_t pte = mfn << PTE_MFN_SHIFT | PTE_PRESENT | PTE_ACCESSED | PTE_DIRTY | PTE_NX;
 
 	if (!(flags & GNTMAP_readonly))
 		pte |= PTE_RW;

@@ -100,7 +100,7 @@ bool core_mm_init(struct core_ctx *c)
 			   b->root, rc);
 		return false;
 	}
-	__atomic_or_fetch(&mm_frame(c, b->root)->type, FRAME_PINNED, __ATOMIC_ACQ_REL);
+	mm_frame(c, b->root)->type |= FRAME_PINNED;
 	d->vcpu[0].kernel_root = b->root;
 	c->ops->root_changed(c);
 	return true;

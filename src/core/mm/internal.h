@@ -36,12 +36,21 @@ static inline uint64_t *mm_table(struct core_ctx *c, uint64_t mfn)
 
 /* freelist.c: frames of the reservation that are not allocated */
 void mm_frame_free(struct core_ctx *c, uint64_t mfn);
-void mm_frame_free_lazily(struct core_ctx *c, uint64_t mfn); /* the caller discards */
+bool mm_frame_free_lazily(struct core_ctx *c, uint64_t mfn); /* true: the caller discards */
+void mm_frame_leaves(struct core_ctx *c, uint64_t mfn);
 uint64_t mm_frame_alloc(struct core_ctx *c, unsigned int order);
 void mm_frame_drop(struct core_ctx *c, uint64_t mfn);
 void mm_frame_take(struct core_ctx *c, uint64_t mfn);
 void mm_set_m2p(struct core_ctx *c, uint64_t mfn, uint64_t pfn);
 void mm_reclaim(struct core_ctx *c);
+
+/* Of [0, max_pages). */
+static inline bool mm_frame_is_free(struct core_ctx *c, uint64_t mfn)
+{
+	uint64_t word = frame_word(mm_frame(c, mfn));
+
+	return frame_refs(word) == 0 && !(word & (FRAME_LEFT | FRAME_ORPHAN));
+}
 
 /* Put references of known kind; frees the frame after its last one. */
 static inline void mm_unref(struct core_ctx *c, uint64_t mfn)

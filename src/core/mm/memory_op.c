@@ -205,7 +205,7 @@ long core_hc_memory_op(struct core_ctx *c, const uint64_t arg[6])
 	switch (op) {
 	case XENMEM_increase_reservation: /* ABI: served */
 	case XENMEM_decrease_reservation: /* ABI: served */
-	case XENMEM_populate_physmap: /* ABI: served */
+	case XENMEM_populate_physmap:	  /* ABI: served */
 		return mm_reservation_op(c, op, start, va, arg);
 	case XENMEM_exchange: /* ABI: served */
 		return start != 0 ? -XEN_EINVAL : mm_exchange(c, va, arg);
@@ -213,9 +213,9 @@ long core_hc_memory_op(struct core_ctx *c, const uint64_t arg[6])
 		return start != 0 ? -XEN_EINVAL : (long)c->d->nr_frames;
 	case XENMEM_current_reservation: /* ABI: served */
 	case XENMEM_maximum_reservation: /* ABI: served */
-	case XENMEM_maximum_gpfn: /* ABI: served */
+	case XENMEM_maximum_gpfn:	 /* ABI: served */
 		return start != 0 ? -XEN_EINVAL : reservation_size(c, op, va);
-	case XENMEM_add_to_physmap: /* ABI: -EACCES; not for PV domains */
+	case XENMEM_add_to_physmap:	  /* ABI: -EACCES; not for PV domains */
 	case XENMEM_add_to_physmap_batch: /* ABI: -EACCES; not for PV domains */
 		return physmap(c, op, va);
 	case XENMEM_remove_from_physmap: /* ABI: -EACCES; not for PV domains */

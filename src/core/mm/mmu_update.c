@@ -92,8 +92,8 @@ static int do_one(struct core_ctx *c, const struct call *call, const struct mmu_
 	unsigned int cmd = req->ptr & (sizeof(uint64_t) - 1);
 
 	switch (cmd) {
-	case MMU_NORMAL_PT_UPDATE: /* ABI: served */
-	case MMU_PT_UPDATE_PRESERVE_AD: /* ABI: served */
+	case MMU_NORMAL_PT_UPDATE:	 /* ABI: served */
+	case MMU_PT_UPDATE_PRESERVE_AD:	 /* ABI: served */
 	case MMU_PT_UPDATE_NO_TRANSLATE: /* ABI: served */
 		if (call->foreign_tables || call->owner == OWNER_REFUSED)
 			return -XEN_EPERM;

@@ -18,7 +18,7 @@ static int pin(struct core_ctx *c, uint64_t mfn, enum frame_type type)
 		return -XEN_EINVAL;
 	}
 	/* The reference stays: it is the pin's. */
-	__atomic_or_fetch(&f->type, FRAME_PINNED, __ATOMIC_ACQ_REL);
+	frame_set_word(f, frame_word(f) | FRAME_PINNED);
 	return 0;
 }
 
@@ -29,9 +29,10 @@ static int unpin(struct core_ctx *c, uint64_t mfn)
 	if (mfn >= c->d->nr_frames)
 		return -XEN_EINVAL;
 	f = mm_frame(c, mfn);
-	if (!(frame_word(f) & FRAME_PINNED))
+	/* The flag means something only where there are references. */
+	if (frame_refs(frame_word(f)) == 0 || !(frame_word(f) & FRAME_PINNED))
 		return -XEN_EINVAL;
-	__atomic_and_fetch(&f->type, ~FRAME_PINNED, __ATOMIC_ACQ_REL);
+	frame_set_word(f, frame_word(f) & ~FRAME_PINNED);
 	mm_type_put(c, mfn, MM_PREEMPT);
 	return 0;
 }
@@ -113,37 +114,37 @@ static int flush(struct core_ctx *c, const struct mmuext_op *op)
 static int do_one(struct core_ctx *c, const struct mmuext_op *op)
 {
 	switch (op->cmd) {
-	case MMUEXT_PIN_L1_TABLE:
-	case MMUEXT_PIN_L2_TABLE:
-	case MMUEXT_PIN_L3_TABLE:
-	case MMUEXT_PIN_L4_TABLE:
+	case MMUEXT_PIN_L1_TABLE: /* ABI: served */
+	case MMUEXT_PIN_L2_TABLE: /* ABI: served */
+	case MMUEXT_PIN_L3_TABLE: /* ABI: served */
+	case MMUEXT_PIN_L4_TABLE: /* ABI: served */
 		return pin(c, op->arg1.mfn,
 			   (enum frame_type)(FRAME_L1 + (op->cmd - MMUEXT_PIN_L1_TABLE)));
-	case MMUEXT_UNPIN_TABLE:
+	case MMUEXT_UNPIN_TABLE: /* ABI: served */
 		return unpin(c, op->arg1.mfn);
-	case MMUEXT_NEW_BASEPTR:
+	case MMUEXT_NEW_BASEPTR: /* ABI: served */
 		return mm_load_kernel_root(c, op->arg1.mfn);
-	case MMUEXT_NEW_USER_BASEPTR:
+	case MMUEXT_NEW_USER_BASEPTR: /* ABI: served */
 		return mm_load_user_root(c, op->arg1.mfn);
-	case MMUEXT_TLB_FLUSH_LOCAL:
-	case MMUEXT_TLB_FLUSH_MULTI:
-	case MMUEXT_TLB_FLUSH_ALL:
-	case MMUEXT_INVLPG_LOCAL:
-	case MMUEXT_INVLPG_MULTI:
-	case MMUEXT_INVLPG_ALL:
+	case MMUEXT_TLB_FLUSH_LOCAL: /* ABI: served */
+	case MMUEXT_TLB_FLUSH_MULTI: /* ABI: served */
+	case MMUEXT_TLB_FLUSH_ALL:   /* ABI: served */
+	case MMUEXT_INVLPG_LOCAL:    /* ABI: served */
+	case MMUEXT_INVLPG_MULTI:    /* ABI: served */
+	case MMUEXT_INVLPG_ALL:	     /* ABI: served */
 		return flush(c, op);
-	case MMUEXT_FLUSH_CACHE: /* for domains with devices of their own */
+	case MMUEXT_FLUSH_CACHE: /* ABI: -EACCES; for domains with devices of their own */
 		return -XEN_EACCES;
-	case MMUEXT_FLUSH_CACHE_GLOBAL:
+	case MMUEXT_FLUSH_CACHE_GLOBAL: /* ABI: -EINVAL; for domains with devices of their own */
 		return -XEN_EINVAL;
-	case MMUEXT_SET_LDT:
+	case MMUEXT_SET_LDT: /* ABI: served */
 		return set_ldt(c, op->arg1.linear_addr, op->arg2.nr_ents);
-	case MMUEXT_CLEAR_PAGE:
+	case MMUEXT_CLEAR_PAGE: /* ABI: served */
 		return clear_page(c, op->arg1.mfn);
-	case MMUEXT_COPY_PAGE:
+	case MMUEXT_COPY_PAGE: /* ABI: served */
 		return copy_page(c, op->arg1.mfn, op->arg2.src_mfn);
-	case MMUEXT_MARK_SUPER:
-	case MMUEXT_UNMARK_SUPER:
+	case MMUEXT_MARK_SUPER:	  /* ABI: -EOPNOTSUPP; no superpages */
+	case MMUEXT_UNMARK_SUPER: /* ABI: -EOPNOTSUPP; no superpages */
 		return -XEN_EOPNOTSUPP;
 	default:
 		return -XEN_ENOSYS;

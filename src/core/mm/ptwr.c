@@ -236,8 +236,15 @@ static bool emulate(struct ptwr *p)
 
 		addr += (uint64_t)((index & -(int64_t)bits) / 8);
 	}
+	if (p->in.kind == PTWR_POP &&
+	    core_guest_read(p->c, &p->in.src, p->r->gpr[R_RSP], p->in.size) != 0)
+		return false;
 	if (!store(p, addr))
 		return false;
+	if (p->in.kind == PTWR_PUSH)
+		p->r->gpr[R_RSP] = addr;
+	else if (p->in.kind == PTWR_POP)
+		p->r->gpr[R_RSP] += p->in.size;
 	p->r->rip += p->in.length;
 	return true;
 }

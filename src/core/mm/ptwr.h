@@ -14,6 +14,8 @@ enum ptwr_kind {
 	PTWR_BIT,
 	PTWR_STOS,
 	PTWR_MOVS,
+	PTWR_PUSH, /* store `src`, then rsp = addr */
+	PTWR_POP,  /* store what rsp points to, then rsp += size */
 };
 
 /* The order of the x86 opcode map: ptwr_insn.op of PTWR_ALU. */

@@ -21,6 +21,7 @@ struct operand {		 /* of a ModRM byte */
 	unsigned int reg, field; /* reg with REX.R; the bare field */
 	uint64_t addr;
 	bool rip_relative;
+	bool base_rsp;
 };
 
 static uint64_t take(struct cursor *cur, unsigned int size)
@@ -120,9 +121,13 @@ static bool take_modrm(struct cursor *cur, const struct core_regs *r, const stru
 	ret->field = (modrm >> 3) & 7;
 	ret->reg = ret->field | (p->rex & 4 ? 8 : 0);
 	ret->rip_relative = false;
+	ret->base_rsp = false;
 	if (cur->bad || mod == 3)
 		return false;
 	if (rm == 4) {
+		uint8_t sib = cur->at < cur->nr ? cur->bytes[cur->at] : 0;
+
+		ret->base_rsp = (sib & 7) == R_RSP && !(p->rex & 1);
 		ret->addr = take_sib(cur, r, p->rex, mod);
 	} else if (rm == 5 && mod == 0) {
 		ret->addr = take_signed(cur, 4);
@@ -208,9 +213,47 @@ static bool decode_one_byte(struct cursor *cur, const struct core_regs *r, const
 		in->kind = PTWR_MOV;
 		use_imm(cur, imm, in);
 		return m->field == 0;
+	case 0x8f: /* pop r/m: the value is read by the emulation */
+		in->kind = PTWR_POP;
+		return m->field == 0;
 	default: /* f6, f7, fe, ff */
 		return decode_unary(opcode, m->field, in);
 	}
+}
+
+/* What `cc`, the low four bits of a conditional opcode, says about the flags. */
+static bool condition(uint64_t rflags, unsigned int cc)
+{
+	bool cf = rflags & 1, pf = rflags & 4, zf = rflags & 0x40, sf = rflags & 0x80;
+	bool of = rflags & 0x800, is;
+
+	switch (cc >> 1) {
+	case 0:
+		is = of;
+		break;
+	case 1:
+		is = cf;
+		break;
+	case 2:
+		is = zf;
+		break;
+	case 3:
+		is = cf || zf;
+		break;
+	case 4:
+		is = sf;
+		break;
+	case 5:
+		is = pf;
+		break;
+	case 6:
+		is = sf != of;
+		break;
+	default:
+		is = zf || sf != of;
+		break;
+	}
+	return is != (cc & 1);
 }
 
 static bool decode_two_byte(struct cursor *cur, const struct core_regs *r, const struct prefixes *p,
@@ -230,6 +273,10 @@ static bool decode_two_byte(struct cursor *cur, const struct core_regs *r, const
 		in->op = m->field;
 		in->src = take(cur, 1) & (8 * in->size - 1);
 		return in->op >= BIT_SET;
+	case 0x90 ... 0x9f: /* setcc */
+		in->kind = PTWR_MOV;
+		in->src = condition(r->rflags, opcode & 15);
+		return true;
 	case 0xb0:
 	case 0xb1:
 		in->kind = PTWR_CMPXCHG;
@@ -254,20 +301,42 @@ static bool has_modrm(bool two_byte, uint8_t opcode)
 	if (two_byte)
 		return opcode == 0xab || opcode == 0xb3 || opcode == 0xba || opcode == 0xbb ||
 		       opcode == 0xb0 || opcode == 0xb1 || opcode == 0xc0 || opcode == 0xc1 ||
-		       opcode == 0xc3;
+		       opcode == 0xc3 || (opcode & 0xf0) == 0x90;
 	if (opcode < 0x38)
 		return (opcode & 7) < 2;
 	return opcode == 0x80 || opcode == 0x81 || opcode == 0x83 ||
-	       (opcode >= 0x86 && opcode <= 0x89) || opcode == 0xc6 || opcode == 0xc7 ||
-	       opcode == 0xf6 || opcode == 0xf7 || opcode == 0xfe || opcode == 0xff;
+	       (opcode >= 0x86 && opcode <= 0x89) || opcode == 0x8f || opcode == 0xc6 ||
+	       opcode == 0xc7 || opcode == 0xf6 || opcode == 0xf7 || opcode == 0xfe ||
+	       opcode == 0xff;
 }
 
-/* mov moffs, stos, movs. */
+/* push of a register or an immediate: 8 bytes, or 2 with an operand size prefix. */
+static bool decode_push(struct cursor *cur, const struct core_regs *r, const struct prefixes *p,
+			uint8_t opcode, struct ptwr_insn *in)
+{
+	in->kind = PTWR_PUSH;
+	in->size = p->operand16 ? 2 : 8;
+	in->addr = r->gpr[R_RSP] - in->size;
+	if (opcode == 0x68)
+		use_imm(cur, p->operand16 ? 2 : 4, in);
+	else if (opcode == 0x6a)
+		use_imm(cur, 1, in);
+	else
+		in->src = cut(r->gpr[(opcode & 7) | (p->rex & 1 ? 8 : 0)], in->size);
+	return true;
+}
+
+/* mov moffs, stos, movs, push. */
 static bool decode_no_modrm(struct cursor *cur, const struct core_regs *r, const struct prefixes *p,
 			    uint8_t opcode, struct ptwr_insn *in)
 {
 	in->rep = p->rep || p->rep_ne;
 	switch (opcode) {
+	case 0x50 ... 0x57:
+	case 0x68:
+	case 0x6a:
+		in->rep = false;
+		return decode_push(cur, r, p, opcode, in);
 	case 0xa2:
 	case 0xa3:
 		in->kind = PTWR_MOV;
@@ -306,7 +375,11 @@ bool ptwr_decode(const struct core_regs *r, const uint8_t *bytes, unsigned int n
 	if (cur.bad)
 		return false;
 	/* The bit operations' opcodes do not encode the size in their lowest bit. */
-	ret->size = size_of(&p, two_byte && (opcode == 0xba || opcode == 0xc3) ? 1 : opcode);
+	ret->size = size_of(&p, two_byte && (opcode == 0xba || opcode == 0xc3) ? 1
+				: two_byte && (opcode & 0xf0) == 0x90	       ? 0
+									       : opcode);
+	if (!two_byte && opcode == 0x8f)
+		ret->size = p.operand16 ? 2 : 8;
 	if (has_modrm(two_byte, opcode)) {
 		if (!take_modrm(&cur, r, &p, &m))
 			return false;
@@ -316,6 +389,9 @@ bool ptwr_decode(const struct core_regs *r, const uint8_t *bytes, unsigned int n
 		if (p.address32)
 			ret->addr &= 0xffffffffu;
 		ret->addr += p.segment_base;
+		/* rsp as the base of pop's operand counts after the increment. */
+		if (ret->kind == PTWR_POP && m.base_rsp)
+			ret->addr += ret->size;
 	} else {
 		ok = !two_byte && decode_no_modrm(&cur, r, &p, opcode, ret);
 	}

@@ -24,7 +24,7 @@ static bool put_mfn(struct core_ctx *c, const struct extents *e, uint64_t i, uin
 static void free_run(struct core_ctx *c, uint64_t first, unsigned int order)
 {
 	for (uint64_t mfn = first; mfn < first + (1ull << order); mfn++) {
-		__atomic_and_fetch(&mm_frame(c, mfn)->type, ~FRAME_ALLOCATED, __ATOMIC_ACQ_REL);
+		frame_set_word(mm_frame(c, mfn), frame_word(mm_frame(c, mfn)) & ~FRAME_ALLOCATED);
 		mm_unref(c, mfn);
 	}
 }
@@ -61,22 +61,23 @@ static bool populate_one(struct core_ctx *c, struct extents *e, uint64_t i)
 bool mm_frame_give_back(struct core_ctx *c, uint64_t mfn)
 {
 	struct core_frame *f;
-	uint64_t old;
+	uint64_t word;
 
-	if (mfn >= c->d->max_pages)
+	/* Beyond max_pages, the hypervisor's: those count, and stay where they are. */
+	if (mfn >= c->d->nr_frames)
 		return false;
 	f = mm_frame(c, mfn);
-	if (!frame_ref(f))
+	word = frame_word(f);
+	if (frame_refs(word) == 0)
 		return false;
-	/* From now on our reference keeps it; the reservation's is put once. */
-	old = __atomic_fetch_and(&f->type, ~FRAME_ALLOCATED, __ATOMIC_ACQ_REL);
-	if (old & FRAME_ALLOCATED) {
-		__atomic_or_fetch(&f->type, FRAME_LEFT, __ATOMIC_ACQ_REL);
-		c->d->mm_leaving++;
-		(void)frame_unref(f);
-	}
+	/* Given back before, but still in use: that is no error. */
+	if (!(word & FRAME_ALLOCATED))
+		return true;
+	frame_set_word(f, word & ~FRAME_ALLOCATED);
 	if (frame_unref(f))
-		mm_frame_free_lazily(c, mfn);
+		(void)mm_frame_free_lazily(c, mfn);
+	else
+		mm_frame_leaves(c, mfn);
 	return true;
 }
 
@@ -114,7 +115,7 @@ static bool decrease_one(struct core_ctx *c, struct extents *e, uint64_t i, stru
 	for (uint64_t k = 0; k < 1ull << e->order; k++) {
 		if (!mm_frame_give_back(c, mfn + k))
 			return false;
-		if (frame_word(mm_frame(c, mfn + k)) == 0)
+		if (mm_frame_is_free(c, mfn + k))
 			discard_later(c, r, mfn + k);
 	}
 	return true;

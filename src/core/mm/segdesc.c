@@ -3,11 +3,12 @@
 #include "core/mm/internal.h"
 
 #define DESC_PRESENT   (1u << 15) /* of the upper half */
-#define DESC_DPL       (3u << 13)
+#define DESC_DPL_SHIFT 13
+#define DESC_DPL       (3u << DESC_DPL_SHIFT)
 #define DESC_CODE_DATA (1u << 12)
 #define DESC_TYPE      (15u << 8)
 #define DESC_CALL_GATE (12u << 8)
-#define GATE_RESERVED  0xe0u
+#define GATE_RESERVED  0xffu
 
 #define FIRST_RESERVED_ENTRY 7168u /* Xen's own part of each GDT: 14 pages in */
 
@@ -23,15 +24,21 @@ bool core_descriptor_fix(uint64_t *desc)
 	/* Faults when it is used, so it is harmless. */
 	if (!(high & DESC_PRESENT))
 		return true;
-	/* The guest's kernel runs in ring 3, with what it thinks is ring 0. */
-	high |= DESC_DPL;
-	if (!(high & DESC_CODE_DATA) && (high & DESC_TYPE) != 0) {
+	if (high & DESC_CODE_DATA) {
+		/* The guest's kernel runs in ring 3, with what it thinks is ring 0. */
+		high |= DESC_DPL;
+	} else if ((high & DESC_TYPE) != 0) {
 		/* Type 0 may be the second half of a call gate. Of the rest, only call gates. */
 		if ((high & DESC_TYPE) != DESC_CALL_GATE)
 			return false;
 		if (!gate_selector_ok((uint16_t)(low >> 16)) || (high & GATE_RESERVED))
 			return false;
-		low |= 3u << 16;
+		/*
+		 * Out of everybody's reach, so that a use of the gate is a #GP: it would lead to
+		 * ring 3 without a change of stack. The DPL it had goes to the selector.
+		 */
+		low = (low & ~(3u << 16)) | (high & DESC_DPL) >> DESC_DPL_SHIFT << 16;
+		high &= ~DESC_DPL;
 	}
 	*desc = (uint64_t)high << 32 | low;
 	return true;

@@ -43,12 +43,17 @@ static void add_linear(struct core_frame *f, int by)
 
 static void clear_bits(struct core_frame *f, uint64_t bits)
 {
-	__atomic_and_fetch(&f->type, ~bits, __ATOMIC_ACQ_REL);
+	frame_set_word(f, frame_word(f) & ~bits);
 }
 
 static void set_bits(struct core_frame *f, uint64_t bits)
 {
-	__atomic_or_fetch(&f->type, bits, __ATOMIC_ACQ_REL);
+	frame_set_word(f, frame_word(f) | bits);
+}
+
+static void drop(struct core_frame *f)
+{
+	frame_set_word(f, frame_word(f) - FRAME_REF - FRAME_TREF);
 }
 
 static int promote(struct core_ctx *c, uint64_t mfn, enum mm_preempt preempt);
@@ -68,31 +73,29 @@ static int take(struct core_ctx *c, uint64_t mfn, enum frame_type type, enum mm_
 		return -XEN_EINVAL;
 	f = mm_frame(c, mfn);
 	old = frame_word(f);
-	do {
-		if (frame_refs(old) == 0 || frame_refs(old) == FRAME_REF_MASK ||
-		    (old & FRAME_TREF_MASK) == FRAME_TREF_MASK)
+	if (frame_refs(old) == 0 || frame_refs(old) == FRAME_REF_MASK ||
+	    (old & FRAME_TREF_MASK) == FRAME_TREF_MASK)
+		return -XEN_EINVAL;
+	if (frame_trefs(old) != 0) {
+		if (frame_type(old) != type)
 			return -XEN_EINVAL;
-		if (frame_trefs(old) != 0 && frame_type(old) != type)
-			return -XEN_EINVAL;
-		if (old & FRAME_ORPHAN) {
-			new = old & ~FRAME_ORPHAN;
-		} else {
-			new = old + FRAME_REF + FRAME_TREF;
-			if (frame_trefs(old) == 0)
-				new = (new & ~(FRAME_TYPE_MASK | FRAME_VALID)) |
-				      ((uint64_t)type << FRAME_TYPE_SHIFT);
-		}
-	} while (!__atomic_compare_exchange_n(&f->type, &old, new, true, __ATOMIC_ACQ_REL,
-					      __ATOMIC_ACQUIRE));
-	*ret_held = true;
-	if (new &FRAME_VALID)
-		return 0;
-	if (frame_trefs(old) == 0) {
-		f->count = 0;
-		/* From here on its content must not change behind our back. */
-		if (frame_type(old) == FRAME_WRITABLE)
-			c->ops->frame_protect(c, mfn);
+		new = old &FRAME_ORPHAN ? old & ~FRAME_ORPHAN : old + FRAME_REF + FRAME_TREF;
+		frame_set_word(f, new);
+		*ret_held = true;
+		return new &FRAME_VALID ? 0 : promote(c, mfn, preempt);
 	}
+
+	new = (old & ~(FRAME_TYPE_MASK | FRAME_VALID)) | ((uint64_t)type << FRAME_TYPE_SHIFT);
+	frame_set_word(f, new + FRAME_REF + FRAME_TREF);
+	if (frame_held(f, FRAME_WRITERS)) {
+		frame_set_word(f, old);
+		return -XEN_EINVAL;
+	}
+	*ret_held = true;
+	f->count = 0;
+	/* From here on its content must not change behind our back. */
+	if (frame_type(old) == FRAME_WRITABLE)
+		c->ops->frame_protect(c, mfn);
 	return promote(c, mfn, preempt);
 }
 
@@ -111,13 +114,11 @@ static bool linear_get(struct core_ctx *c, uint64_t table, unsigned int level, u
 	if (get_linear(own) > 0 || get_linear(own) == INT16_MIN)
 		return false;
 	old = frame_word(f);
-	do {
-		if (!frame_is(old, (enum frame_type)level) || frame_refs(old) == FRAME_REF_MASK ||
-		    (old & FRAME_TREF_MASK) == FRAME_TREF_MASK || get_linear(f) < 0 ||
-		    get_linear(f) == INT16_MAX)
-			return false;
-	} while (!__atomic_compare_exchange_n(&f->type, &old, old + FRAME_REF + FRAME_TREF, true,
-					      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	if (!frame_is(old, (enum frame_type)level) || frame_refs(old) == FRAME_REF_MASK ||
+	    (old & FRAME_TREF_MASK) == FRAME_TREF_MASK || get_linear(f) < 0 ||
+	    get_linear(f) == INT16_MAX)
+		return false;
+	frame_set_word(f, old + FRAME_REF + FRAME_TREF);
 	add_linear(f, 1);
 	add_linear(own, -1);
 	return true;
@@ -321,7 +322,7 @@ static int release(struct core_ctx *c, uint64_t mfn, enum mm_preempt preempt)
 		return 0;
 	}
 	if (frame_trefs(word) > 1) {
-		__atomic_sub_fetch(&f->type, FRAME_REF + FRAME_TREF, __ATOMIC_ACQ_REL);
+		drop(f);
 		return 0;
 	}
 	if (type == FRAME_L1) {
@@ -335,9 +336,7 @@ static int release(struct core_ctx *c, uint64_t mfn, enum mm_preempt preempt)
 			return rc;
 	}
 	f->count = 0;
-	/* Nobody else changes a page table's type, so these two steps cannot be seen apart. */
-	clear_bits(f, FRAME_VALID | FRAME_TYPE_MASK);
-	__atomic_sub_fetch(&f->type, FRAME_TREF, __ATOMIC_ACQ_REL);
+	frame_set_word(f, (frame_word(f) & ~(FRAME_VALID | FRAME_TYPE_MASK)) - FRAME_TREF);
 	mm_unref(c, mfn);
 	return 0;
 }
@@ -357,7 +356,7 @@ static int settle(struct core_ctx *c, uint64_t mfn, int rc, enum mm_preempt pree
 		set_bits(f, FRAME_ORPHAN);
 	} else {
 		/* Somebody else holds the stopped table as well: it stays theirs. */
-		__atomic_sub_fetch(&f->type, FRAME_REF + FRAME_TREF, __ATOMIC_ACQ_REL);
+		drop(f);
 	}
 	return rc;
 }

@@ -69,7 +69,7 @@ static int update_upper(struct core_ctx *c, unsigned int level, const struct mm_
 	uint64_t *entry = mm_table(c, u->table) + u->slot, old = pte_read(entry);
 
 	if (pte_xen_slot(level, u->slot))
-		return -XEN_EPERM;
+		return -XEN_EINVAL;
 	if (u->pte & PTE_PRESENT) {
 		int rc;
 

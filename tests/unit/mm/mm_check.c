@@ -94,6 +94,8 @@ static const char *count_tables(struct mm_guest *g, struct count *n)
 		unsigned int type = frame_type(word), done = g->c.frames[mfn].count & 0x3ff;
 		const char *why = NULL;
 
+		if (frame_refs(word) == 0)
+			continue;
 		if (word & FRAME_ALLOCATED)
 			n[mfn].refs++;
 		if ((word & FRAME_XEN) || (word & FRAME_PINNED))
@@ -122,26 +124,28 @@ static const char *count_tables(struct mm_guest *g, struct count *n)
 static const char *check_free_list(struct mm_guest *g)
 {
 	const struct core_domain *d = g->c.d;
-	uint64_t listed = 0, zero = 0, left = 0;
+	uint64_t listed = 0, idle = 0, left = 0;
 	uint32_t prev = 0x3fffffff, mfn = (uint32_t)d->free_head;
 
 	if (d->free_head == CORE_INVALID_MFN)
 		mfn = 0x3fffffff;
 	for (; mfn != 0x3fffffff; mfn = g->c.frames[mfn].count) {
-		if (mfn >= MAX_PAGES || word_of(g, mfn) != 0)
+		if (mfn >= MAX_PAGES || !mm_frame_is_free(&g->c, mfn))
 			return wrong(g, "frame %u on the free list", mfn);
-		if ((g->c.frames[mfn].aux & 0x3fffffff) != prev || ++listed > MAX_PAGES)
+		if (word_of(g, mfn) != (uint64_t)prev << 30 || ++listed > MAX_PAGES)
 			return wrong(g, "free list broken at frame %u", mfn);
 		prev = mfn;
 	}
 	for (uint64_t i = 0; i < MAX_PAGES; i++) {
-		zero += word_of(g, i) == 0;
+		bool is_free = mm_frame_is_free(&g->c, i);
+
+		idle += is_free;
 		left += (word_of(g, i) & FRAME_LEFT) != 0;
-		if (word_of(g, i) == 0 && ((uint64_t *)frame_at(g, M2P_FIRST))[i] != ~0ull)
+		if (is_free && ((uint64_t *)frame_at(g, M2P_FIRST))[i] != ~0ull)
 			return wrong(g, "free frame %lu is in the M2P", i);
 	}
-	if (zero != listed)
-		return wrong(g, "%lu frames are free, %lu are on the list", zero, listed);
+	if (idle != listed)
+		return wrong(g, "%lu frames are free, %lu are on the list", idle, listed);
 	if (left != d->mm_leaving)
 		return wrong(g, "%lu frames are leaving, %lu are counted", left, d->mm_leaving);
 	if (d->tot_pages != MAX_PAGES - listed || g->c.ctl->nr_pages != d->tot_pages)
@@ -169,6 +173,18 @@ const char *mm_guest_check(struct mm_guest *g)
 		uint64_t word = word_of(g, mfn);
 		unsigned int type = frame_type(word);
 
+		if ((g->c.frames[mfn].aux & FRAME_HOLDS) !=
+		    (g->readers[mfn] | (uint32_t)g->writers[mfn] << 15))
+			return wrong(g, "frame %lu: holds %x, not %u and %u", mfn,
+				     g->c.frames[mfn].aux, g->readers[mfn], g->writers[mfn]);
+		if (g->writers[mfn] && frame_refs(word) && frame_trefs(word) &&
+		    type != FRAME_WRITABLE)
+			return wrong(g, "frame %lu: type %u, but held by a writer", mfn, type);
+		if (frame_refs(word) == 0) {
+			if (n[mfn].refs + g->refs[mfn] != 0)
+				return wrong(g, "frame %lu is free, counted %lu", mfn, n[mfn].refs);
+			continue;
+		}
 		n[mfn].refs += g->refs[mfn];
 		n[mfn].trefs += g->trefs[mfn];
 		if (frame_refs(word) != n[mfn].refs || frame_trefs(word) != n[mfn].trefs)

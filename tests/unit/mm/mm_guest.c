@@ -84,26 +84,47 @@ static void build_image(struct mm_guest *g)
 		l1[i] = pte(i, P | (i >= BOOT_L4 && i <= BOOT_L1 ? 0 : RW));
 }
 
+static void clean(struct mm_guest *g)
+{
+	struct core_ctx *c = &g->c;
+	uint8_t *memory = g->memory;
+	unsigned int nr_vcpus = g->nr_vcpus;
+
+	memset(memory, 0, (size_t)NR_FRAMES << 12);
+	memset(c->d, 0, sizeof(*c->d));
+	memset(c->ctl, 0, sizeof(*c->ctl));
+	memset(c->frames, 0, NR_FRAMES * sizeof(*c->frames));
+	*g = (struct mm_guest){
+		.c = {.ram = memory, .d = c->d, .ctl = c->ctl, .frames = c->frames, .ops = &ops},
+		.nr_vcpus = nr_vcpus,
+		.memory = memory,
+	};
+	c->v = &c->d->vcpu[0];
+	c->priv = g;
+	build_image(g);
+}
+
 struct mm_guest *mm_guest_raw(unsigned int nr_vcpus)
 {
 	struct mm_guest *g = calloc(1, sizeof(*g));
-	size_t ram = (size_t)NR_FRAMES << 12;
 
-	if (!g || posix_memalign((void **)&g->memory, 4096, ram))
+	if (!g || posix_memalign((void **)&g->memory, 4096, (size_t)NR_FRAMES << 12) ||
+	    posix_memalign((void **)&g->c.ctl, 64, sizeof(*g->c.ctl)))
 		abort();
-	memset(g->memory, 0, ram);
 	g->nr_vcpus = nr_vcpus;
-	g->c.ram = g->memory;
-	g->c.d = calloc(1, sizeof(*g->c.d));
-	g->c.ctl = calloc(1, (sizeof(*g->c.ctl) + 63) & ~63ul);
-	g->c.frames = calloc(NR_FRAMES, sizeof(*g->c.frames));
-	if (!g->c.d || !g->c.ctl || !g->c.frames)
+	g->c.d = malloc(sizeof(*g->c.d));
+	g->c.frames = malloc(NR_FRAMES * sizeof(*g->c.frames));
+	if (!g->c.d || !g->c.frames)
 		abort();
-	g->c.v = &g->c.d->vcpu[0];
-	g->c.ops = &ops;
-	g->c.priv = g;
-	build_image(g);
+	clean(g);
 	return g;
+}
+
+void mm_guest_reset(struct mm_guest *g)
+{
+	clean(g);
+	if (!mm_guest_boot(g))
+		abort();
 }
 
 bool mm_guest_boot(struct mm_guest *g)

@@ -50,8 +50,9 @@ struct mm_guest {
 	unsigned int flush_all, flush_va, protect, dirtied, root_changed, discarded;
 	uint64_t last_mask, last_va, last_protect;
 	unsigned int turns; /* of the last hypercall, 1 = not preempted */
-	/* references the test itself holds, for mm_guest_check() */
+	/* references the test itself has, for mm_guest_check(), and holds from outside */
 	uint32_t refs[NR_FRAMES], trefs[NR_FRAMES];
+	uint16_t readers[NR_FRAMES], writers[NR_FRAMES];
 	char why[256];
 	uint8_t *memory;
 };
@@ -60,6 +61,8 @@ struct mm_guest *mm_guest_new(unsigned int nr_vcpus);
 /* As above, but initialised by the caller: mm_guest_boot() after it changed the image. */
 struct mm_guest *mm_guest_raw(unsigned int nr_vcpus);
 bool mm_guest_boot(struct mm_guest *g);
+/* As if it were new; cheaper. */
+void mm_guest_reset(struct mm_guest *g);
 void mm_guest_free(struct mm_guest *g);
 
 static inline uint64_t *frame_at(struct mm_guest *g, uint64_t mfn)

@@ -17,12 +17,9 @@ static void saturation(void **state)
 	f->type = (word & ~FRAME_REF_MASK) | FRAME_REF_MASK;
 	assert_false(frame_ref(f));
 	assert_false(frame_ref_writable(f));
-	assert_false(frame_get(g->c.frames, NR_FRAMES, 100));
-	assert_false(frame_get_writable(g->c.frames, NR_FRAMES, 100));
 	assert_int_equal(va_mapping(g, VA(5), pte(100, P), 0), -XEN_EBUSY);
 	f->type = word | FRAME_TREF_MASK;
 	assert_false(frame_ref_writable(f));
-	assert_false(frame_get_writable(g->c.frames, NR_FRAMES, 100));
 	assert_int_equal(va_mapping(g, VA(5), pte(100, P | RW), 0), -XEN_EBUSY);
 	assert_true(frame_ref(f));
 	(void)frame_unref(f);
@@ -57,13 +54,13 @@ static void library_side(void **state)
 	struct core_frame *fr = g->c.frames;
 
 	assert_true(frame_get_writable(fr, NR_FRAMES, 200));
-	g->refs[200]++, g->trefs[200]++;
+	g->writers[200]++;
 	check(g);
 	/* While the back end writes, the guest cannot make a page table of it. */
 	make_ro(g, 200);
 	assert_int_equal(mmuext(g, MMUEXT_PIN_L1_TABLE, 200, 0), -XEN_EINVAL);
 	frame_put_writable(fr, NR_FRAMES, 200);
-	g->refs[200]--, g->trefs[200]--;
+	g->writers[200]--;
 	assert_int_equal(mmuext(g, MMUEXT_PIN_L1_TABLE, 200, 0), 0);
 	/* And the other way round; reading is fine. */
 	assert_false(frame_get_writable(fr, NR_FRAMES, 200));
@@ -72,6 +69,18 @@ static void library_side(void **state)
 	assert_int_equal(mmuext(g, MMUEXT_UNPIN_TABLE, 200, 0), 0);
 	assert_true(frame_get_writable(fr, NR_FRAMES, 200));
 	frame_put_writable(fr, NR_FRAMES, 200);
+	/* So many holds, not more. */
+	fr[200].aux |= FRAME_WRITERS;
+	assert_false(frame_get_writable(fr, NR_FRAMES, 200));
+	assert_true(frame_get(fr, NR_FRAMES, 200));
+	fr[200].aux |= FRAME_READERS;
+	assert_false(frame_get(fr, NR_FRAMES, 200));
+	fr[200].aux &= ~FRAME_HOLDS;
+	/* The executor's bits are left alone. */
+	fr[200].aux |= CORE_FRAME_CODE;
+	assert_true(frame_get_writable(fr, NR_FRAMES, 200));
+	frame_put_writable(fr, NR_FRAMES, 200);
+	assert_int_equal(fr[200].aux, CORE_FRAME_CODE);
 	/* Numbers out of range. */
 	assert_false(frame_get(fr, NR_FRAMES, NR_FRAMES));
 	assert_false(frame_get_writable(fr, NR_FRAMES, ~0ull));
@@ -100,12 +109,13 @@ static void descriptors(void **state)
 		{0x0000820000000067, 0, false},			/* LDT */
 		{0x00000b0000000067, 0x00000b0000000067, true}, /* ... not present */
 		{0x00008e0000080000, 0, false},			/* interrupt gate */
-		{0x00008c0000080000, 0x0000ec00000b0000, true}, /* call gate */
+		{0x0000ec0000080000, 0x00008c00000b0000, true}, /* call gate: out of reach */
+		{0x00008c00000b0000, 0x00008c0000080000, true},
 		{0x00008c00e0080000, 0, false},			/* into Xen's part of the GDT */
-		{0x00008c00e0330000, 0x0000ec00e0330000, true}, /* the flat kernel code segment */
-		{0x00008c0000040000, 0x0000ec0000070000, true}, /* LDT selector */
+		{0x0000ec00e0330000, 0x00008c00e0330000, true}, /* the flat kernel code segment */
+		{0x00008c0000040000, 0x00008c0000040000, true}, /* LDT selector */
 		{0x00008ce000080000, 0, false},
-		{0x0000800000000000, 0x0000e00000000000, true}, /* second half of a call gate */
+		{0x0000800000000000, 0x0000800000000000, true}, /* second half of a call gate */
 	};
 
 	for (unsigned int i = 0; i < sizeof(d) / sizeof(d[0]); i++) {
@@ -167,7 +177,7 @@ static void grant_by_address(void **state)
 
 	hold_writable(g, 300);
 	assert_int_equal(core_mm_grant_install(c, VA(200), 300, GNTMAP_host_map), GNTST_okay);
-	assert_int_equal(l1[200], pte(300, P | RW | A | D | U | GK));
+	assert_int_equal(l1[200], pte(300, P | RW | A | D | U | GK | PTE_NX));
 	check(g); /* the grant's references are the entry's; the old mapping's were put */
 	assert_int_equal(core_mm_grant_remove(c, VA(200), 301, GNTMAP_host_map, 0),
 			 GNTST_general_error);
@@ -185,7 +195,7 @@ static void grant_by_address(void **state)
 						       GNTMAP_application_map |
 						       5u << _GNTMAP_guest_avail0),
 			 GNTST_okay);
-	assert_int_equal(l1[200], pte(BOOT_L4, P | A | D | U | G | 5u << 9));
+	assert_int_equal(l1[200], pte(BOOT_L4, P | A | D | U | G | 5u << 9 | PTE_NX));
 	check(g);
 	/* The guest overwrites it: the references go with it. */
 	make_rw(g, 200);

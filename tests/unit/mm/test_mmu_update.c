@@ -168,8 +168,8 @@ static void upper_refused(void **state)
 	assert_int_equal(update(g, t.l2, 1, pte(NR_FRAMES, P)), -XEN_EINVAL);
 	check(g);
 	/* The hypervisor's slots, whatever is written. */
-	assert_int_equal(update(g, BOOT_L4, 256, 0), -XEN_EPERM);
-	assert_int_equal(update(g, BOOT_L4, 271, pte(t.l3, P)), -XEN_EPERM);
+	assert_int_equal(update(g, BOOT_L4, 256, 0), -XEN_EINVAL);
+	assert_int_equal(update(g, BOOT_L4, 271, pte(t.l3, P)), -XEN_EINVAL);
 	assert_int_equal(update(g, BOOT_L4, 255, pte(t.l3, P)), 0);
 	assert_int_equal(update(g, BOOT_L4, 272, pte(t.l3, P)), 0);
 	check(g);
