@@ -266,6 +266,8 @@ typedef enum pvv_console_flags {
  * Open a console as a stream descriptor: what the guest writes can be read, what is written is the
  * guest's input, end of file comes after the guest's last byte. The last 64 KiB written before the
  * call are delivered first, so that nothing of the boot is lost. Works before the start, too.
+ * It is a socket: writing to it after the domain ended raises SIGPIPE, unless that is ignored or
+ * send() is used with MSG_NOSIGNAL.
  *
  * @param index console number, 0 = the first
  * @param flags PVV_CONSOLE_*

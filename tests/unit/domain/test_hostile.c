@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -49,7 +50,7 @@ static void use(pvv_domain *dom, int rounds)
 		pvv_domain_get_block_stats(dom, "xvda", 0, &block); /* not all have a disk */
 		if (fd >= 0 && read(fd, buf, sizeof(buf)) < 0)
 			usleep(100);
-		if (fd >= 0 && write(fd, "ls\r", 3) < 0)
+		if (fd >= 0 && send(fd, "ls\r", 3, MSG_NOSIGNAL) < 0)
 			usleep(100);
 		usleep(2000);
 	}
