@@ -34,6 +34,7 @@ struct io_guest {
 	uint64_t maps_ever;
 	struct fake_grant grants[FAKE_GRANTS];
 	struct fake_port ports[FAKE_PORTS];
+	atomic_uint_fast64_t pages_written;
 };
 
 /* Tests cannot go on without memory, also when assert() is compiled out. */
@@ -241,4 +242,15 @@ void io_event_send(struct io_guest *g, uint32_t port)
 {
 	if (port < FAKE_PORTS)
 		atomic_fetch_add(&g->ports[port].events, 1);
+}
+
+void io_page_written(struct io_guest *g, void *page)
+{
+	(void)page;
+	atomic_fetch_add(&g->pages_written, 1);
+}
+
+uint64_t fake_pages_written(const struct io_guest *g)
+{
+	return atomic_load(&g->pages_written);
 }

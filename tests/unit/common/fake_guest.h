@@ -44,5 +44,7 @@ void fake_use_loop(struct io_guest *g, struct io_loop *loop);
 bool fake_bound(const struct io_guest *g, uint32_t port);
 /* Events the back end has sent to `port` so far. Any thread. */
 uint64_t fake_events(const struct io_guest *g, uint32_t port);
+/* Calls of io_page_written() so far. Any thread. */
+uint64_t fake_pages_written(const struct io_guest *g);
 
 #endif
