@@ -42,6 +42,12 @@ static void use(pvv_domain *dom, int rounds)
 	char buf[4096];
 	int fd = -1;
 
+	int st = PVV_DOMAIN_PAUSED; /* starting up */
+
+	while (st == PVV_DOMAIN_PAUSED && pvv_domain_get_id(dom) < 0) {
+		usleep(1000);
+		assert_int_equal(pvv_domain_get_state(dom, &st, NULL), 0);
+	}
 	pvv_domain_open_console(dom, 0, PVV_CONSOLE_NONBLOCK, &fd);
 	for (int i = 0; i < rounds; i++) {
 		assert_int_equal(pvv_domain_get_info(dom, &info), 0);
