@@ -3,6 +3,7 @@
 import os
 import re
 import struct
+import subprocess
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -79,10 +80,8 @@ def clean(raw):
 
 
 def grub():
-    """Debian's PV GRUB as scripts/fetch-guests and scripts/record-xen leave it, or None."""
-    cache = os.environ.get("PVV_TEST_CACHE", "/var/cache/libpvvirt-test")
-    for root in (os.path.join(cache, "x", "grub-xen-host"), cache, "/"):
-        path = os.path.join(root, "usr/lib/grub-xen/grub-x86_64-xen.bin")
-        if os.path.exists(path):
-            return path
-    return None
+    """Debian's PV GRUB where scripts/fetch-guests put it, or None."""
+    fetch = os.path.join(HERE, "..", "..", "scripts", "fetch-guests")
+    where = subprocess.run([fetch, "--dir"], capture_output=True, text=True, check=False).stdout
+    path = os.path.join(where.strip(), "grub-x86_64-xen.bin")
+    return path if os.path.exists(path) else None

@@ -86,7 +86,7 @@ def play(script, proc, seen):
 
 def run(pvvirt, guest, work):
     cmd = [pvvirt, "run", "--kernel", guest.image, "--memory", "%dM" % guest.memory,
-           "--console", "stdio", "--timeout", str(guest.timeout)]
+           "--console", "stdio", "--no-reboot", "--timeout", str(guest.timeout)]
     for i, disk in enumerate(guest.disks):
         path = os.path.join(work, "disk%d" % i)
         with open(path, "wb") as f:

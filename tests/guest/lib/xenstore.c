@@ -44,8 +44,9 @@ static void receive_bytes(void *data, u32 len)
 		*p++ = (u8)ring->rsp[MASK_XENSTORE_IDX(ring->rsp_cons)];
 		mb();
 		ring->rsp_cons++;
+		if (!(ring->rsp_cons & 255)) /* room for more of a long answer */
+			kick();
 	}
-	kick();
 }
 
 long pvg_store_request(u32 type, u32 tx, const void *payload, u32 len, char *buf, u32 size)
@@ -67,6 +68,7 @@ long pvg_store_request(u32 type, u32 tx, const void *payload, u32 len, char *buf
 				buf[n] = c;
 		}
 		buf[n < size ? n : size - 1] = 0;
+		kick();
 		if (m.type != XS_WATCH_EVENT && m.req_id == id)
 			return m.type == XS_ERROR ? -1 : (long)m.len;
 	}
