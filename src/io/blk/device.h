@@ -3,7 +3,8 @@
  * The inside of a block device, shared by the files of this folder:
  *
  *	device.c   making and ending, statistics, error reports
- *	xenbus.c   nodes, the front end's state, connecting and disconnecting
+ *	xenbus.c   nodes, and following the front end's state
+ *	connect.c  the front end's transport nodes, the connection made of them
  *	queue.c	   the loop that takes requests from the ring and publishes responses
  *	request.c  checking one request, mapping its pages, completing it
  *	order.c	   what waits for what: flushes and barriers
@@ -91,6 +92,15 @@ struct blk_conn {
 	struct blk_pgrants *persistent;
 };
 
+/* How the front end wants to talk. */
+struct blk_transport {
+	enum blk_abi abi;
+	bool persistent;
+	unsigned int nr_pages;
+	uint32_t refs[IO_RING_MAX_PAGES];
+	uint32_t port;
+};
+
 struct blk_device {
 	struct io_loop *loop;
 	struct io_guest *guest;
@@ -162,6 +172,12 @@ void blk_xenbus_set_state(struct blk_device *dev, enum xenbus_state state);
 void blk_xenbus_disconnected(struct blk_device *dev);
 /* The front end broke the protocol: say so, disconnect. */
 void blk_xenbus_fail(struct blk_device *dev, const char *why);
+
+/* connect.c; the sentences say what is wrong, NULL: nothing */
+const char *blk_transport_read(struct blk_device *dev, struct blk_transport *t);
+bool blk_transport_same(const struct blk_conn *conn, const struct blk_transport *t);
+const char *blk_conn_attach(struct blk_device *dev, const struct blk_transport *t);
+void blk_conn_detach(struct blk_device *dev);
 
 /* queue.c */
 void blk_run(void *dev);

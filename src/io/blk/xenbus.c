@@ -11,9 +11,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
-
-#include <xen/io/protocols.h>
 
 #include "util/err.h"
 
@@ -130,142 +127,15 @@ void blk_xenbus_set_state(struct blk_device *dev, enum xenbus_state state)
 	(void)xs_put(dev->store, dev->back, "state", "%d", (int)state);
 }
 
-/* --- the front end's side of the transport ---------------------------------------------------- */
-
-struct transport {
-	enum blk_abi abi;
-	bool persistent;
-	unsigned int nr_pages;
-	uint32_t refs[IO_RING_MAX_PAGES];
-	uint32_t port;
-};
-
-/* An optional number; -1 with a sentence in *why if it is nonsense. */
-static int get_number(struct blk_device *dev, const char *name, uint64_t fallback, uint64_t max,
-		      uint64_t *ret)
-{
-	int r = xs_get_uint(dev->store, dev->front, name, max, ret);
-
-	if (r == PVV_ENOENT)
-		*ret = fallback;
-	return r == PVV_OK || r == PVV_ENOENT ? 0 : -1;
-}
-
-static const char *read_ring_size(struct blk_device *dev, struct transport *t)
-{
-	uint64_t order, pages;
-
-	if (get_number(dev, "ring-page-order", UINT64_MAX, IO_RING_MAX_ORDER, &order) < 0)
-		return "its ring-page-order is not a number or exceeds max-ring-page-order";
-	if (order != UINT64_MAX) {
-		t->nr_pages = 1u << order;
-		return NULL;
-	}
-	if (get_number(dev, "num-ring-pages", 1, IO_RING_MAX_PAGES, &pages) < 0 || !pages ||
-	    (pages & (pages - 1)))
-		return "its num-ring-pages is not a power of two or exceeds max-ring-pages";
-	t->nr_pages = (unsigned int)pages;
-	return NULL;
-}
-
-static const char *read_refs(struct blk_device *dev, struct transport *t)
-{
-	/* A ring of one page may be given by either name. */
-	bool single = t->nr_pages == 1;
-	uint64_t ref;
-	char name[24];
-
-	if (single && xs_get_uint(dev->store, dev->front, "ring-ref", UINT32_MAX, &ref) == PVV_OK) {
-		t->refs[0] = (uint32_t)ref;
-		return NULL;
-	}
-	for (unsigned int i = 0; i < t->nr_pages; i++) {
-		snprintf(name, sizeof(name), "ring-ref%u", i);
-		if (xs_get_uint(dev->store, dev->front, name, UINT32_MAX, &ref) < 0)
-			return "its ring-ref nodes are missing or not numbers";
-		t->refs[i] = (uint32_t)ref;
-	}
-	return NULL;
-}
-
-/* NULL, or what is wrong with it. */
-static const char *read_transport(struct blk_device *dev, struct transport *t)
-{
-	char protocol[32];
-	uint64_t n;
-
-	memset(t, 0, sizeof(*t));
-	int r = xs_get_str(dev->store, dev->front, "protocol", protocol, sizeof(protocol));
-	if (r == PVV_ENOENT || (r == PVV_OK && !strcmp(protocol, XEN_IO_PROTO_ABI_X86_64)))
-		t->abi = BLK_ABI_X86_64;
-	else if (r == PVV_OK && !strcmp(protocol, XEN_IO_PROTO_ABI_X86_32))
-		t->abi = BLK_ABI_X86_32;
-	else
-		return "its protocol is neither x86_64-abi nor x86_32-abi";
-	if (get_number(dev, "multi-queue-num-queues", 1, 1, &n) < 0 || n != 1)
-		return "its multi-queue-num-queues is not 1";
-	if (get_number(dev, "feature-persistent", 0, UINT32_MAX, &n) < 0)
-		return "its feature-persistent is not a number";
-	t->persistent = n && !dev->image->params.no_persistent;
-	if (xs_get_uint(dev->store, dev->front, "event-channel", UINT32_MAX, &n) < 0)
-		return "its event-channel is missing or not a number";
-	t->port = (uint32_t)n;
-	const char *why = read_ring_size(dev, t);
-	return why ? why : read_refs(dev, t);
-}
-
-static bool same_transport(const struct blk_conn *conn, const struct transport *t)
-{
-	return conn->abi == t->abi && conn->port == t->port && conn->nr_pages == t->nr_pages &&
-	       !memcmp(conn->refs, t->refs, t->nr_pages * sizeof(t->refs[0]));
-}
-
 /* --- connecting ------------------------------------------------------------------------------- */
-
-static void unmap_ring(struct blk_device *dev, unsigned int nr_pages)
-{
-	for (unsigned int i = 0; i < nr_pages; i++)
-		io_grant_unmap(dev->guest, dev->conn.refs[i], true);
-}
-
-/* NULL, or what went wrong, with nothing left behind. */
-static const char *attach(struct blk_device *dev, const struct transport *t)
-{
-	struct blk_conn *conn = &dev->conn;
-	void *pages[IO_RING_MAX_PAGES];
-	unsigned int n;
-
-	*conn = (struct blk_conn){.abi = t->abi, .nr_pages = t->nr_pages, .port = t->port};
-	memcpy(conn->refs, t->refs, sizeof(conn->refs));
-	for (n = 0; n < t->nr_pages; n++)
-		if (io_grant_map(dev->guest, t->refs[n], true, &pages[n]) < 0)
-			break;
-	const char *why = NULL;
-	if (n < t->nr_pages)
-		why = "a page of its ring is not granted";
-	else if (io_ring_attach(&conn->ring, pages, n, blk_wire_entry_size(t->abi)) < 0)
-		why = "the producer index of its ring is impossible";
-	else if (t->persistent && !(conn->persistent = blk_pgrants_new(dev->guest, BLK_PGRANT_MAX)))
-		why = "the host is out of memory";
-	else if (io_event_bind(dev->guest, t->port, blk_run, dev) < 0)
-		why = "its event channel does not exist or is in use";
-	if (why) {
-		blk_pgrants_free(conn->persistent);
-		unmap_ring(dev, n);
-		memset(conn, 0, sizeof(*conn));
-		return why;
-	}
-	conn->up = true;
-	return NULL;
-}
 
 static void connect_front(struct blk_device *dev, bool front_connected)
 {
-	struct transport t;
-	const char *why = read_transport(dev, &t);
+	struct blk_transport t;
+	const char *why = blk_transport_read(dev, &t);
 
 	if (!why)
-		why = attach(dev, &t);
+		why = blk_conn_attach(dev, &t);
 	if (why) {
 		blk_xenbus_fail(dev, why);
 		return;
@@ -288,12 +158,7 @@ void blk_xenbus_disconnect(struct blk_device *dev, bool muted)
 
 void blk_xenbus_disconnected(struct blk_device *dev)
 {
-	struct blk_conn *conn = &dev->conn;
-
-	io_event_unbind(dev->guest, conn->port);
-	blk_pgrants_free(conn->persistent);
-	unmap_ring(dev, conn->nr_pages);
-	memset(conn, 0, sizeof(*conn));
+	blk_conn_detach(dev);
 	dev->disconnecting = false;
 	if (dev->events.connected)
 		dev->events.connected(dev->events.opaque, dev->image->vdev_name, false);
@@ -318,7 +183,7 @@ void blk_xenbus_fail(struct blk_device *dev, const char *why)
 
 static void on_ready(struct blk_device *dev, bool connected)
 {
-	struct transport t;
+	struct blk_transport t;
 
 	if (dev->failed || dev->unplugging)
 		return;
@@ -331,8 +196,8 @@ static void on_ready(struct blk_device *dev, bool connected)
 	 * wait for us and we did not see it begin.
 	 */
 	bool anew = !connected && dev->front_connected;
-	if (!anew && !read_transport(dev, &t))
-		anew = !same_transport(&dev->conn, &t);
+	if (!anew && !blk_transport_read(dev, &t))
+		anew = !blk_transport_same(&dev->conn, &t);
 	if (anew)
 		blk_xenbus_disconnect(dev, true);
 	else
