@@ -54,6 +54,7 @@ int xs_client_init(struct xs_client *c, struct xs_store *store, unsigned int dom
 		.domid = domid,
 		.privileged = domid == 0,
 		.next_tx = 1,
+		.last_error = ENOENT,
 	};
 	TAILQ_INIT(&c->watches);
 	TAILQ_INIT(&c->transactions);

@@ -175,6 +175,7 @@ struct xs_client {
 	bool privileged;
 	uint32_t nr_watches, nr_transactions;
 	uint32_t next_tx;
+	int last_error; /* why the latest path that failed did; see only_path() */
 	struct xs_watch_list watches;
 	TAILQ_HEAD(, xs_tx) transactions;
 	/* Deliver a watch event; a guest's only. */

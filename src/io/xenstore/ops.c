@@ -32,13 +32,13 @@ int xst_get(struct xs_client *c, struct xs_tx *tx, const char *path, size_t len,
 {
 	int r = xst_lookup(c->store, tx, path, len, ret_node);
 
+	if (r == 0 && !*ret_node)
+		r = missing_error(c, tx, path, len, bits);
+	else if (r == 0 && (xsp_bits(c, (*ret_node)->perms, (*ret_node)->nr_perms) & bits) != bits)
+		r = EACCES;
 	if (r)
-		return r;
-	if (!*ret_node)
-		return missing_error(c, tx, path, len, bits);
-	if ((xsp_bits(c, (*ret_node)->perms, (*ret_node)->nr_perms) & bits) != bits)
-		return EACCES;
-	return 0;
+		c->last_error = r;
+	return r;
 }
 
 /* Whether the client may have a node of this shape. */

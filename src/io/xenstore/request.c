@@ -56,7 +56,12 @@ static const char *only_string(const struct request *q)
 
 static int resolve(struct request *q, const char *path, bool special)
 {
-	return path ? xsp_resolve(q->c, path, special, q->path, &q->path_len) : EINVAL;
+	if (!path)
+		return EINVAL;
+	int r = xsp_resolve(q->c, path, special, q->path, &q->path_len);
+	if (r)
+		q->c->last_error = r;
+	return r;
 }
 
 static int reply(struct request *q, const void *data, size_t len)
@@ -74,19 +79,19 @@ static int ok(struct request *q, int r)
 }
 
 /*
- * The path that shall be the whole payload. For one that is not xenstored has no error of its own:
- * what it answers instead is what guests know.
+ * The path that shall be the whole payload. For one that is not, xenstored 4.17 has no error of its
+ * own but answers with what the path before it failed for, and guests know it by that.
  */
-static int only_path(struct request *q, int if_malformed)
+static int only_path(struct request *q, bool special)
 {
 	const char *path = only_string(q);
 
-	return path ? resolve(q, path, false) : if_malformed;
+	return path ? resolve(q, path, special) : q->c->last_error;
 }
 
 static int only_node(struct request *q, uint32_t bits, struct xs_node **ret_node)
 {
-	int r = only_path(q, ENOENT);
+	int r = only_path(q, false);
 
 	return r ? r : xst_get(q->c, q->tx, q->path, q->path_len, bits, ret_node);
 }
@@ -155,16 +160,24 @@ static int do_write(struct request *q)
 	return ok(q, xst_write(q->c, q->tx, q->path, q->path_len, q->data + at, q->len - at));
 }
 
+/* Where a missing node would be made, a missing path passes for a failed allocation. */
+static int path_to_change(struct request *q)
+{
+	int r = only_path(q, false);
+
+	return r == ENOENT ? ENOMEM : r;
+}
+
 static int do_mkdir(struct request *q)
 {
-	int r = only_path(q, ENOMEM);
+	int r = path_to_change(q);
 
 	return r ? r : ok(q, xst_mkdir(q->c, q->tx, q->path, q->path_len));
 }
 
 static int do_rm(struct request *q)
 {
-	int r = only_path(q, ENOMEM);
+	int r = path_to_change(q);
 
 	return r ? r : ok(q, xst_rm(q->c, q->tx, q->path, q->path_len));
 }
@@ -173,8 +186,7 @@ static int do_rm(struct request *q)
 static int do_get_perms(struct request *q)
 {
 	struct xs_node *n;
-	const char *path = only_string(q);
-	int r = path ? resolve(q, path, q->c->privileged) : ENOENT;
+	int r = only_path(q, q->c->privileged);
 
 	if (r == 0)
 		r = xst_get(q->c, q->tx, q->path, q->path_len, XS_PERM_R, &n);
@@ -340,12 +352,11 @@ static int do_get_domain_path(struct request *q)
 static int do_is_domain_introduced(struct request *q)
 {
 	unsigned int domid;
-	int r = domid_arg(q, &domid);
+	int r = q->c->privileged ? domid_arg(q, &domid) : EACCES;
 
 	if (r)
 		return r;
-	bool yes = domid == DOMID_SELF || introduced(q->c->store, domid);
-	return reply(q, yes ? "T" : "F", 2);
+	return reply(q, domid == DOMID_SELF || introduced(q->c->store, domid) ? "T" : "F", 2);
 }
 
 /* What domain 0 does by calls of the library instead, and nobody else may. */
