@@ -82,6 +82,7 @@ struct core_ctx {
 	uint8_t *ram;		   /* machine frame n lies at ram + (n << 12) */
 	const struct core_exec_ops *ops;
 	void *priv;		 /* the executor's own */
+	bool mm_flush_due;	 /* mm/: an upper-level entry went, flush before the guest runs */
 	struct core_walk_cache { /* last translations of core_guest_*, see mm/walk.c */
 		uint64_t va[16], mfn_flags[16];
 		uint64_t root, gen; /* of all entries */

@@ -159,6 +159,7 @@ struct core_vcpu {
 	uint64_t vcpu_info_mfn; /* frame of a registered vcpu_info + 1, 0 = in shared_info */
 	uint32_t initialising;	/* a VCPUOP_initialise is under way */
 	uint32_t pad3;
+	uint64_t ldt_frames[16]; /* mm/ldt.c: mfn + 1 of the LDT's pages that are in use, 0 = not */
 };
 
 struct core_domain {
@@ -188,6 +189,7 @@ struct core_domain {
 	struct core_evtchn evtchn[CORE_MAX_PORTS];
 
 	/* mm/ */
+	uint64_t free_tail;  /* end of the list that starts at free_head */
 	uint64_t mm_leaving; /* frames given back that still have references */
 	uint32_t e820_nr;    /* 1 + entries set by XENMEM_set_memory_map, 0 = the start-up map */
 	uint32_t pad3;

@@ -29,7 +29,9 @@ void core_toggle_mode(struct core_ctx *c)
 /* The rflags the guest is shown: IF is its upcall mask, IOPL what it asked for (as an assist). */
 static uint64_t guest_rflags(const struct core_ctx *c, bool masked)
 {
-	uint64_t flags = c->v->regs.rflags & ~(CORE_FLAG_IF | CORE_FLAG_IOPL);
+	const uint64_t hidden = CORE_FLAG_IF | CORE_FLAG_IOPL | CORE_FLAG_RF | CORE_FLAG_VM |
+				CORE_FLAG_VIF | CORE_FLAG_VIP;
+	uint64_t flags = c->v->regs.rflags & ~hidden;
 
 	if (!masked)
 		flags |= CORE_FLAG_IF;
@@ -84,6 +86,9 @@ void core_bounce(struct core_ctx *c, uint64_t handler, unsigned int flags, uint3
 	r->cs = FLAT_KERNEL_CS64;
 	r->rip = handler;
 	r->rflags &= ~HANDLER_CLEARS;
+	/* Their values are in the frame; Xen enters the handler by sysret. */
+	r->gpr[R_RCX] = r->rip;
+	r->gpr[R_R11] = r->rflags;
 }
 
 static bool pushes_error(unsigned int vector)

@@ -21,11 +21,13 @@
 #define CORE_FLAG_RF	0x00010000ull
 #define CORE_FLAG_VM	0x00020000ull
 #define CORE_FLAG_AC	0x00040000ull
+#define CORE_FLAG_VIF	0x00080000ull
+#define CORE_FLAG_VIP	0x00100000ull
 #define CORE_FLAG_ID	0x00200000ull
-/* What a guest at ring 3 may change by popf or iret; TF included. */
+/* What a guest may change by popf or iret; TF included. */
 #define CORE_FLAGS_USER                                                                            \
 	(CORE_FLAG_CF | CORE_FLAG_PF | CORE_FLAG_AF | CORE_FLAG_ZF | CORE_FLAG_SF | CORE_FLAG_TF | \
-	 CORE_FLAG_DF | CORE_FLAG_OF | CORE_FLAG_NT | CORE_FLAG_AC | CORE_FLAG_ID | CORE_FLAG_RF)
+	 CORE_FLAG_DF | CORE_FLAG_OF | CORE_FLAG_NT | CORE_FLAG_AC | CORE_FLAG_ID)
 
 #define CORE_CR0_TS 0x00000008ull
 

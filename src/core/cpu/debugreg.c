@@ -16,6 +16,8 @@
 /* I/O breakpoints need cr4.DE; they are kept aside and never armed in hardware. */
 static long set_dr7(struct core_vcpu *v, uint64_t value)
 {
+	if (value >> 32 != 0)
+		return -XEN_EINVAL;
 	value = (value & ~DR7_ZERO) | DR7_ONES;
 	if (value & DR7_GD)
 		return -XEN_EPERM;

@@ -60,15 +60,13 @@ enum core_desc_result core_desc_read(struct core_ctx *c, uint16_t sel, uint64_t 
 	if (index >= v->ldt_ents)
 		return DESC_OUTSIDE;
 
-	uint64_t va = v->ldt_base + index * 8ull;
+	uint64_t mfn;
 
-	if (!core_addr_ok(va) || core_read_as_kernel(c, ret, va, sizeof(*ret)) != 0) {
-		*ret = va;
+	if (!core_ldt_frame(c, index, &mfn)) {
+		*ret = v->ldt_base + index * 8ull;
 		return DESC_FAULT;
 	}
-	/* LDT pages are ordinary memory here, so each descriptor is checked when it is used. */
-	if (!core_descriptor_fix(ret))
-		*ret = 0;
+	memcpy(ret, (uint8_t *)core_frame_ptr(c, mfn) + index % 512 * 8, sizeof(*ret));
 	return DESC_OK;
 }
 

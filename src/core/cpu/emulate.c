@@ -39,13 +39,11 @@ static uint8_t native_fault(const struct core_insn *i)
 	case 0x35: /* sysexit */
 	case 0xa2: /* cpuid */
 		return CORE_VEC_GP;
-	case 0x20: /* mov cr: 1, 5, 6, 7 and above 8 do not exist */
+	case 0x20: /* mov cr, also those that do not exist; mov dr */
+	case 0x21:
 	case 0x22:
-		return i->reg == 0 || (i->reg >= 2 && i->reg <= 4) || i->reg == 8 ? CORE_VEC_GP
-										  : CORE_VEC_UD;
-	case 0x21: /* mov dr */
 	case 0x23:
-		return i->reg < 8 ? CORE_VEC_GP : CORE_VEC_UD;
+		return CORE_VEC_GP;
 	default:
 		return CORE_VEC_UD;
 	}

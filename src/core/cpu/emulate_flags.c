@@ -24,7 +24,7 @@ static enum emu_result popf(struct core_ctx *c, struct emu *e)
 {
 	struct core_regs *r = &c->v->regs;
 	unsigned int size = core_insn_opsize(&e->i, true);
-	uint64_t may = CORE_FLAGS_USER & ~CORE_FLAG_RF, flags = 0;
+	uint64_t may = CORE_FLAGS_USER, flags = 0;
 
 	e->fault = core_mem_read(c, r->gpr[R_RSP], &flags, size);
 	if (e->fault.raised)

@@ -3,6 +3,7 @@
 #include "core/hypercall/hypercall.h"
 
 #include <xen/callback.h>
+#include <xen/nmi.h>
 
 #include "core/cpu/cpu.h"
 #include "core/lib/bitops.h"
@@ -143,6 +144,23 @@ long core_hc_callback_op(struct core_ctx *c, const uint64_t arg[6])
 		return callback_register(c, arg[1]);
 	case CALLBACKOP_unregister: /* ABI: served; NMI only, -EINVAL for the others as Xen */
 		return callback_unregister(c, arg[1]);
+	default:
+		return -XEN_ENOSYS;
+	}
+}
+
+long core_hc_nmi_op(struct core_ctx *c, const uint64_t arg[6])
+{
+	struct xennmi_callback op;
+
+	switch ((uint32_t)arg[0]) {
+	case XENNMI_register_callback: /* ABI: served; as callback_op */
+		if (!core_get(c, &op, arg[1]))
+			return -XEN_EFAULT;
+		return register_callback(c->v, CALLBACKTYPE_nmi, 0, op.handler_address);
+	case XENNMI_unregister_callback: /* ABI: served */
+		set_nmi(c->v, 0);
+		return 0;
 	default:
 		return -XEN_ENOSYS;
 	}

@@ -19,8 +19,8 @@ static int take(struct core_ctx *c, struct side *s, const struct gnttab_copy_ptr
 	if (ptr->domid != DOMID_SELF && !s->gref)
 		return GNTST_permission_denied;
 	status = grant_domain(c, ptr->domid, true);
-	if (status == GNTST_permission_denied) /* domain 0 has granted nothing */
-		return GNTST_bad_gntref;
+	if (status == GNTST_permission_denied)
+		return grant_of_dom0(ptr->u.ref);
 	if (status != GNTST_okay)
 		return status;
 	if (s->gref) {

@@ -47,6 +47,12 @@ void grant_frame_put(struct core_ctx *c, uint64_t mfn, bool readonly);
 /* A domain number that a grant operation names: this one, domain 0, or nobody. GNTST_*. */
 int grant_domain(const struct core_ctx *c, domid_t id, bool self_allowed);
 
+/* Domain 0 exists and has a table, as any domain, but has granted nothing. */
+static inline int grant_of_dom0(uint32_t ref)
+{
+	return ref < GRANTS_PER_FRAME ? GNTST_general_error : GNTST_bad_gntref;
+}
+
 /* ---- one operation each, for grant_op.c; GNTST_* in the structure ------------------------ */
 
 void grant_map(struct core_ctx *c, struct gnttab_map_grant_ref *op);

@@ -95,7 +95,7 @@ static long array(struct core_ctx *c, const uint64_t arg[6])
 /* ---- the table --------------------------------------------------------------------------- */
 
 /* Frame numbers of the table; it grows here, and its new frames start empty. */
-static int list_frames(struct core_ctx *c, const struct gnttab_setup_table *op, long *rc)
+static int list_frames(struct core_ctx *c, const struct gnttab_setup_table *op)
 {
 	uint64_t list = (uint64_t)(uintptr_t)op->frame_list.p;
 
@@ -109,7 +109,7 @@ static int list_frames(struct core_ctx *c, const struct gnttab_setup_table *op, 
 		xen_pfn_t mfn = c->d->grant_first + i;
 
 		if (!core_put_bytes(c, list + i * sizeof(mfn), &mfn, sizeof(mfn)))
-			*rc = -XEN_EFAULT;
+			return GNTST_bad_virt_addr;
 	}
 	return GNTST_okay;
 }
@@ -117,16 +117,15 @@ static int list_frames(struct core_ctx *c, const struct gnttab_setup_table *op, 
 static long setup_table(struct core_ctx *c, uint64_t va)
 {
 	struct gnttab_setup_table op;
-	long rc = 0;
 
 	if (!core_get(c, &op, va))
 		return -XEN_EFAULT;
 	int status = grant_domain(c, op.dom, true);
 
 	if (status == GNTST_okay)
-		status = list_frames(c, &op, &rc);
+		status = list_frames(c, &op);
 	op.status = (int16_t)status;
-	return core_put_field(c, va, &op, status) ? rc : -XEN_EFAULT;
+	return core_put_field(c, va, &op, status) ? 0 : -XEN_EFAULT;
 }
 
 static long query_size(struct core_ctx *c, uint64_t va)

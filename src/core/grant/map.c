@@ -28,9 +28,8 @@ static int map(struct core_ctx *c, struct gnttab_map_grant_ref *op)
 	if ((op->flags & kinds) == 0)
 		return GNTST_bad_gntref;
 	status = grant_domain(c, op->dom, false);
-	/* Domain 0 exists, but has granted nothing. */
 	if (status == GNTST_permission_denied)
-		return GNTST_bad_gntref;
+		return grant_of_dom0(op->ref);
 	if (status != GNTST_okay)
 		return status;
 	m = free_handle(c, &handle);

@@ -20,7 +20,7 @@ static uint32_t features(const struct core_ctx *c)
 {
 	uint32_t submap = FEATURE(memory_op_vnode_supported) | FEATURE(mmu_pt_update_preserve_ad) |
 			  FEATURE(highmem_assist) | FEATURE(gnttab_map_avail_bits) |
-			  FEATURE(not_direct_mapped);
+			  FEATURE(direct_mapped);
 
 	if (c->d->vm_assist & (1u << VMASST_TYPE_pae_extended_cr3))
 		submap |= FEATURE(pae_pgdir_above_4gb);

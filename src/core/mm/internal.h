@@ -101,6 +101,10 @@ bool mm_find_l1(struct core_ctx *c, uint64_t va, uint64_t *ret_table, unsigned i
 bool mm_walk(struct core_ctx *c, uint64_t root_mfn, uint64_t va, uint64_t *ret_mfn,
 	     uint64_t *ret_flags, uint64_t **ret_path);
 
+/* ldt.c: drop the references that selectors loaded from LDTs took. */
+void mm_ldt_forget(struct core_ctx *c, struct core_vcpu *v);
+void mm_ldt_forget_all(struct core_ctx *c);
+
 /* segdesc.c */
 bool mm_segdesc_validate(struct core_ctx *c, uint64_t mfn);
 

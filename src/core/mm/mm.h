@@ -71,6 +71,12 @@ static inline void core_frame_dirtied(struct core_ctx *c, uint64_t mfn)
  */
 bool core_descriptor_fix(uint64_t *desc);
 
+/*
+ * The page of the current vCPU's LDT that holds descriptor `index`, as a descriptor page. False: it
+ * is not mapped, mapped writable, or holds a descriptor a guest may not have.
+ */
+bool core_ldt_frame(struct core_ctx *c, unsigned int index, uint64_t *ret_mfn);
+
 /* ---- roots (vcpu_op) -------------------------------------------------------------------- */
 
 /*

@@ -167,6 +167,10 @@ long core_hc_mmu_update(struct core_ctx *c, const uint64_t arg[6])
 		mm_lock(c);
 		rc = do_requests(c, &call, b.va, b.count, &done);
 		mm_unlock(c);
+		if (c->mm_flush_due) {
+			c->mm_flush_due = false;
+			core_mm_flush_all(c, core_vcpu_mask_all(c));
+		}
 	}
 	return mm_batch_end(c, &b, rc, done, sizeof(struct mmu_update));
 }

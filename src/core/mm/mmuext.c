@@ -46,6 +46,7 @@ static int set_ldt(struct core_ctx *c, uint64_t base, uint32_t ents)
 	if ((base & 0xfff) != 0 || !core_addr_ok(base) || ents > 8192)
 		return -XEN_EINVAL;
 	if (v->ldt_ents != ents || v->ldt_base != base) {
+		mm_ldt_forget(c, v);
 		v->ldt_base = base;
 		v->ldt_ents = ents;
 		c->ops->cpu_changed(c);

@@ -18,6 +18,7 @@ int mm_load_kernel_root(struct core_ctx *c, uint64_t mfn)
 		return rc;
 	v->kernel_root = mfn;
 	v->walk_gen++;
+	mm_ldt_forget(c, v); /* another root may map another LDT there */
 	c->ops->root_changed(c);
 	if (old != CORE_INVALID_MFN)
 		mm_type_put(c, old, MM_PREEMPT);

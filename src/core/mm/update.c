@@ -84,8 +84,11 @@ static int update_upper(struct core_ctx *c, unsigned int level, const struct mm_
 			return rc;
 	}
 	(void)commit(c, entry, pte_adjust(u->pte, level), u);
-	if (old & PTE_PRESENT)
+	if (old & PTE_PRESENT) {
+		/* Xen flushes after each such hypercall; guests may rely on it. */
+		c->mm_flush_due = true;
 		mm_entry_put(c, u->table, level, old, MM_PREEMPT);
+	}
 	return 0;
 }
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* ABI: update_va_mapping */
 #include "core/hypercall/hypercall.h"
 #include "core/mm/internal.h"
 
@@ -34,10 +33,9 @@ static long flush(struct core_ctx *c, uint64_t va, uint64_t flags)
 	return 0;
 }
 
-/* ABI: served */
-long core_hc_update_va_mapping(struct core_ctx *c, const uint64_t arg[6])
+static long update(struct core_ctx *c, const uint64_t arg[6], bool io_only)
 {
-	struct mm_update u = {.pte = arg[1]};
+	struct mm_update u = {.pte = arg[1], .io_only = io_only};
 	long rc = -XEN_EINVAL;
 
 	mm_lock(c);
@@ -46,4 +44,21 @@ long core_hc_update_va_mapping(struct core_ctx *c, const uint64_t arg[6])
 	mm_unlock(c);
 	/* Nothing changed, nothing to flush. */
 	return rc != 0 ? rc : flush(c, arg[0], arg[2]);
+}
+
+/* ABI: served */
+long core_hc_update_va_mapping(struct core_ctx *c, const uint64_t arg[6])
+{
+	return update(c, arg, false);
+}
+
+/* The owner of what is mapped: nobody but the domain itself, by DOMID_SELF. */
+/* ABI: served; -EPERM but for DOMID_SELF and DOMID_IO */
+long core_hc_update_va_mapping_otherdomain(struct core_ctx *c, const uint64_t arg[6])
+{
+	domid_t id = (domid_t)arg[3];
+
+	if (id == DOMID_SELF || id == DOMID_IO)
+		return update(c, arg, id == DOMID_IO);
+	return id == 0 || id == DOMID_XEN ? -XEN_EPERM : -XEN_ESRCH;
 }

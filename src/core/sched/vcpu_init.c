@@ -135,13 +135,20 @@ static long load_tables(struct core_ctx *c, struct core_vcpu *v, const struct co
 	return rc;
 }
 
+static bool fetch(struct core_ctx *c, struct context *x, uint64_t va)
+{
+	return FETCH(c, &x->flags, va, flags) && FETCH(c, &x->regs, va, user_regs) &&
+	       core_get_bytes(c, &x->rest, CONTEXT(va, ldt_base), sizeof(x->rest));
+}
+
 static long initialise(struct core_ctx *c, struct core_vcpu *v, uint64_t va)
 {
 	struct context x;
 
-	if (!FETCH(c, &x.flags, va, flags) || !FETCH(c, &x.regs, va, user_regs) ||
-	    !core_get_bytes(c, &x.rest, CONTEXT(va, ldt_base), sizeof(x.rest)))
+	if (!fetch(c, &x, va))
 		return -XEN_EFAULT;
+	if (v->is_initialised)
+		return -XEN_EEXIST;
 	if (!addresses_ok(&x) || x.rest.gdt_ents > FIRST_RESERVED_GDT_ENTRY)
 		return -XEN_EINVAL;
 	/* It would start in user mode without user page tables. */
@@ -170,14 +177,12 @@ long core_vcpu_initialise(struct core_ctx *c, struct core_vcpu *v, uint64_t va)
 {
 	uint32_t idle = 0;
 
-	if (v->is_initialised)
-		return -XEN_EEXIST;
 	/* Two vCPUs may try at once; mm takes locks of its own, so this is not a spin lock. */
 	if (!__atomic_compare_exchange_n(&v->initialising, &idle, 1, false, __ATOMIC_ACQUIRE,
 					 __ATOMIC_RELAXED))
 		return -XEN_EEXIST;
 
-	long rc = v->is_initialised ? -XEN_EEXIST : initialise(c, v, va);
+	long rc = initialise(c, v, va);
 
 	__atomic_store_n(&v->initialising, 0, __ATOMIC_RELEASE);
 	return rc;

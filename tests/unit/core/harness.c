@@ -85,7 +85,8 @@ static void put_entry(struct dom *t, unsigned int table, unsigned int slot, unsi
 
 static bool is_table(unsigned int page)
 {
-	return (page >= PG_L1 && page <= PG_USER_L1) || page == PG_GDT || page == PG_READONLY;
+	return (page >= PG_L1 && page <= PG_USER_L1) || page == PG_GDT || page == PG_LDT ||
+	       page == PG_READONLY;
 }
 
 static void build_tables(struct dom *t)
@@ -149,15 +150,16 @@ static void fill_boot(struct dom *t, unsigned int nr_vcpus)
 	add_cpuid(t, 0x80000001, 0, 0, 0, 1u << 27 | 1u << 29);
 }
 
-struct dom *dom_raw(unsigned int nr_vcpus)
+void dom_reset(struct dom *t, unsigned int nr_vcpus)
 {
-	struct dom *t = calloc(1, sizeof(*t));
+	struct dom old = *t;
 
-	assert_non_null(t);
-	t->d = calloc(1, sizeof(*t->d));
-	t->frames = calloc(NR_FRAMES, sizeof(*t->frames));
-	t->ram = aligned_alloc(4096, (size_t)NR_FRAMES << 12);
-	assert_true(t->d != NULL && t->frames != NULL && t->ram != NULL);
+	memset(t, 0, sizeof(*t));
+	t->d = old.d;
+	t->frames = old.frames;
+	t->ram = old.ram;
+	memset(t->d, 0, sizeof(*t->d));
+	memset(t->frames, 0, NR_FRAMES * sizeof(*t->frames));
 	memset(t->ram, 0, (size_t)NR_FRAMES << 12);
 	t->ctl.magic = CORE_CTL_MAGIC;
 	t->ctl.version = CORE_CTL_VERSION;
@@ -179,6 +181,18 @@ struct dom *dom_raw(unsigned int nr_vcpus)
 		.ops = &fake_ops,
 		.priv = t,
 	};
+}
+
+struct dom *dom_raw(unsigned int nr_vcpus)
+{
+	struct dom *t = calloc(1, sizeof(*t));
+
+	assert_non_null(t);
+	t->d = malloc(sizeof(*t->d));
+	t->frames = malloc(NR_FRAMES * sizeof(*t->frames));
+	t->ram = aligned_alloc(4096, (size_t)NR_FRAMES << 12);
+	assert_true(t->d != NULL && t->frames != NULL && t->ram != NULL);
+	dom_reset(t, nr_vcpus);
 	return t;
 }
 
@@ -319,12 +333,14 @@ void code(struct dom *t, const uint8_t *bytes, size_t len)
 struct bounced bounce_get(struct dom *t, bool has_error)
 {
 	const uint64_t *p = (const uint64_t *)(t->ram + REG(t, RSP));
-	struct bounced b = {.rcx = *p++, .r11 = *p++};
+	struct bounced b = {0};
 
 	assert_int_equal(REG(t, RSP) & 7, 0);
 	assert_int_equal(t->c.v->regs.cs, FLAT_KERNEL_CS64);
 	assert_int_equal(t->c.v->regs.ss, FLAT_KERNEL_SS64);
 	assert_int_equal(t->c.v->kernel_mode, 1);
+	b.rcx = *p++;
+	b.r11 = *p++;
 	if (has_error)
 		b.error = *p++;
 	b.rip = *p++;

@@ -46,7 +46,7 @@ enum {
 	PG_HCALL, /* hypercall page */
 	PG_GDT,	  /* read-only from the start */
 	PG_GDT2,
-	PG_LDT,
+	PG_LDT, /* likewise */
 	PG_FREE = 32, /* from here on unused */
 
 	SHARED_INFO = NR_PAGES,
@@ -82,6 +82,8 @@ struct dom *dom_new(void);
 struct dom *dom_new_vcpus(unsigned int nr);
 /* Only memory and control pages; the test calls core_domain_init(). */
 struct dom *dom_raw(unsigned int nr_vcpus);
+/* The same memory as new, for programs that need very many domains. */
+void dom_reset(struct dom *t, unsigned int nr_vcpus);
 void dom_free(struct dom *t);
 
 /* Context of another vCPU of the same domain. */

@@ -2,7 +2,9 @@
 /* Hypercall dispatch, xen_version, console_io, multicall and continuations. */
 #include "harness.h"
 
+#include <xen/event_channel.h>
 #include <xen/features.h>
+#include <xen/physdev.h>
 #include <xen/sched.h>
 #include <xen/version.h>
 
@@ -18,10 +20,57 @@ static void unknown_numbers_are_enosys(void **state)
 	assert_int_equal(call(t, 64, 0, 0, 0, 0), -XEN_ENOSYS);
 	assert_int_equal(call(t, 0xffffffff, 0, 0, 0, 0), -XEN_ENOSYS);
 	/* What table.def leaves out. */
-	assert_int_equal(call(t, __HYPERVISOR_domctl, 0, 0, 0, 0), -XEN_ENOSYS);
-	assert_int_equal(call(t, __HYPERVISOR_sysctl, 0, 0, 0, 0), -XEN_ENOSYS);
-	assert_int_equal(call(t, __HYPERVISOR_platform_op, 0, 0, 0, 0), -XEN_ENOSYS);
+	assert_int_equal(call(t, __HYPERVISOR_xsm_op, 0, 0, 0, 0), -XEN_ENOSYS);
+	assert_int_equal(call(t, __HYPERVISOR_argo_op, 0, 0, 0, 0), -XEN_ENOSYS);
 	assert_alive(t);
+	dom_free(t);
+}
+
+static void control_calls_are_refused(void **state)
+{
+	static const uint8_t by_pointer[] = {__HYPERVISOR_domctl, __HYPERVISOR_sysctl,
+					     __HYPERVISOR_platform_op, 49};
+	static const uint8_t at_once[] = {__HYPERVISOR_kexec_op, __HYPERVISOR_hypfs_op, 48};
+	struct dom *t = dom_new();
+
+	for (unsigned int i = 0; i < sizeof(by_pointer); i++) {
+		assert_int_equal(call(t, by_pointer[i], VA(PG_ARG), 0, 0, 0), -XEN_EPERM);
+		assert_int_equal(call(t, by_pointer[i], VA(PG_HOLE), 0, 0, 0), -XEN_EFAULT);
+	}
+	for (unsigned int i = 0; i < sizeof(at_once); i++)
+		assert_int_equal(call(t, at_once[i], VA(PG_ARG), 0, 0, 0), -XEN_EPERM);
+	assert_int_equal(call(t, __HYPERVISOR_hvm_op, 0, VA(PG_ARG), 0, 0), -XEN_EINVAL);
+	assert_int_equal(call(t, __HYPERVISOR_hvm_op, 0, VA(PG_HOLE), 0, 0), -XEN_EFAULT);
+	assert_int_equal(call(t, __HYPERVISOR_hvm_op, 99, VA(PG_ARG), 0, 0), -XEN_ENOSYS);
+	assert_int_equal(call(t, __HYPERVISOR_xenpmu_op, 0, 0, 0, 0), -XEN_EOPNOTSUPP);
+	assert_int_equal(call(t, __HYPERVISOR_dm_op, 0, 0, 0, 0), -XEN_ENODATA);
+	assert_int_equal(call(t, __HYPERVISOR_dm_op, 7, 1, 0, 0), -XEN_ESRCH);
+	dom_free(t);
+}
+
+/* The command in front of the arguments. */
+static void old_calls_reach_the_new_ones(void **state)
+{
+	struct dom *t = dom_new();
+	struct evtchn_op ev = {.cmd = EVTCHNOP_bind_ipi};
+	struct physdev_op pd = {.cmd = PHYSDEVOP_set_iopl, .u.set_iopl.iopl = 1};
+
+	ev.u.bind_ipi.vcpu = 0;
+	uint64_t va = ARG(t, &ev);
+
+	assert_int_equal(call(t, 16, va, 0, 0, 0), 0);
+	memcpy(&ev, t->ram + va, sizeof(ev));
+	assert_int_equal(t->d->evtchn[ev.u.bind_ipi.port].state, ECS_IPI);
+	ev.cmd = EVTCHNOP_reset;
+	assert_int_equal(call(t, 16, ARG(t, &ev), 0, 0, 0), -XEN_ENOSYS);
+	assert_int_equal(call(t, 16, VA(PG_HOLE), 0, 0, 0), -XEN_EFAULT);
+	assert_int_equal(call(t, 19, ARG(t, &pd), 0, 0, 0), 0);
+	assert_int_equal(t->c.v->iopl, 1);
+	assert_int_equal(call(t, 19, VA(PG_HOLE), 0, 0, 0), -XEN_EFAULT);
+	assert_int_equal(call(t, 6, SCHEDOP_yield, 0, 0, 0), 0);
+	assert_int_equal(call(t, 6, SCHEDOP_poll, 0, 0, 0), -XEN_ENOSYS);
+	assert_int_equal(call(t, 6, SCHEDOP_block, 0, 0, 0), 0);
+	assert_int_equal(t->c.v->blocked, 1);
 	dom_free(t);
 }
 
@@ -375,6 +424,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(unknown_numbers_are_enosys),
+		cmocka_unit_test(control_calls_are_refused),
+		cmocka_unit_test(old_calls_reach_the_new_ones),
 		cmocka_unit_test(the_whole_of_rax_counts),
 		cmocka_unit_test(calls_are_counted),
 		cmocka_unit_test(calls_of_many_vcpus_are_counted),

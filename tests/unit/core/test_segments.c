@@ -381,8 +381,10 @@ static void far_pointers(void **state)
 
 static void set_ldt(struct dom *t, uint64_t base, unsigned int entries)
 {
-	t->c.v->ldt_base = base;
-	t->c.v->ldt_ents = entries;
+	struct mmuext_op op = {.cmd = MMUEXT_SET_LDT, .arg1.linear_addr = base};
+
+	op.arg2.nr_ents = entries;
+	assert_int_equal(call(t, __HYPERVISOR_mmuext_op, ARG(t, &op), 1, 0, DOMID_SELF), 0);
 }
 
 static void ldt_descriptors(void **state)
@@ -392,7 +394,6 @@ static void ldt_descriptors(void **state)
 
 	ldt[0] = DATA;
 	ldt[1] = based();
-	ldt[2] = 0x0000890000000067ull; /* not one a guest may have: as if it were empty */
 	set_ldt(t, VA(PG_LDT), 3);
 	loads(t, TO_ES, 0 << 3 | 7);
 	loads(t, TO_FS, 1 << 3 | 7);
@@ -402,6 +403,49 @@ static void ldt_descriptors(void **state)
 	set_ldt(t, VA(PG_HOLE), 512);
 	load_faults(t, TO_ES, 2 << 3 | 7, 14, 0);
 	assert_int_equal(core_vcpu_info(&t->c, t->c.v)->arch.cr2, VA(PG_HOLE) + 16);
+	dom_free(t);
+}
+
+static long map(struct dom *t, unsigned int page, uint64_t pte)
+{
+	return call(t, __HYPERVISOR_update_va_mapping, VA(page), pte, 0, 0);
+}
+
+/* A page of the LDT is a descriptor page from its first use until nothing uses it any more. */
+static void ldt_pages(void **state)
+{
+	const uint64_t ro = VA(PG_LDT) | PTE_PRESENT, rw = ro | PTE_RW;
+	struct dom *t = with_traps();
+	uint64_t *ldt = page_ptr(t, PG_LDT), refs = t->frames[PG_LDT].type;
+
+	ldt[0] = DATA & ~(3ull << 45);
+	set_ldt(t, VA(PG_LDT), 3);
+	/* Mapped writable. */
+	assert_int_equal(map(t, PG_LDT, rw), 0);
+	load_faults(t, TO_ES, 7, 14, 0);
+	assert_int_equal(core_vcpu_info(&t->c, t->c.v)->arch.cr2, VA(PG_LDT));
+	assert_int_equal(map(t, PG_LDT, ro), 0);
+	/* A descriptor no guest may have, whichever selector is loaded. */
+	ldt[2] = 0x0000890000000067ull;
+	load_faults(t, TO_ES, 7, 14, 0);
+	assert_int_equal(frame_trefs(t->frames[PG_LDT].type), 0);
+	ldt[2] = 0;
+	loads(t, TO_ES, 7);
+	assert_int_equal(ldt[0], DATA); /* DPL 3 now */
+	assert_true(frame_is(t->frames[PG_LDT].type, FRAME_SEG_DESC));
+	assert_int_equal(map(t, PG_LDT, rw), -XEN_EBUSY);
+	loads(t, TO_ES, 7);
+	assert_int_equal(frame_trefs(t->frames[PG_LDT].type), 1);
+	/* Its mapping goes. */
+	assert_int_equal(map(t, PG_LDT, 0), 0);
+	assert_int_equal(frame_trefs(t->frames[PG_LDT].type), 0);
+	load_faults(t, TO_ES, 7, 14, 0);
+	assert_int_equal(map(t, PG_LDT, ro), 0);
+	loads(t, TO_ES, 7);
+	/* Another LDT. */
+	set_ldt(t, VA(PG_HOLE), 3);
+	assert_int_equal(frame_trefs(t->frames[PG_LDT].type), 0);
+	assert_int_equal(frame_refs(t->frames[PG_LDT].type), frame_refs(refs));
 	dom_free(t);
 }
 
@@ -515,7 +559,7 @@ static void pushf_and_popf(void **state)
 	assert_int_equal(peek(t, STACK_TOP - 8), 0x202 | CORE_FLAG_CF | CORE_FLAG_DF);
 	poke(t, STACK_TOP - 8, 0x3ff7fd7 & ~CORE_FLAG_TF); /* everything, but IF off, IOPL 3 */
 	EMULATE(t, 0x9d);
-	assert_int_equal(r->rflags, 0x202 | (CORE_FLAGS_USER & ~(CORE_FLAG_TF | CORE_FLAG_RF)));
+	assert_int_equal(r->rflags, 0x202 | (CORE_FLAGS_USER & ~CORE_FLAG_TF));
 	assert_int_equal(REG(t, RSP), STACK_TOP);
 	/* 16 bits: the upper flags stay. */
 	poke(t, STACK_TOP - 2, 0);
@@ -688,6 +732,7 @@ int main(void)
 		cmocka_unit_test(push_and_pop),
 		cmocka_unit_test(far_pointers),
 		cmocka_unit_test(ldt_descriptors),
+		cmocka_unit_test(ldt_pages),
 		cmocka_unit_test(lar_and_lsl),
 		cmocka_unit_test(verr_and_verw),
 		cmocka_unit_test(tables_are_the_hypervisors),
