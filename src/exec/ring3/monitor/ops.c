@@ -97,14 +97,17 @@ void k_note(void *priv, uint64_t mfn)
 	window_protect(mfn);
 }
 
+/* Set so that no error code is 0, which means success; core_inject_pf() has its own idea of it. */
+#define PF_USER_BIT 4u
+
 uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 {
 	uint64_t mfn, flags;
 
 	if (!core_walk(&k.c, k.c.v->kernel_root, va, &mfn, &flags))
-		return write ? 2 : 0;
+		return PF_USER_BIT | (write ? 2 : 0);
 	if (write && !(flags & 2))
-		return 3;
+		return PF_USER_BIT | 3;
 	if (write)
 		xlate_invalidate_frame(k.x, mfn);
 	*ret = k.c.ram + (mfn << 12) + (va & 0xfff);
