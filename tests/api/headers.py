@@ -30,7 +30,7 @@ class Headers(unittest.TestCase):
         for header in HEADERS:
             for cc in (["cc", "-std=c99", "-xc"], ["cc", "-std=c11", "-xc"], ["c++", "-std=c++11", "-xc++"]):
                 r = subprocess.run([*cc, "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only",
-                                    f"-I{SOURCE}/include", "-"], input=f"#include <pvvirt/{header.name}>\n",
+                                    f"-I{SOURCE}/include", "-"], input=f"#include <pvvirt/{header.name}>\nextern int not_an_empty_file;\n",
                                    text=True, capture_output=True)
                 self.assertEqual(r.returncode, 0, f"{header.name} with {cc}: {r.stderr}")
 
