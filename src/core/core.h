@@ -67,6 +67,11 @@ struct core_exec_ops {
 	void (*doorbell)(struct core_ctx *c);
 	/* Make vCPU `id` call core_next() soon (it is running or blocked). */
 	void (*kick_vcpu)(struct core_ctx *c, unsigned int id);
+	/*
+	 * Start running vCPU `id`, which the guest has initialised: false if this executor cannot.
+	 * May be NULL: it runs vCPU 0 only.
+	 */
+	bool (*start_vcpu)(struct core_ctx *c, unsigned int id);
 	/* The time-stamp counter. A function, so that tests own the time. */
 	uint64_t (*rdtsc)(struct core_ctx *c);
 	/* Guest debug registers or cr0.TS changed, for executors that mirror them. */

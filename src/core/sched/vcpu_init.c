@@ -192,6 +192,10 @@ long core_vcpu_up(struct core_ctx *c, struct core_vcpu *v)
 {
 	if (!__atomic_load_n(&v->is_initialised, __ATOMIC_ACQUIRE))
 		return -XEN_EINVAL;
+	/* An executor of one vCPU says so, or the guest would wait for the second one for ever. */
+	if (v->id != 0 && !__atomic_load_n(&v->is_up, __ATOMIC_SEQ_CST) &&
+	    (!c->ops->start_vcpu || !c->ops->start_vcpu(c, v->id)))
+		return -XEN_ENOSYS;
 	if (__atomic_exchange_n(&v->is_up, 1, __ATOMIC_SEQ_CST) == 0)
 		core_vcpu_kick(c, v);
 	return 0;

@@ -66,8 +66,9 @@ static long register_vcpu_info(struct core_ctx *c, struct core_vcpu *v, uint64_t
 
 	if (!core_get(c, &op, va))
 		return -XEN_EFAULT;
-	if (op.offset > 4096 - sizeof(*new) || v->vcpu_info_mfn != 0 ||
-	    (op.offset & (_Alignof(struct vcpu_info) - 1)) != 0)
+	if (op.offset > 4096 - sizeof(*new) || (op.offset & (_Alignof(struct vcpu_info) - 1)) != 0)
+		return -XEN_ENXIO;
+	if (v->vcpu_info_mfn != 0)
 		return -XEN_EINVAL;
 	if (v != c->v && v->is_up)
 		return -XEN_EINVAL;
@@ -113,9 +114,10 @@ static long set_singleshot(struct core_ctx *c, struct core_vcpu *v, uint64_t va)
 		return -XEN_EINVAL;
 	if (!core_get(c, &op, va))
 		return -XEN_EFAULT;
-	if ((op.flags & VCPU_SSHOTTMR_future) && op.timeout_abs_ns < core_time_now(c))
-		return -XEN_ETIME;
-	/* 0 is a time like any other here, long past. */
+	/*
+	 * VCPU_SSHOTTMR_future may be ignored, and is: the event comes at once instead of -ETIME.
+	 * 0 is a time like any other here, long past.
+	 */
 	v->singleshot_ns = op.timeout_abs_ns != 0 ? op.timeout_abs_ns : 1;
 	v->wake_ns = 0;
 	return 0;
@@ -150,7 +152,7 @@ long core_hc_vcpu_op(struct core_ctx *c, const uint64_t arg[6])
 	switch ((uint32_t)arg[0]) {
 	case VCPUOP_initialise: /* ABI: served */
 		return core_vcpu_initialise(c, v, va);
-	case VCPUOP_up: /* ABI: served */
+	case VCPUOP_up: /* ABI: served; -ENOSYS where the executor runs vCPU 0 only (ring3 yet) */
 		return core_vcpu_up(c, v);
 	case VCPUOP_down: /* ABI: served */
 		return core_vcpu_down(c, v);

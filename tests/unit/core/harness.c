@@ -59,6 +59,11 @@ static void fake_cpu(struct core_ctx *c)
 	of(c)->cpu_changes++;
 }
 
+static bool fake_start_vcpu(struct core_ctx *c, unsigned int id)
+{
+	return true;
+}
+
 static const struct core_exec_ops fake_ops = {
 	.flush_all = fake_flush_all,
 	.flush_va = fake_flush_va,
@@ -68,6 +73,7 @@ static const struct core_exec_ops fake_ops = {
 	.frames_discard = fake_discard,
 	.doorbell = fake_doorbell,
 	.kick_vcpu = fake_kick,
+	.start_vcpu = fake_start_vcpu,
 	.rdtsc = fake_tsc,
 	.cpu_changed = fake_cpu,
 };
