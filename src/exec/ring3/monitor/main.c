@@ -269,6 +269,14 @@ void k_start(const struct k_params *p)
 			/* Behind core_next(): the mark was set before the event it delivers. */
 			if (__builtin_expect(c->ctl->code_stale != 0, 0))
 				k_code_stale();
+			if (__builtin_expect(!c->v->kernel_mode, 0)) {
+				/* The place of the U processes: see doc/ring3.md. */
+				core_crash(c,
+					   "guest user mode at rip %lx: this version of the ring3 "
+					   "executor runs guest kernels only",
+					   (unsigned long)c->v->regs.rip);
+				break;
+			}
 			timer_arm(core_timers_next(c));
 			run_guest();
 			break;
