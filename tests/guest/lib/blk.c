@@ -35,11 +35,12 @@ static const char *under(const char *base, const char *leaf)
 	return path;
 }
 
+/* Waits for the back end to reach `state`, or a later one. */
 static bool wait_state(struct pvg_blk *b, u64 state)
 {
 	u64 end = pvg_now() + 5000000000ul;
 
-	while (pvg_store_number(under(b->backend_path, "state")) != state) {
+	while (pvg_store_number(under(b->backend_path, "state")) < state) {
 		if (pvg_now() > end)
 			return false;
 		HC2(sched_op, SCHEDOP_yield, 0);
@@ -163,8 +164,8 @@ int pvg_blk_rw(struct pvg_blk *b, bool write, u64 sector, void *page, unsigned i
 int pvg_blk_close(struct pvg_blk *b)
 {
 	pvg_store_write(under(b->path, "state"), "5");
-	if (!wait_state(b, XenbusStateClosed))
+	if (!wait_state(b, XenbusStateClosing))
 		return 1;
 	pvg_store_write(under(b->path, "state"), "6");
-	return 0;
+	return wait_state(b, XenbusStateClosed) ? 0 : 2;
 }
