@@ -161,8 +161,10 @@ enum core_action core_next(struct core_ctx *c)
 		v->yield_until = 0;
 		v->yield_last = core_time_now(c); /* the sleep itself was no guest work */
 	}
-	if (v->blocked || v->polling || v->runstate.state != RUNSTATE_running)
+	if (v->blocked || v->polling || v->runstate.state != RUNSTATE_running) {
 		run_again(c);
+		core_timers_run(c);
+	}
 
 	if (v->nmi_pending && !v->nmi_masked)
 		core_bounce_nmi(c);

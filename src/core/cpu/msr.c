@@ -16,15 +16,29 @@
 #define MSR_APIC_BASE	       0x0000001bu
 #define MSR_FEATURE_CONTROL    0x0000003au
 #define MSR_UCODE_REV	       0x0000008bu
+#define MSR_PERFCTR0	       0x000000c1u
+#define MSR_PERFCTR7	       0x000000c8u
+#define MSR_PLATFORM_INFO      0x000000ceu
 #define MSR_MPERF	       0x000000e7u
 #define MSR_APERF	       0x000000e8u
+#define MSR_ARCH_CAPABILITIES  0x0000010au
+#define MSR_MISC_FEATURES      0x00000140u
 #define MSR_MCG_CAP	       0x00000179u
 #define MSR_MCG_STATUS	       0x0000017au
+#define MSR_PERFEVTSEL0	       0x00000186u
+#define MSR_PERFEVTSEL3	       0x00000189u
+#define MSR_PERF_STATUS	       0x00000198u
+#define MSR_PERF_CTL	       0x00000199u
 #define MSR_THERM_CONTROL      0x0000019au
+#define MSR_THERM_STATUS       0x0000019cu
 #define MSR_MISC_ENABLE	       0x000001a0u
 #define MSR_ENERGY_PERF_BIAS   0x000001b0u
 #define MSR_PAT		       0x00000277u
+#define MSR_FIXED_CTR0	       0x00000309u
+#define MSR_FIXED_CTR2	       0x0000030bu
 #define MSR_PERF_CAPABILITIES  0x00000345u
+#define MSR_FIXED_CTR_CTRL     0x0000038du
+#define MSR_GLOBAL_OVF_CTRL    0x00000390u
 #define MSR_MC0_CTL	       0x00000400u
 #define MSR_MC1_MISC	       0x00000407u
 #define MSR_XEN_HYPERCALL_PAGE 0x40000000u
@@ -52,11 +66,29 @@
 #define DE_CFG_LFENCE_SERIALISES 2ull
 #define HWCR_TSC_FREQ_SEL	 (1ull << 24)
 
+/* Any revision: guests want to see that there is one. */
+#define UCODE_REV (1ull << 32)
+
+/* Performance counters: without a virtual PMU they read as 0, and writes are dropped. */
+static bool is_intel_pmu(uint32_t msr)
+{
+	return (msr >= MSR_PERFCTR0 && msr <= MSR_PERFCTR7) ||
+	       (msr >= MSR_PERFEVTSEL0 && msr <= MSR_PERFEVTSEL3) ||
+	       (msr >= MSR_FIXED_CTR0 && msr <= MSR_FIXED_CTR2) ||
+	       (msr >= MSR_FIXED_CTR_CTRL && msr <= MSR_GLOBAL_OVF_CTRL);
+}
+
 static bool read_intel(uint32_t msr, uint64_t *ret)
 {
+	*ret = 0;
 	switch (msr) {
 	case MSR_PLATFORM_ID:
-		*ret = 0;
+	case MSR_PLATFORM_INFO: /* no CPUID faulting */
+	case MSR_ARCH_CAPABILITIES:
+	case MSR_MISC_FEATURES:
+	case MSR_PERF_STATUS:
+	case MSR_PERF_CTL:
+	case MSR_THERM_STATUS:
 		return true;
 	case MSR_FEATURE_CONTROL:
 		*ret = 1; /* locked, nothing enabled */
@@ -65,7 +97,7 @@ static bool read_intel(uint32_t msr, uint64_t *ret)
 		*ret = MISC_ENABLE;
 		return true;
 	default:
-		return false;
+		return is_intel_pmu(msr);
 	}
 }
 
@@ -120,6 +152,8 @@ static bool read_known(struct core_ctx *c, uint32_t msr, uint64_t *ret)
 		*ret = APIC_BASE | (v->id == 0 ? APIC_BASE_BSP : 0);
 		return true;
 	case MSR_UCODE_REV:
+		*ret = UCODE_REV;
+		return vendor != CORE_VENDOR_OTHER;
 	case MSR_PERF_CAPABILITIES:
 	case MSR_MCG_STATUS:
 	case MSR_XEN_HYPERCALL_PAGE:
@@ -166,14 +200,15 @@ static bool write_hypercall_page(struct core_ctx *c, uint64_t value)
 	return true;
 }
 
-static bool write_vendor(struct core_ctx *c, uint32_t msr)
+static bool write_vendor(struct core_ctx *c, uint32_t msr, uint64_t value)
 {
 	/* Dropped: power and machine-check settings of a processor the guest does not own. */
 	switch (core_cpuid_vendor(c)) {
 	case CORE_VENDOR_INTEL:
 		return msr == MSR_MISC_ENABLE || msr == MSR_MPERF || msr == MSR_APERF ||
 		       msr == MSR_THERM_CONTROL || msr == MSR_ENERGY_PERF_BIAS ||
-		       msr == MSR_UCODE_REV;
+		       msr == MSR_UCODE_REV || msr == MSR_PERF_CTL || is_intel_pmu(msr) ||
+		       (msr == MSR_MISC_FEATURES && value == 0);
 	case CORE_VENDOR_AMD:
 		return msr == MSR_MPERF || msr == MSR_APERF || msr == MSR_K8_HWCR ||
 		       msr == MSR_AMD64_NB_CFG || msr == MSR_FAM10H_MMIO_CONF ||
@@ -218,5 +253,5 @@ bool core_msr_write(struct core_ctx *c, uint32_t msr, uint64_t value)
 	}
 	if (msr >= MSR_MC0_CTL && msr <= MSR_MC1_MISC)
 		return true;
-	return write_vendor(c, msr);
+	return write_vendor(c, msr, value);
 }

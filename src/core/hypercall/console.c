@@ -7,7 +7,7 @@
 
 #include "core/lib/lock.h"
 
-/* Each chunk is visible to the library as a whole; the guest may be preempted in between. */
+/* Each chunk becomes visible to the library as a whole. */
 #define CHUNK 128u
 
 static void put_ring(struct core_ctl *ctl, const uint8_t *text, size_t len)
@@ -19,40 +19,33 @@ static void put_ring(struct core_ctl *ctl, const uint8_t *text, size_t len)
 	__atomic_store_n(&ctl->debug_prod, prod + len, __ATOMIC_RELEASE);
 }
 
-static long console_write(struct core_ctx *c, uint32_t count, uint64_t va, const uint64_t arg[6])
+/* At most a ring full of it: more would overwrite itself. */
+static void capture(struct core_ctx *c, uint32_t count, uint64_t va)
 {
+	if (count > CORE_DEBUG_RING)
+		count = CORE_DEBUG_RING;
 	while (count > 0) {
 		uint8_t text[CHUNK];
 		uint32_t len = count < CHUNK ? count : CHUNK;
 
 		if (!core_get_bytes(c, text, va, len))
-			return -XEN_EFAULT;
+			return;
 		core_lock(&c->d->console_lock);
 		put_ring(c->ctl, text, len);
 		core_unlock(&c->d->console_lock);
 		va += len;
 		count -= len;
-		if (count > 0 && core_preempt_pending(c)) {
-			uint64_t args[6] = {arg[0], count, va, arg[3], arg[4], arg[5]};
-
-			return core_hypercall_continue(c, __HYPERVISOR_console_io, args);
-		}
 	}
-	return 0;
 }
 
+/*
+ * An ordinary domain may not use Xen's console (unless Xen is a debug build), and is told so. What
+ * it wanted to say is too useful to be lost: the library gets it nevertheless.
+ */
+/* ABI: -EPERM; as a release build of Xen, but the library keeps what was written */
 long core_hc_console_io(struct core_ctx *c, const uint64_t arg[6])
 {
-	uint32_t count = (uint32_t)arg[1];
-
-	switch ((uint32_t)arg[0]) {
-	case CONSOLEIO_write: /* ABI: served; a debug hypervisor's answer (release: -EPERM) */
-		if (count > INT32_MAX)
-			return -XEN_EINVAL;
-		return console_write(c, count, arg[2], arg);
-	case CONSOLEIO_read: /* ABI: served; there is never input */
-		return count > INT32_MAX ? -XEN_EINVAL : 0;
-	default:
-		return -XEN_ENOSYS;
-	}
+	if ((uint32_t)arg[0] == CONSOLEIO_write)
+		capture(c, (uint32_t)arg[1], arg[2]);
+	return -XEN_EPERM;
 }

@@ -63,7 +63,9 @@ void core_timers_run(struct core_ctx *c)
 	struct core_vcpu *v = c->v;
 	uint64_t now = core_time_now(c);
 
-	run_periodic(c, now);
+	/* As on Xen, a vCPU that sleeps is not woken by its ticker: one tick when it runs again. */
+	if (!v->blocked)
+		run_periodic(c, now);
 	if (v->singleshot_ns != 0 && now >= v->singleshot_ns) {
 		v->singleshot_ns = 0;
 		core_virq_raise(c, v, VIRQ_TIMER);
@@ -80,7 +82,7 @@ uint64_t core_timers_next(const struct core_ctx *c)
 	const struct core_vcpu *v = c->v;
 	uint64_t next = CORE_NEVER;
 
-	if (ticking(v))
+	if (ticking(v) && !v->blocked)
 		next = v->periodic_next; /* 0 = not started: come back at once */
 	if (v->singleshot_ns != 0 && v->singleshot_ns < next)
 		next = v->singleshot_ns;

@@ -90,6 +90,12 @@ static void what_a_pv_guest_reads(void **state)
 	assert_int_equal(get(t, 0x401), 0);
 	assert_int_equal(get(t, 0x400), ~0ull);
 	assert_int_equal(get(t, 0xc0000103), 0);
+	/* Nothing behind them, but they exist: power, thermal and counter registers. */
+	static const uint32_t zero[] = {0x17, 0xc1, 0xce, 0x10a, 0x140, 0x186, 0x198, 0x199, 0x19c};
+
+	for (unsigned int i = 0; i < sizeof(zero) / sizeof(zero[0]); i++)
+		assert_int_equal(get(t, zero[i]), 0);
+	assert_int_not_equal(get(t, 0x8b), 0);
 	dom_free(t);
 }
 
@@ -104,6 +110,10 @@ static void what_it_may_write(void **state)
 	assert_false(core_msr_write(&t->c, 0xc0000103, 1ull << 32));
 	assert_true(core_msr_write(&t->c, 0x1a0, 0)); /* dropped */
 	assert_int_equal(get(t, 0x1a0), 0x801801);
+	assert_true(core_msr_write(&t->c, 0x140, 0));
+	assert_false(core_msr_write(&t->c, 0x140, 1));
+	assert_true(core_msr_write(&t->c, 0x199, 0));
+	assert_false(core_msr_write(&t->c, 0xce, 0));
 	assert_false(core_msr_write(&t->c, 0x277, 0));
 	assert_false(core_msr_write(&t->c, 0x10, 0));
 	assert_false(core_msr_write(&t->c, 0x1b, 0));
@@ -114,7 +124,7 @@ static void unknown_registers_fault(void **state)
 {
 	static const uint32_t msrs[] = {
 		0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0x174, 0x175, 0x176,   0x48,
-		0x49,	    0x10a,	0x2ff,	    0xfe,	0x800, 0x1d9, 0x12345, 0xffffffff,
+		0x49,	    0x79,	0x2ff,	    0xfe,	0x800, 0x1d9, 0x12345, 0xffffffff,
 	};
 	struct dom *t = with_gp();
 	uint64_t value;
