@@ -2,7 +2,8 @@
 /*
  * Frames of [0, max_pages) that are not part of the reservation: never populated, or given back.
  * A doubly linked list through the frame table, so that a run of neighbours can be taken out of its
- * middle.
+ * middle. First in, first out: what a guest gets is hardly ever what it gave just before, as on
+ * Xen.
  */
 #include "core/lib/mem.h"
 #include "core/mm/internal.h"
@@ -20,24 +21,31 @@ static void list_add(struct core_ctx *c, uint64_t mfn)
 	struct core_domain *d = c->d;
 	struct core_frame *f = mm_frame(c, mfn);
 
-	f->count = d->free_head == CORE_INVALID_MFN ? LIST_END : (uint32_t)d->free_head;
-	set_prev(f, LIST_END);
-	if (f->count != LIST_END)
-		set_prev(mm_frame(c, f->count), (uint32_t)mfn);
-	d->free_head = mfn;
+	f->count = LIST_END;
+	if (d->free_head == CORE_INVALID_MFN) {
+		set_prev(f, LIST_END);
+		d->free_head = mfn;
+	} else {
+		set_prev(f, (uint32_t)d->free_tail);
+		mm_frame(c, d->free_tail)->count = (uint32_t)mfn;
+	}
+	d->free_tail = mfn;
 }
 
 static void list_remove(struct core_ctx *c, uint64_t mfn)
 {
+	struct core_domain *d = c->d;
 	struct core_frame *f = mm_frame(c, mfn);
 	uint32_t next = f->count;
 	uint32_t prev = (uint32_t)(frame_word(f) >> FRAME_LINK_SHIFT & FRAME_LINK_MASK);
 
 	if (prev == LIST_END)
-		c->d->free_head = next == LIST_END ? CORE_INVALID_MFN : next;
+		d->free_head = next == LIST_END ? CORE_INVALID_MFN : next;
 	else
 		mm_frame(c, prev)->count = next;
-	if (next != LIST_END)
+	if (next == LIST_END)
+		d->free_tail = prev == LIST_END ? CORE_INVALID_MFN : prev;
+	else
 		set_prev(mm_frame(c, next), prev);
 	f->count = 0;
 }

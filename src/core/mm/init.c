@@ -65,10 +65,10 @@ static void init_frames(struct core_ctx *c)
 	share(c, b->grant_first, b->grant_max);
 
 	d->free_head = CORE_INVALID_MFN;
+	d->free_tail = CORE_INVALID_MFN;
 	d->tot_pages = d->max_pages;
-	/* Backwards, so that the lowest is taken first. */
-	for (uint64_t mfn = d->max_pages; mfn > b->nr_pages; mfn--)
-		mm_frame_drop(c, mfn - 1);
+	for (uint64_t mfn = b->nr_pages; mfn < d->max_pages; mfn++)
+		mm_frame_drop(c, mfn);
 	d->mm_leaving = 0;
 	d->e820_nr = 0;
 }
@@ -102,6 +102,7 @@ bool core_mm_init(struct core_ctx *c)
 	}
 	mm_frame(c, b->root)->type |= FRAME_PINNED;
 	d->vcpu[0].kernel_root = b->root;
+	mm_show_m2p(c, b->root, true);
 	c->ops->root_changed(c);
 	return true;
 }

@@ -83,6 +83,10 @@ int mm_entry_get(struct core_ctx *c, uint64_t table, unsigned int level, uint64_
 void mm_entry_put(struct core_ctx *c, uint64_t table, unsigned int level, uint64_t pte,
 		  enum mm_preempt preempt);
 
+/* roots.c: the hypervisor's slots of an L4; the M2P's among them, as the root is used */
+void mm_fill_xen_slots(struct core_ctx *c, uint64_t *l4);
+void mm_show_m2p(struct core_ctx *c, uint64_t l4_mfn, bool kernel);
+
 /* update.c: set one entry of a validated table, with all checks. */
 struct mm_update {
 	uint64_t table; /* mfn */

@@ -73,14 +73,15 @@ static inline void pte_write(uint64_t *p, uint64_t pte)
 
 /*
  * What the guest reads back. Its kernel runs in ring 3, so all its mappings get USER; Xen marks
- * those that lacked it, and makes the others global, for they are the same in both roots.
+ * those that lacked it, and makes the others global, for they are the same in both roots. L4
+ * entries look as if the processor had used them: Xen may run on a copy of the L4.
  */
 static inline uint64_t pte_adjust(uint64_t pte, unsigned int level)
 {
 	if (!(pte & PTE_PRESENT))
 		return pte;
 	if (level > 1)
-		return pte | PTE_USER;
+		return pte | PTE_USER | (level == 4 ? PTE_ACCESSED : 0);
 	if (!(pte & PTE_USER))
 		pte |= PTE_GUEST_KERNEL | PTE_USER;
 	if (!(pte & PTE_GUEST_KERNEL))

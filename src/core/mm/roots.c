@@ -2,6 +2,35 @@
 /* The vCPU's page-table roots: each holds a type reference on its L4. */
 #include "core/mm/roots.h"
 
+/*
+ * Slots 256 to 271 of each L4. Xen puts its own mappings there; ours has none, and walks do not
+ * look at them. What a guest reads there is of the same form, with a frame that does not exist.
+ */
+#define XEN_ENTRY ((PTE_MFN_MASK - 1) << PTE_MFN_SHIFT | PTE_PRESENT | PTE_ACCESSED | PTE_DIRTY)
+#define M2P_ENTRY (XEN_ENTRY | PTE_USER)
+#define SLOT_M2P  256u
+
+void mm_fill_xen_slots(struct core_ctx *c, uint64_t *l4)
+{
+	static const uint16_t used = 1u << 2 | 1u << 4 | 1u << 5 | 1u << 6;
+	bool strict = c->d->vm_assist >> VMASST_TYPE_m2p_strict & 1;
+
+	for (unsigned int i = L4_XEN_FIRST; i <= L4_XEN_LAST; i++)
+		pte_write(&l4[i], used >> (i - L4_XEN_FIRST) & 1 ? XEN_ENTRY | PTE_RW : 0);
+	if (strict)
+		pte_write(&l4[SLOT_M2P], M2P_ENTRY);
+}
+
+void mm_show_m2p(struct core_ctx *c, uint64_t l4_mfn, bool kernel)
+{
+	bool strict = c->d->vm_assist >> VMASST_TYPE_m2p_strict & 1;
+
+	if (kernel && !strict)
+		pte_write(mm_table(c, l4_mfn) + SLOT_M2P, M2P_ENTRY);
+	else if (!kernel && strict)
+		pte_write(mm_table(c, l4_mfn) + SLOT_M2P, 0);
+}
+
 int mm_load_kernel_root(struct core_ctx *c, uint64_t mfn)
 {
 	struct core_vcpu *v = c->v;
@@ -18,6 +47,7 @@ int mm_load_kernel_root(struct core_ctx *c, uint64_t mfn)
 		return rc;
 	v->kernel_root = mfn;
 	v->walk_gen++;
+	mm_show_m2p(c, mfn, true);
 	mm_ldt_forget(c, v); /* another root may map another LDT there */
 	c->ops->root_changed(c);
 	if (old != CORE_INVALID_MFN)
@@ -40,6 +70,7 @@ int mm_load_user_root(struct core_ctx *c, uint64_t mfn)
 
 		if (rc != 0)
 			return rc;
+		mm_show_m2p(c, mfn, false);
 	}
 	v->user_root = mfn;
 	v->walk_gen++;
@@ -64,6 +95,7 @@ int core_mm_set_roots(struct core_ctx *c, struct core_vcpu *v, uint64_t kernel_m
 	if (rc == 0) {
 		v->kernel_root = kernel_mfn;
 		v->user_root = user_mfn;
+		mm_show_m2p(c, kernel_mfn, true);
 	}
 	mm_unlock(c);
 	return rc == 0 ? 0 : -XEN_EINVAL;

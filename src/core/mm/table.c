@@ -15,7 +15,6 @@
  *
  * Recursion goes one level down each time, plus one step sideways for a linear mapping.
  */
-#include "core/lib/mem.h"
 #include "core/mm/entry.h"
 
 /* ---- the frame's second word --------------------------------------------------------------- */
@@ -222,9 +221,8 @@ static int promote_upper(struct core_ctx *c, uint64_t mfn, unsigned int level,
 			return -MM_RESTART;
 	}
 	set_done(f, PTE_ENTRIES);
-	/* Xen puts its own mappings there; nothing the guest left there may mean anything. */
 	if (level == 4)
-		memset(&t[L4_XEN_FIRST], 0, (L4_XEN_LAST - L4_XEN_FIRST + 1) * sizeof(*t));
+		mm_fill_xen_slots(c, t);
 	return 0;
 }
 

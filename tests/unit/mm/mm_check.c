@@ -63,7 +63,7 @@ static const char *count_upper(struct mm_guest *g, uint64_t table, unsigned int 
 		unsigned int type;
 
 		if (pte_xen_slot(level, i)) {
-			if (t[i] != 0 && done == 512)
+			if ((t[i] & P) && done == 512 && pte_mfn(t[i]) < NR_FRAMES)
 				return wrong(g, "L4 %lu[%u] is %lx", table, i, t[i]);
 			continue;
 		}
@@ -125,7 +125,7 @@ static const char *check_free_list(struct mm_guest *g)
 {
 	const struct core_domain *d = g->c.d;
 	uint64_t listed = 0, idle = 0, left = 0;
-	uint32_t prev = 0x3fffffff, mfn = (uint32_t)d->free_head;
+	uint32_t prev = 0x3fffffff, mfn = (uint32_t)d->free_head; /* 0x3fffffff: the ends */
 
 	if (d->free_head == CORE_INVALID_MFN)
 		mfn = 0x3fffffff;
@@ -144,6 +144,8 @@ static const char *check_free_list(struct mm_guest *g)
 		if (is_free && ((uint64_t *)frame_at(g, M2P_FIRST))[i] != ~0ull)
 			return wrong(g, "free frame %lu is in the M2P", i);
 	}
+	if (listed != 0 && d->free_tail != prev)
+		return wrong(g, "the free list ends at %u, not at %lu", prev, d->free_tail);
 	if (idle != listed)
 		return wrong(g, "%lu frames are free, %lu are on the list", idle, listed);
 	if (left != d->mm_leaving)
@@ -165,6 +167,8 @@ const char *mm_guest_check(struct mm_guest *g)
 		hold(n, v->kernel_root + 1);
 		hold(n, v->user_root + 1);
 		hold(n, v->mm_old_table);
+		for (unsigned int k = 0; k < 16; k++)
+			hold(n, v->ldt_frames[k]);
 	}
 	why = count_tables(g, n);
 	if (why)

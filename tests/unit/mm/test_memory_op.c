@@ -39,6 +39,7 @@ static void balloon(void **state)
 	struct mm_guest *g = *state;
 	const uint64_t *m2p = frame_at(g, M2P_FIRST);
 
+	assert_int_equal(op(g, XENMEM_increase_reservation, MAX_PAGES - NR_PAGES, 0), 48);
 	for (unsigned int i = 0; i < 10; i++) {
 		unmap(g, 300 + i);
 		list(g)[i] = 300 + i;
@@ -47,7 +48,7 @@ static void balloon(void **state)
 	assert_int_equal(op(g, XENMEM_decrease_reservation, 10, 0), 10);
 	check(g);
 	assert_int_equal(g->discarded, 10);
-	assert_int_equal(g->c.d->tot_pages, NR_PAGES - 10);
+	assert_int_equal(g->c.d->tot_pages, MAX_PAGES - 10);
 	assert_true(m2p[305] == ~0ull);
 	/* Gone: not to be mapped, pinned, referred to by a back end. */
 	assert_int_equal(va_mapping(g, VA(5), pte(305, P), 0), -XEN_EBUSY);
@@ -68,7 +69,15 @@ static void balloon(void **state)
 		assert_int_equal(frame_at(g, mfn)[7], 0);
 		assert_int_equal(va_mapping(g, VA(300 + i), pte(mfn, P | RW), 0), 0);
 	}
-	assert_int_equal(g->c.d->tot_pages, NR_PAGES);
+	assert_int_equal(g->c.d->tot_pages, MAX_PAGES);
+	/* While there are others, a guest does not get what it gave just before. */
+	list(g)[0] = 555;
+	list(g)[1] = 556;
+	assert_int_equal(op(g, XENMEM_decrease_reservation, 2, 0), 2);
+	list(g)[0] = 0x1000;
+	assert_int_equal(op(g, XENMEM_populate_physmap, 1, 0), 1);
+	assert_int_equal(list(g)[0], 555);
+	check(g);
 }
 
 static void grow_to_the_limit(void **state)

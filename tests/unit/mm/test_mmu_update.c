@@ -119,7 +119,7 @@ static void upper_legal(void **state)
 
 	frame_at(g, t.l1)[5] = pte(200, P | RW | U);
 	assert_int_equal(update(g, BOOT_L4, 0, pte(t.l3, P | RW)), 0);
-	assert_int_equal(frame_at(g, BOOT_L4)[0], pte(t.l3, P | RW | U));
+	assert_int_equal(frame_at(g, BOOT_L4)[0], pte(t.l3, P | RW | U | A));
 	assert_true(frame_is(word_of(g, t.l3), FRAME_L3));
 	assert_true(frame_is(word_of(g, t.l2), FRAME_L2));
 	assert_true(frame_is(word_of(g, t.l1), FRAME_L1));

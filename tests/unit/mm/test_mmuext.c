@@ -84,13 +84,42 @@ static void xen_slots(void **state)
 {
 	struct mm_guest *g = *state;
 	struct tree t = make_tree(g, FREE);
+	uint64_t *l4 = frame_at(g, t.l4), *root = frame_at(g, BOOT_L4);
 
 	/* What the guest leaves there is neither looked at nor kept. */
-	frame_at(g, t.l4)[256] = pte(BOOT_L1, P | RW);
-	frame_at(g, t.l4)[271] = ~0ull;
+	l4[256] = pte(BOOT_L1, P | RW);
+	l4[271] = ~0ull;
+	l4[261] = pte(BOOT_L2, P | RW);
 	assert_int_equal(mmuext(g, MMUEXT_PIN_L4_TABLE, t.l4, 0), 0);
-	assert_int_equal(frame_at(g, t.l4)[256], 0);
-	assert_int_equal(frame_at(g, t.l4)[271], 0);
+	assert_true(l4[256] == 0 && l4[257] == 0 && l4[271] == 0);
+	for (unsigned int i = 256; i < 272; i++) {
+		bool xen = i == 258 || i == 260 || i == 261 || i == 262;
+
+		assert_int_equal(l4[i] & P, xen);
+		assert_false(l4[i] & U);
+		assert_true(!xen || pte_mfn(l4[i]) >= NR_FRAMES);
+		assert_int_equal(root[i] & (P | U), i == 256 ? P | U : xen ? P : 0u);
+	}
+	check(g);
+	/* The M2P is shown in roots that are in use by the kernel; by "strict" in no other. */
+	assert_int_equal(mmuext(g, MMUEXT_NEW_USER_BASEPTR, t.l4, 0), 0);
+	assert_true(l4[256] == 0);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_USER_BASEPTR, 0, 0), 0);
+	g->c.d->vm_assist = 1ull << VMASST_TYPE_m2p_strict;
+	assert_int_equal(mmuext(g, MMUEXT_UNPIN_TABLE, t.l4, 0), 0);
+	assert_int_equal(mmuext(g, MMUEXT_PIN_L4_TABLE, t.l4, 0), 0);
+	assert_true(l4[256] & P);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_USER_BASEPTR, t.l4, 0), 0);
+	assert_true(l4[256] == 0);
+	/* A linear map shows them, but leads nowhere. */
+	assert_int_equal(update(g, BOOT_L4, 300, pte(BOOT_L4, P)), 0);
+	uint64_t mfn, flags, slot300 = 300ull << 39 | 0xffffull << 48;
+
+	assert_true(core_walk(&g->c, BOOT_L4, slot300 | 300ull << 30 | 300ull << 21 | 300ull << 12,
+			      &mfn, &flags));
+	assert_int_equal(mfn, BOOT_L4);
+	assert_false(
+		core_walk(&g->c, BOOT_L4, slot300 | 300ull << 30 | 258ull << 21, &mfn, &flags));
 	check(g);
 }
 

@@ -313,6 +313,22 @@ static const struct form forms[] = {
 	F("\x66\x0f\xb3\x0b", 0),
 	F("\x0f\xc3\x13", 0),
 	F("\x48\x0f\xc3\x13", 0),
+	F("\x0f\x90\x03", 0),
+	F("\x0f\x91\x03", 0),
+	F("\x0f\x92\x03", 0),
+	F("\x0f\x93\x03", 0),
+	F("\x0f\x94\x03", 0),
+	F("\x0f\x95\x03", 0),
+	F("\x0f\x96\x03", 0),
+	F("\x0f\x97\x03", 0),
+	F("\x0f\x98\x03", 0),
+	F("\x0f\x99\x03", 0),
+	F("\x0f\x9a\x03", 0),
+	F("\x0f\x9b\x03", 0),
+	F("\x0f\x9c\x03", 0),
+	F("\x0f\x9d\x03", 0),
+	F("\x0f\x9e\x03", 0),
+	F("\x0f\x9f\x03", 0),
 	/* addressing: disp8, disp32, SIB with index, r9-based, address size 32 is below */
 	F("\x48\x89\x53\x08", 0),
 	F("\x48\x89\x93\x10\x00\x00\x00", 0),
@@ -514,6 +530,34 @@ static void special_addresses(void **state)
 	put_code(g, "\x65\x48\x89\x04\x25\x00\x01\x00\x00", 9); /* mov gs:0x100, rax */
 	assert_true(fault(g, at));
 	assert_int_equal(frame_at(g, TABLE)[32], 0x1230);
+
+	/* push and pop, which move rsp as well; pop of what rsp itself addresses. */
+	r->rip = VA(CODE);
+	r->gpr[R_RSP] = at + 8;
+	put_code(g, "\x50", 1);
+	assert_true(fault(g, at));
+	assert_int_equal(frame_at(g, TABLE)[32], 0x1230);
+	assert_true(r->gpr[R_RSP] == at && r->rip == VA(CODE) + 1);
+	r->rip = VA(CODE);
+	r->gpr[R_RSP] = at + 8;
+	put_code(g, "\x6a\xfe", 2);
+	assert_true(fault(g, at));
+	assert_true(frame_at(g, TABLE)[32] == ~1ull);
+	r->rip = VA(CODE);
+	r->gpr[R_RSP] = VA(100);
+	r->gpr[R_RBX] = at;
+	frame_at(g, 100)[0] = 0x4440;
+	put_code(g, "\x8f\x03", 2);
+	assert_true(fault(g, at));
+	assert_int_equal(frame_at(g, TABLE)[32], 0x4440);
+	assert_true(r->gpr[R_RSP] == VA(100) + 8);
+	r->rip = VA(CODE);
+	r->gpr[R_RSP] = at - 8;
+	frame_at(g, TABLE)[31] = 0x5550;
+	put_code(g, "\x8f\x04\x24", 3);
+	assert_true(fault(g, at));
+	assert_int_equal(frame_at(g, TABLE)[32], 0x5550);
+	assert_true(r->gpr[R_RSP] == at);
 
 	/* movs, forwards in one go, and from a source that is not there. */
 	for (unsigned int i = 0; i < 16; i++)
