@@ -6,7 +6,7 @@ void em_begin(struct em *e)
 {
 	e->insn_start = e->p;
 	e->nsteps = 0;
-	e->ambient = 0;
+	e->ambient = e->ambient_next = 0;
 }
 
 void em_end(struct em *e, unsigned int glen)
@@ -35,7 +35,7 @@ void em_step(struct em *e, uint32_t act)
 	uint8_t *s;
 
 	if (ACT_GET_FIX(act) != FIX_REL8)
-		act |= e->ambient;
+		act |= e->ambient | (act & ACT_NEXT ? e->ambient_next : 0);
 	if (e->nsteps && act == e->last_act && e->p - e->step_start < 200)
 		return;
 	s = e->note + 2 + 4 * e->nsteps;

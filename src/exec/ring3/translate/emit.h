@@ -49,7 +49,9 @@ struct em {
 	uint8_t *insn_start; /* host */
 	uint8_t *step_start;
 	unsigned int nsteps;
-	uint32_t last_act, ambient;
+	uint32_t last_act;
+	uint32_t ambient;      /* added to every action */
+	uint32_t ambient_next; /* added to actions of a completed instruction */
 
 	struct source source;
 	const uint8_t *src; /* source.buf */

@@ -113,7 +113,10 @@ struct user_site {
 #define MAX_TOUCHED    (1u << 17)
 #define NOTES_SIZE     (256u << 20)
 
+#define XLATE_MAGIC 0x6574616c736e6172ull
+
 struct xlate {
+	uint64_t magic; /* the areas were in use before */
 	struct xlate_config cfg;
 	uint32_t hot_start, hot, cold, cache_end;
 	uint32_t nr_frags, nr_edges, nr_pages, nr_far, nr_user, nr_touched;

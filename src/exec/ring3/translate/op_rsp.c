@@ -139,6 +139,8 @@ void op_rsp(struct em *e, const struct insn *i)
 	em_step(e, 0);
 	em_store(e, XLATE_VCPU + XV_SP2, r);
 	e->ambient = ACT_SP2(r);
+	if (d & ID_GPR_WRITE)
+		e->ambient_next = ACT_FIX(FIX_RSP_REG) | ACT_REG(r);
 	em_guest_rsp(e, r, 0);
 	/* rip-relative operands: the copy must see the same target */
 	translate_replaced(e, &j);
@@ -146,6 +148,7 @@ void op_rsp(struct em *e, const struct insn *i)
 		uint32_t act = ACT_NEXT | ACT_FIX(FIX_RSP_REG) | ACT_REG(r);
 
 		em_rsp_from(e, r, act, act);
+		e->ambient_next = 0;
 	}
 	em_step(e, ACT_NEXT);
 	em_load(e, r, XLATE_VCPU + XV_SP2);

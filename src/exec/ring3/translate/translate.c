@@ -107,7 +107,10 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	if ((size & 0xfffff) || size < (4u << 20) || size > XLATE_CACHE_SIZE_MAX || !cfg->regs ||
 	    !cfg->kick || !cfg->fetch || !cfg->note)
 		return NULL;
+	if (x->magic == XLATE_MAGIC) /* once more: the tables hold addresses of before */
+		xlate_forget_lookups(x);
 	__builtin_memset(x, 0, sizeof(*x));
+	x->magic = XLATE_MAGIC;
 	x->cfg = *cfg;
 	x->frags = carve(&at, sizeof(struct frag) * MAX_FRAGS);
 	x->edges = carve(&at, sizeof(struct edge) * MAX_EDGES);
