@@ -54,6 +54,7 @@ static bool deadly(unsigned int nr, u64 a)
 	case __HYPERVISOR_mmuext_op:
 	case __HYPERVISOR_update_va_mapping:
 	case __HYPERVISOR_update_va_mapping_otherdomain:
+	case __HYPERVISOR_update_descriptor: /* low frame numbers may be the guest's own text */
 	case __HYPERVISOR_multicall:
 	case __HYPERVISOR_sched_op_compat:
 		return true;
@@ -67,7 +68,7 @@ static bool deadly(unsigned int nr, u64 a)
 	case __HYPERVISOR_vcpu_op:
 		return (u32)a != VCPUOP_is_up && (u32)a != VCPUOP_get_runstate_info;
 	case __HYPERVISOR_grant_table_op:
-		return (u32)a == GNTTABOP_transfer;
+		return (u32)a == GNTTABOP_transfer || (u32)a == GNTTABOP_copy;
 	}
 	return false;
 }
