@@ -5,6 +5,7 @@
 #include "core/cpu/bounce.h"
 #include "core/cpu/cpu.h"
 #include "core/cpu/emulate.h"
+#include "core/lib/bitops.h"
 #include "core/mm/mm.h"
 #include "core/run.h"
 
@@ -28,6 +29,11 @@ static void no_fpu(struct core_ctx *c)
 
 static void page_fault(struct core_ctx *c, uint32_t error, uint64_t cr2)
 {
+	/* Executors see no difference; for the processor there are no pages at such addresses. */
+	if (!core_canonical(cr2)) {
+		core_inject(c, CORE_VEC_GP, 0);
+		return;
+	}
 	c->ctl->vcpu[c->v->id].page_faults++;
 	if (c->v->kernel_mode &&
 	    (error & (PF_PRESENT | PF_WRITE | PF_RESERVED | PF_FETCH)) == (PF_PRESENT | PF_WRITE)) {
