@@ -48,6 +48,8 @@ void core_hypercall(struct core_ctx *c)
 
 	c->ctl->vcpu[c->v->id].exits_hypercall++;
 	c->hc.preempted = false;
+	if (nr != __HYPERVISOR_sched_op)
+		c->v->yield_streak = 0; /* it does something: see sched/sched_op.c */
 	long ret = core_hypercall_call(c, nr, arg);
 
 	if (__builtin_expect(c->hc.preempted, false)) {

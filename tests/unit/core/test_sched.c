@@ -100,42 +100,59 @@ static void another_vcpu_ends_a_block(void **state)
 
 /* ---- yield ------------------------------------------------------------------------------- */
 
-static void yields_in_a_loop_fall_asleep(void **state)
+/* Yield `n` times with `work` ns in between, sleeping when told to. Sums up what was slept. */
+static uint64_t yield_loop(struct dom *t, unsigned int n, uint64_t work)
 {
-	struct dom *t = dom_new();
-	unsigned int blocked = 0;
-	uint64_t longest = 0;
+	uint64_t slept = 0;
 
-	core_next(&t->c);
-	for (unsigned int i = 0; i < 200; i++) {
+	for (unsigned int i = 0; i < n; i++) {
 		assert_int_equal(SCHEDOP(t, SCHEDOP_yield), 0);
-		enum core_action a = core_next(&t->c);
+		if (core_next(&t->c) == CORE_BLOCK) {
+			uint64_t nap = t->c.v->wake_ns - core_time_now(&t->c);
 
-		if (a == CORE_BLOCK) {
-			uint64_t now = core_time_now(&t->c), nap = t->c.v->wake_ns - now;
-
-			blocked++;
-			assert_true(nap <= 3 * MS);
-			longest = nap > longest ? nap : longest;
-			t->tsc += nap; /* sleep */
+			assert_true(nap > 0 && nap < 3 * MS);
+			slept += nap;
+			t->tsc += nap;
 			assert_int_equal(core_next(&t->c), CORE_RUN);
 		}
-		t->tsc += 500; /* a look at the ring */
+		t->tsc += work;
 	}
-	assert_true(blocked > 100);
-	assert_true(longest > 2 * MS);
+	return slept;
+}
+
+static void waiting_by_yields_costs_little(void **state)
+{
+	struct dom *t = dom_new();
+
+	core_next(&t->c);
+	(void)yield_loop(t, 20000, 200); /* get used to it */
+	/* 64 yields of 200 ns for each nap of 2.56 ms. */
+	uint64_t slept = yield_loop(t, 64 * 100, 200);
+
+	assert_int_equal(slept, 100 * 2560000ull);
 	dom_free(t);
 }
 
-static void rare_yields_never_sleep(void **state)
+static void a_storm_of_yields_gets_through(void **state)
 {
 	struct dom *t = dom_new();
 
 	core_next(&t->c);
-	for (unsigned int i = 0; i < 500; i++) {
-		SCHEDOP(t, SCHEDOP_yield);
-		assert_int_equal(core_next(&t->c), CORE_RUN);
-		t->tsc += MS; /* real work */
+	assert_int_equal(yield_loop(t, 60, 200), 0); /* short waits do not sleep at all */
+	assert_true(yield_loop(t, 1000, 200) < 1 * MS);
+	assert_true(yield_loop(t, 100000, 200) < 5000 * MS);
+	dom_free(t);
+}
+
+static void work_between_yields_prevents_naps(void **state)
+{
+	struct dom *t = dom_new();
+
+	core_next(&t->c);
+	assert_int_equal(yield_loop(t, 1000, 100000), 0);
+	for (unsigned int i = 0; i < 1000; i++) { /* so do other hypercalls */
+		assert_int_equal(yield_loop(t, 10, 100), 0);
+		call(t, __HYPERVISOR_xen_version, 0, 0, 0, 0);
 	}
 	dom_free(t);
 }
@@ -143,9 +160,10 @@ static void rare_yields_never_sleep(void **state)
 static void an_event_ends_a_nap_and_the_streak(void **state)
 {
 	struct dom *t = dom_new();
-	unsigned int free_yields = 0;
+	unsigned int yields = 0;
 
 	core_next(&t->c);
+	(void)yield_loop(t, 20000, 200);
 	do {
 		SCHEDOP(t, SCHEDOP_yield);
 	} while (core_next(&t->c) == CORE_RUN);
@@ -154,9 +172,10 @@ static void an_event_ends_a_nap_and_the_streak(void **state)
 	assert_int_equal(core_next(&t->c), CORE_RUN);
 	do {
 		SCHEDOP(t, SCHEDOP_yield);
-		free_yields++;
+		yields++;
 	} while (core_next(&t->c) == CORE_RUN);
-	assert_true(free_yields > 50);
+	assert_in_range(yields, 64, 65);
+	assert_int_equal(t->c.v->wake_ns - core_time_now(&t->c), 20000); /* from the beginning */
 	dom_free(t);
 }
 
@@ -540,8 +559,9 @@ int main(void)
 		cmocka_unit_test(block_sleeps_until_an_event),
 		cmocka_unit_test(block_with_an_event_pending_goes_on),
 		cmocka_unit_test(another_vcpu_ends_a_block),
-		cmocka_unit_test(yields_in_a_loop_fall_asleep),
-		cmocka_unit_test(rare_yields_never_sleep),
+		cmocka_unit_test(waiting_by_yields_costs_little),
+		cmocka_unit_test(a_storm_of_yields_gets_through),
+		cmocka_unit_test(work_between_yields_prevents_naps),
 		cmocka_unit_test(an_event_ends_a_nap_and_the_streak),
 		cmocka_unit_test(poll_waits_for_its_ports_masked_or_not),
 		cmocka_unit_test(poll_times_out),
