@@ -213,7 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	close_front(&w, 0);
 	close_front(&w, 1);
 	check(w.store->nr_watches == 0, "a watch is left");
-	(void)xs_rm(w.store, "/local");
+	(void)xs_rm(w.store, "/local/domain/0/backend");
 	(void)xs_rm(w.store, "/vm");
 	check(w.store->map.nr == nodes, "a node is left");
 	xs_store_free(w.store);

@@ -136,6 +136,7 @@ struct xs_tx {
 	struct xs_client *client;
 	uint32_t id;
 	uint32_t touched;
+	bool failed;	    /* lacks an access that met a quota: cannot be committed */
 	int64_t node_delta; /* nodes of the client's own it adds */
 	uint64_t memory;    /* charged to the client's domain */
 	struct xs_map map;

@@ -11,14 +11,29 @@
 
 #include "util/err.h"
 
-/* Directories that the guest may read but not write... */
-static const char *const readonly_dirs[] = {"cpu",     "memory",  "device",
-					    "control", "console", "store"};
-/* ... and those that are its own. */
-static const char *const own_dirs[] = {"data", "drivers", "feature", "attr", "error"};
-static const char *const own_controls[] = {
-	"shutdown",	   "feature-poweroff", "feature-reboot",
-	"feature-suspend", "feature-halt",     "sysrq",
+/*
+ * In the order in which libxl makes them, for DIRECTORY shows it. `own` ones belong to the guest,
+ * the others it may only read.
+ */
+static const struct {
+	const char *name;
+	bool own;
+} dirs[] = {
+	{"cpu", false},
+	{"memory", false},
+	{"device", false},
+	{"control", false},
+	{"control/shutdown", true},
+	{"control/feature-poweroff", true},
+	{"control/feature-reboot", true},
+	{"control/feature-suspend", true},
+	{"control/sysrq", true},
+	{"device/suspend/event-channel", true},
+	{"data", true},
+	{"drivers", true},
+	{"feature", true},
+	{"attr", true},
+	{"error", true},
 };
 
 static int write_dirs(struct xs_store *store, const char *home, unsigned int domid)
@@ -26,67 +41,11 @@ static int write_dirs(struct xs_store *store, const char *home, unsigned int dom
 	char path[128];
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < sizeof(readonly_dirs) / sizeof(readonly_dirs[0]); i++) {
-		snprintf(path, sizeof(path), "%s/%s", home, readonly_dirs[i]);
-		r = xs_mkdir_perms(store, path, "n0 r%u", domid);
+	for (size_t i = 0; r == 0 && i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", home, dirs[i].name);
+		r = dirs[i].own ? xs_mkdir_perms(store, path, "n%u", domid)
+				: xs_mkdir_perms(store, path, "n0 r%u", domid);
 	}
-	for (size_t i = 0; r == 0 && i < sizeof(own_dirs) / sizeof(own_dirs[0]); i++) {
-		snprintf(path, sizeof(path), "%s/%s", home, own_dirs[i]);
-		r = xs_mkdir_perms(store, path, "n%u", domid);
-	}
-	for (size_t i = 0; r == 0 && i < sizeof(own_controls) / sizeof(own_controls[0]); i++) {
-		snprintf(path, sizeof(path), "%s/control/%s", home, own_controls[i]);
-		r = xs_mkdir_perms(store, path, "n%u", domid);
-	}
-	return r;
-}
-
-static int write_console(struct xs_store *store, const char *home,
-			 const struct xs_domain_info *info)
-{
-	int r = xs_put(store, home, "console/ring-ref", "%llu",
-		       (unsigned long long)info->console_mfn);
-
-	if (r == 0)
-		r = xs_put(store, home, "console/port", "%u", info->console_port);
-	if (r == 0)
-		r = xs_put(store, home, "console/type", "xenconsoled");
-	if (r == 0)
-		r = xs_put(store, home, "console/limit", "%u", 1048576u);
-	if (r == 0)
-		r = xs_put(store, home, "console/output", "pty");
-	if (r == 0)
-		r = xs_put(store, home, "console/tty", "%s",
-			   info->console_tty ? info->console_tty : "");
-	return r;
-}
-
-static int write_memory_cpu_store(struct xs_store *store, const char *home,
-				  const struct xs_domain_info *info)
-{
-	char leaf[64];
-	int r = xs_put(store, home, "memory/static-max", "%llu",
-		       (unsigned long long)info->max_memory_kib);
-
-	if (r == 0)
-		r = xs_put(store, home, "memory/target", "%llu",
-			   (unsigned long long)info->memory_kib);
-	/* -1: no video memory. */
-	if (r == 0)
-		r = xs_put(store, home, "memory/videoram", "-1");
-	for (unsigned int i = 0; r == 0 && i < info->max_vcpus; i++) {
-		snprintf(leaf, sizeof(leaf), "cpu/%u/availability", i);
-		r = xs_put(store, home, leaf, i < info->vcpus ? "online" : "offline");
-	}
-	if (r == 0)
-		r = xs_put(store, home, "store/ring-ref", "%llu",
-			   (unsigned long long)info->store_mfn);
-	if (r == 0)
-		r = xs_put(store, home, "store/port", "%u", info->store_port);
-	if (r == 0)
-		r = xs_put(store, home, "control/platform-feature-multiprocessor-suspend", "1");
-	if (r == 0)
-		r = xs_put(store, home, "control/platform-feature-xs_reset_watches", "1");
 	return r;
 }
 
@@ -107,6 +66,83 @@ static int write_vm(struct xs_store *store, const char *home, const struct xs_do
 	return r;
 }
 
+struct entry {
+	const char *name;
+	uint64_t value;
+};
+
+static int put_numbers(struct xs_store *store, const char *dir, const struct entry *e, size_t nr)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < nr; i++)
+		r = xs_put(store, dir, e[i].name, "%llu", (unsigned long long)e[i].value);
+	return r;
+}
+
+static int write_resources(struct xs_store *store, const char *home,
+			   const struct xs_domain_info *info)
+{
+	const struct entry before[] = {
+		{"control/platform-feature-multiprocessor-suspend", 1},
+		{"control/platform-feature-xs_reset_watches", 1},
+	};
+	const struct entry after[] = {
+		{"domid", info->domid},
+		{"store/port", info->store_port},
+		{"store/ring-ref", info->store_mfn},
+		{"memory/static-max", info->max_memory_kib},
+		{"memory/target", info->memory_kib},
+		{"memory/videoram", 0},
+	};
+	char leaf[64];
+	int r = put_numbers(store, home, before, sizeof(before) / sizeof(before[0]));
+
+	if (r == 0)
+		r = put_numbers(store, home, after, sizeof(after) / sizeof(after[0]));
+	for (unsigned int i = 0; r == 0 && i < info->max_vcpus; i++) {
+		snprintf(leaf, sizeof(leaf), "cpu/%u/availability", i);
+		r = xs_put(store, home, leaf, i < info->vcpus ? "online" : "offline");
+	}
+	return r;
+}
+
+/* Both ends of console 0; its back end is the library itself, which does not look here. */
+static int write_console(struct xs_store *store, const char *home,
+			 const struct xs_domain_info *info)
+{
+	char back[64], front[80];
+	const struct entry back_numbers[] = {
+		{"frontend-id", info->domid}, {"online", 1}, {"state", 1}};
+	const struct entry front_numbers[] = {{"port", info->console_port},
+					      {"ring-ref", info->console_mfn}};
+
+	snprintf(back, sizeof(back), "/local/domain/0/backend/console/%u/0", info->domid);
+	snprintf(front, sizeof(front), "%s/console", home);
+	int r = xs_mkdir_perms(store, back, "n0 r%u", info->domid);
+	if (r == 0)
+		r = xs_put(store, back, "frontend", "%s", front);
+	if (r == 0)
+		r = put_numbers(store, back, back_numbers, 3);
+	if (r == 0)
+		r = xs_put(store, back, "protocol", "vt100");
+	if (r == 0)
+		r = xs_put(store, front, "backend", "%s", back);
+	if (r == 0)
+		r = xs_put(store, front, "backend-id", "0");
+	if (r == 0)
+		r = xs_put(store, front, "limit", "1048576");
+	if (r == 0)
+		r = xs_put(store, front, "type", "xenconsoled");
+	if (r == 0)
+		r = xs_put(store, front, "output", "pty");
+	if (r == 0)
+		r = xs_put(store, front, "tty", "%s", info->console_tty ? info->console_tty : "");
+	if (r == 0)
+		r = put_numbers(store, front, front_numbers, 2);
+	return r;
+}
+
 int xs_domain_write(struct xs_store *store, const struct xs_domain_info *info)
 {
 	char home[64];
@@ -118,11 +154,9 @@ int xs_domain_write(struct xs_store *store, const struct xs_domain_info *info)
 	if (r == 0)
 		r = xs_put(store, home, "name", "%s", info->name);
 	if (r == 0)
-		r = xs_put(store, home, "domid", "%u", info->domid);
-	if (r == 0)
 		r = write_dirs(store, home, info->domid);
 	if (r == 0)
-		r = write_memory_cpu_store(store, home, info);
+		r = write_resources(store, home, info);
 	if (r == 0)
 		r = write_console(store, home, info);
 	if (r)

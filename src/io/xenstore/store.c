@@ -16,15 +16,15 @@ static const struct xs_quota default_quota = {
 	.node_size = 2048,
 	.node_perms = 5,
 	.path_len = XENSTORE_REL_PATH_MAX,
-	.watches = 128,
-	.transactions = 10,
+	.watches = 129, /* xenstored's 128 and 10 let one more in */
+	.transactions = 11,
 	.transaction_nodes = 1024,
 	.requests = 20,
 	.event_bytes = 64 * 1024,
 	.memory = 2560 * 1024,
 };
 
-/* xenstored's own nodes: all the domain 0's, and nothing for others. */
+/* xenstored's own nodes, and domain 0's home: all owned by domain 0, and nothing for others. */
 static int make_roots(struct xs_store *store)
 {
 	static const char *const roots[] = {"/", "@introduceDomain", "@releaseDomain"};
@@ -36,7 +36,15 @@ static int make_roots(struct xs_store *store)
 		if (!n || xst_store(store, roots[i], strlen(roots[i]), n, NULL))
 			return ENOMEM;
 	}
-	return xst_mkdir(&store->dom0, NULL, "/tool/xenstored", strlen("/tool/xenstored"));
+	static const char *const nodes[][2] = {{"/tool/xenstored", ""},
+					       {"/local/domain/0/domid", "0"},
+					       {"/local/domain/0/name", "Domain-0"}};
+
+	for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
+		if (xst_write(&store->dom0, NULL, nodes[i][0], strlen(nodes[i][0]), nodes[i][1],
+			      (uint32_t)strlen(nodes[i][1])))
+			return ENOMEM;
+	return 0;
 }
 
 int xs_store_new(struct io_loop *loop, struct xs_store **ret_store)

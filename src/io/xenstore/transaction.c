@@ -56,8 +56,10 @@ int xsx_access(struct xs_tx *tx, const char *path, size_t len, struct xs_tx_entr
 		*ret_entry = tx_entry(e);
 		return 0;
 	}
-	if (!tx->client->privileged && tx->touched >= store->quota.transaction_nodes)
+	if (!tx->client->privileged && tx->touched >= store->quota.transaction_nodes) {
+		tx->failed = true;
 		return ENOSPC;
+	}
 	struct xs_node *base = xst_find(store, path, len);
 	uint64_t bytes = sizeof(struct xs_tx_entry) + len + (base ? xsn_memory(base) : 0);
 	if (xsd_check_memory(tx->client, bytes))
@@ -108,6 +110,8 @@ static int prepare(struct xs_tx *tx)
 	struct xs_store *store = c->store;
 	struct xs_tx_entry *te;
 
+	if (tx->failed)
+		return ENOMEM;
 	TAILQ_FOREACH(te, &tx->entries, link)
 	{
 		struct xs_node *now = xst_find(store, te->e.path, te->e.len);
