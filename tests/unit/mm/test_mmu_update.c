@@ -92,6 +92,16 @@ static void l1_same_target(void **state)
 	assert_int_equal(set(g, pte(SLOT, P)), 0);
 	assert_int_equal(frame_trefs(word_of(g, SLOT)), 0);
 	check(g);
+	/* No new reference is needed, so none can be refused: full counts, and DOMID_IO. */
+	word = word_of(g, SLOT);
+	g->c.frames[SLOT].type |= FRAME_REF_MASK;
+	assert_int_equal(set(g, pte(SLOT, P | A)), 0);
+	assert_int_equal(set(g, pte(SLOT, P | RW)), -XEN_EBUSY);
+	g->c.frames[SLOT].type = word;
+	struct mmu_update req = {(uint64_t)BOOT_L1 << 12 | SLOT * 8, pte(SLOT, P | D)};
+
+	assert_int_equal(mmu_update(g, &req, 1, DOMID_IO, NULL), 0);
+	check(g);
 }
 
 static void preserve_ad(void **state)

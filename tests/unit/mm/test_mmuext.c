@@ -43,6 +43,8 @@ static void pin_refused(void **state)
 	assert_int_equal(mmuext(g, MMUEXT_PIN_L1_TABLE, ~0ull, 0), -XEN_EINVAL);
 	assert_int_equal(mmuext(g, MMUEXT_UNPIN_TABLE, 200, 0), -XEN_EINVAL);
 	assert_int_equal(mmuext(g, MMUEXT_UNPIN_TABLE, NR_FRAMES, 0), -XEN_EINVAL);
+	for (uint64_t mfn = NR_PAGES; mfn < MAX_PAGES; mfn++) /* free ones */
+		assert_int_equal(mmuext(g, MMUEXT_UNPIN_TABLE, mfn, 0), -XEN_EINVAL);
 	assert_int_equal(mmuext(g, MMUEXT_UNPIN_TABLE, BOOT_L1, 0), -XEN_EINVAL);
 	/* Content errors come through as they are. */
 	make_ro(g, 200);

@@ -124,6 +124,10 @@ static void other_pages(void **state)
 	r->gpr[R_RBX] = VA(TABLE) + 4092;
 	assert_false(fault(g, VA(TABLE) + 4092));
 	make_rw(g, 201);
+	/* Through a linear mapping: what maps the table there is an L2 entry, with RW. */
+	assert_int_equal(update(g, BOOT_L2, 4, pte(BOOT_L2, P)), 0);
+	r->gpr[R_RBX] = GUEST_VA + (4ull << 21) + 300 * 8;
+	assert_false(fault(g, r->gpr[R_RBX]));
 	check(g);
 }
 
@@ -616,6 +620,17 @@ static void present_entries(void **state)
 	assert_int_equal(r->gpr[R_RAX], pte(100, P | U | G | A | D));
 	assert_int_equal(e[0], 0);
 	check(g);
+	/* An accessed bit that was set in the meantime: nothing happens, it is tried again. */
+	assert_int_equal(update(g, TABLE, 0, pte(100, P | RW)), 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		struct mm_update u = {.table = TABLE, .compare = true, .expected = e[0] ^ A};
+
+		u.pte = i == 0 ? 0 : i == 1 ? pte(100, P | RW | D) : pte(101, P | RW);
+		assert_int_equal(mm_update_entry(&g->c, 1, &u), -XEN_EAGAIN);
+		assert_int_equal(e[0], pte(100, P | RW | U | GK));
+		check(g);
+	}
+	assert_int_equal(update(g, TABLE, 0, 0), 0);
 	/* Half of an entry: the upper one makes no difference while it is not present. */
 	r->rip = VA(CODE);
 	r->gpr[R_RAX] = 0x80000000;

@@ -131,10 +131,48 @@ static void preempted_pin(void **state)
 		assert_int_equal(mmuext(g, MMUEXT_PIN_L4_TABLE, l4, 0), 0);
 		assert_true(g->turns > 40);
 		check(g);
+		/* Every entry was adjusted, also those at which it was stopped. */
+		for (uint64_t mfn = l4; mfn < l4 + 11; mfn++) {
+			for (unsigned int k = 0; k < 512; k++) {
+				uint64_t e = frame_at(g, mfn)[k];
+
+				if ((e & P) && !(mfn == l4 && k >= 256 && k < 272))
+					assert_true(e & U);
+			}
+		}
 		assert_int_equal(mmuext(g, MMUEXT_UNPIN_TABLE, l4, 0), 0);
 		assert_true(g->turns > 40);
 		all_none(g, l4);
 	}
+}
+
+/* The last reference of a big tree is a linear entry. */
+static void preempted_linear(void **state)
+{
+	struct mm_guest *g = *state;
+	uint64_t l4 = big_tree(g), a = FREE;
+
+	make_ro(g, a);
+	assert_int_equal(mmuext(g, MMUEXT_PIN_L4_TABLE, a, 0), 0);
+	for (unsigned int round = 0; round < 2; round++) {
+		mm_guest_preempt(g, false);
+		assert_int_equal(mmuext(g, MMUEXT_PIN_L4_TABLE, l4, 0), 0);
+		assert_int_equal(update(g, a, 9, pte(l4, P)), 0);
+		assert_int_equal(mmuext(g, MMUEXT_UNPIN_TABLE, l4, 0), 0);
+		assert_true(frame_is(word_of(g, l4), FRAME_L4));
+		check(g);
+		mm_guest_preempt(g, true);
+		if (round == 0) {
+			assert_int_equal(update(g, a, 9, 0), 0);
+			assert_true(g->turns > 40);
+		} else {
+			/* ... in a table that is itself given up. */
+			assert_int_equal(mmuext(g, MMUEXT_UNPIN_TABLE, a, 0), 0);
+			assert_true(g->turns > 40);
+		}
+		all_none(g, l4);
+	}
+	assert_int_equal(frame_trefs(word_of(g, a)), 0);
 }
 
 /* One turn of a hypercall, as the executor makes it; true: to be continued with args. */
@@ -386,10 +424,19 @@ static void other_vcpu(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		MM_TEST(linear_self),	  MM_TEST(linear_refused), MM_TEST(linear_other),
-		MM_TEST(preempted_pin),	  MM_TEST(every_stop),	   MM_TEST(orphan),
-		MM_TEST(shared_stop),	  MM_TEST(preempted_undo), MM_TEST(old_table),
-		MM_TEST(preempted_entry), MM_TEST(mov_cr3),	   cmocka_unit_test(other_vcpu),
+		MM_TEST(linear_self),
+		MM_TEST(linear_refused),
+		MM_TEST(linear_other),
+		MM_TEST(preempted_pin),
+		MM_TEST(preempted_linear),
+		MM_TEST(every_stop),
+		MM_TEST(orphan),
+		MM_TEST(shared_stop),
+		MM_TEST(preempted_undo),
+		MM_TEST(old_table),
+		MM_TEST(preempted_entry),
+		MM_TEST(mov_cr3),
+		cmocka_unit_test(other_vcpu),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
