@@ -16,8 +16,9 @@
  *		switch (core_next(c)) {          // deliver events, decide what the vCPU does
  *		case CORE_RUN:   enter the guest with c->v->regs; it comes back with an exit:
  *				 syscall in guest-kernel mode -> core_hypercall(c)
- *				 exception                    -> core_exception(c, vector, error,
- *cr2) privileged instruction       -> core_emulate(c) kick                         -> nothing, loop
+ *				 exception     -> core_exception(c, vector, error, cr2)
+ *				 sensitive instruction        -> core_emulate(c)
+ *				 kick, or v->wake_ns is over  -> nothing, loop
  *		case CORE_BLOCK: sleep until ctl->vcpu[i].kick or v->wake_ns, loop
  *		case CORE_PAUSE: sleep until the library resumes or destroys, loop
  *		case CORE_STOP:  the domain is shut down or crashed: leave
@@ -111,6 +112,10 @@ bool core_domain_init(struct core_ctx *c);
 /* Attach to vCPU `id` of an initialised domain: fills c->v. */
 void core_attach(struct core_ctx *c, unsigned int id);
 
+/*
+ * Before each entry to the guest and after each sleep. v->wake_ns says when to come back at the
+ * latest, also after CORE_RUN (a timer is due then): system time (core_time_now()), ~0 = never.
+ */
 enum core_action core_next(struct core_ctx *c);
 
 /* A `syscall` in guest-kernel mode: v->regs as the instruction left them (rip behind it). */

@@ -46,7 +46,7 @@ enum {
 	PG_HCALL, /* hypercall page */
 	PG_GDT,	  /* read-only from the start */
 	PG_GDT2,
-	PG_LDT, /* likewise */
+	PG_LDT,	      /* likewise */
 	PG_FREE = 32, /* from here on unused */
 
 	SHARED_INFO = NR_PAGES,
