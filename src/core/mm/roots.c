@@ -104,6 +104,7 @@ int core_mm_set_roots(struct core_ctx *c, struct core_vcpu *v, uint64_t kernel_m
 void core_mm_drop_roots(struct core_ctx *c, struct core_vcpu *v)
 {
 	mm_lock(c);
+	mm_ldt_forget(c, v);
 	if (v->kernel_root != CORE_INVALID_MFN)
 		mm_type_put(c, v->kernel_root, MM_NO_PREEMPT);
 	if (v->user_root != CORE_INVALID_MFN)

@@ -161,8 +161,63 @@ static void descriptor_page(void **state)
 	assert_false(core_frame_get(c, NR_FRAMES));
 }
 
-/* ---- grants
- * --------------------------------------------------------------------------------------- */
+static void load_ldt(struct mm_guest *g, bool works)
+{
+	uint64_t mfn = 0;
+
+	assert_int_equal(core_ldt_frame(&g->c, 5, &mfn), works);
+	if (!works)
+		return;
+	assert_int_equal(mfn, 200);
+	assert_true(core_frame_is_type(&g->c, 200, FRAME_SEG_DESC));
+	assert_true(core_ldt_frame(&g->c, 511, &mfn)); /* no second reference */
+	check(g);
+}
+
+/* A page of an LDT is a descriptor page from the first selector to the next change. */
+static void ldt_page(void **state)
+{
+	struct mm_guest *g = *state;
+	uint64_t mfn;
+
+	load_ldt(g, false);
+	assert_int_equal(mmuext(g, MMUEXT_SET_LDT, VA(200), 600), 0);
+	load_ldt(g, false); /* mapped writable */
+	make_ro(g, 200);
+	frame_at(g, 200)[7] = 0x00008b0000000067;
+	load_ldt(g, false);
+	frame_at(g, 200)[7] = 0;
+	load_ldt(g, true);
+	assert_false(core_ldt_frame(&g->c, 600, &mfn));
+	assert_false(core_ldt_frame(&g->c, 8192, &mfn));
+	assert_false(core_ldt_frame(&g->c, 512, &mfn)); /* the second page is writable */
+	assert_int_equal(va_mapping(g, VA(5), pte(200, P | RW), 0), -XEN_EBUSY);
+
+	/* A mapping of it goes, the LDT moves, the root changes, the vCPU is reset. */
+	assert_int_equal(va_mapping(g, VA(200), 0, 0), 0);
+	check(g);
+	assert_int_equal(frame_refs(word_of(g, 200)), 1);
+	load_ldt(g, false);
+	make_ro(g, 200);
+	load_ldt(g, true);
+	assert_int_equal(mmuext(g, MMUEXT_SET_LDT, VA(200), 599), 0);
+	assert_int_equal(frame_trefs(word_of(g, 200)), 0);
+	load_ldt(g, true);
+	frame_at(g, 210)[511] = pte(BOOT_L3, P);
+	make_ro(g, 210);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, 210, 0), 0);
+	assert_int_equal(frame_trefs(word_of(g, 200)), 0);
+	check(g);
+	load_ldt(g, true);
+	core_mm_drop_roots(&g->c, g->c.v);
+	assert_int_equal(frame_trefs(word_of(g, 200)), 0);
+	assert_int_equal(core_mm_set_roots(&g->c, g->c.v, BOOT_L4, CORE_INVALID_MFN), 0);
+	assert_int_equal(mmuext(g, MMUEXT_SET_LDT, 0, 0), 0);
+	make_rw(g, 200);
+	make_rw(g, 210);
+}
+
+/* ---- grants ----------------------------------------------------------------------------- */
 
 static void hold_writable(struct mm_guest *g, uint64_t mfn)
 {
@@ -316,10 +371,9 @@ static void race(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		MM_TEST(saturation),	       MM_TEST(library_side),
-		cmocka_unit_test(descriptors), MM_TEST(descriptor_page),
-		MM_TEST(grant_by_address),     MM_TEST(grant_by_pte),
-		MM_TEST(grant_replace),	       MM_TEST(race),
+		MM_TEST(saturation),	  MM_TEST(library_side),  cmocka_unit_test(descriptors),
+		MM_TEST(descriptor_page), MM_TEST(ldt_page),	  MM_TEST(grant_by_address),
+		MM_TEST(grant_by_pte),	  MM_TEST(grant_replace), MM_TEST(race),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
