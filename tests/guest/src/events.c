@@ -80,7 +80,7 @@ static void status(const char *name, unsigned int dom, unsigned int port)
 	if (!r) {
 		printf(" %s vcpu %d", s.status < 6 ? states[s.status] : "?", (int)s.vcpu);
 		if (s.status == EVTCHNSTAT_unbound)
-			printf(" for %x", s.u.unbound.dom);
+			printf(" for %s", s.u.unbound.dom ? "itself" : "domain 0");
 		if (s.status == EVTCHNSTAT_virq)
 			printf(" virq %d", (int)s.u.virq);
 	}
