@@ -41,7 +41,8 @@ int pvv_domain_open_console(pvv_domain *domain, uint32_t index, uint64_t flags, 
 		return q.ret;
 	}
 	/* The library's end is non-blocking; the caller's is as the caller wants it. */
-	fcntl(q.fd, F_SETFL, flags & PVV_CONSOLE_NONBLOCK ? O_RDWR | O_NONBLOCK : O_RDWR);
+	if (flags & PVV_CONSOLE_NONBLOCK)
+		fcntl(q.fd, F_SETFL, O_RDWR | O_NONBLOCK);
 	*ret_fd = q.fd;
 	return 0;
 }
@@ -51,7 +52,13 @@ static void path_work(void *opaque)
 	struct console_request *q = opaque;
 	const char *path = consoles_tty(q->domain->consoles, q->index);
 
-	q->path = path ? strdup(path) : NULL;
+	if (!path) {
+		q->ret = PVV_ENOENT;
+		return;
+	}
+	q->path = strdup(path);
+	if (!q->path)
+		q->ret = PVV_ENOMEM;
 }
 
 int pvv_domain_get_console_path(pvv_domain *domain, uint32_t index, char **ret_path)
@@ -66,9 +73,11 @@ int pvv_domain_get_console_path(pvv_domain *domain, uint32_t index, char **ret_p
 	if (ret < 0)
 		return ret;
 	io_loop_call(domain->host->loop, path_work, &q);
-	if (!q.path)
+	if (q.ret == PVV_ENOMEM)
+		return err_nomem(PVV_SUBSYS_CONSOLE, "copying a console's name");
+	if (q.ret < 0)
 		return err_set(PVV_ENOENT, PVV_SUBSYS_CONSOLE, domain->name,
-			       "console %u of domain '%s' has no pseudo terminal", index,
+			       "console %u of domain '%s' has no pseudo terminal now", index,
 			       domain->name);
 	*ret_path = q.path;
 	return 0;
@@ -78,111 +87,112 @@ int pvv_domain_get_console_path(pvv_domain *domain, uint32_t index, char **ret_p
 
 struct change {
 	pvv_domain *domain;
-	struct config *cfg;
+	/* Makes the change in a copy of the configuration. */
+	int (*edit)(const struct change *c, struct config *cfg);
+	bool consoles; /* they have to be made anew */
+	uint32_t index, value;
+	const char *path;
 	int ret;
 	struct pvv_error error;
 };
 
+/* Takes over what the domain shall have; gives back in the same places what it had. */
+static int swap_in(pvv_domain *d, struct config **cfg, struct domain_consoles **consoles)
+{
+	pthread_mutex_lock(&d->lock);
+	bool shut_off = d->state == PVV_DOMAIN_SHUTOFF;
+	if (shut_off) {
+		struct config *old_cfg = d->cfg;
+		struct domain_consoles *old_consoles = d->consoles;
+
+		d->cfg = *cfg;
+		*cfg = old_cfg;
+		if (*consoles) {
+			d->consoles = *consoles;
+			*consoles = old_consoles;
+		}
+	}
+	pthread_mutex_unlock(&d->lock);
+	return shut_off
+		       ? 0
+		       : err_set(PVV_ESTATE, PVV_SUBSYS_API, d->name,
+				 "domain '%s' is active; its configuration can be changed while it "
+				 "is shut off",
+				 d->name);
+}
+
 /*
- * On the I/O thread, so that no incarnation begins meanwhile: its builder hands over to this
- * thread, and a start() that comes later sees the new configuration.
+ * On the I/O thread: one change after the other, and a start() that comes later sees the new
+ * configuration.
  */
 static void change_work(void *opaque)
 {
 	struct change *c = opaque;
 	pvv_domain *d = c->domain;
-	struct domain_consoles *consoles;
+	struct domain_consoles *consoles = NULL;
+	struct config *cfg = NULL;
 
-	c->ret = consoles_new(d->host->loop, c->cfg, &consoles);
-	if (c->ret < 0) {
-		err_save(&c->error);
-		return;
-	}
-	pthread_mutex_lock(&d->lock);
-	bool shut_off = d->state == PVV_DOMAIN_SHUTOFF;
-	if (shut_off) {
-		struct domain_consoles *old = d->consoles;
-		struct config *old_cfg = d->cfg;
-
-		d->consoles = consoles;
-		d->cfg = c->cfg;
-		c->cfg = old_cfg;
-		consoles = old;
-	} else {
-		c->ret = PVV_ESTATE;
-		err_set(PVV_ESTATE, PVV_SUBSYS_API, d->name,
-			"domain '%s' is active; its configuration can be changed while it is shut "
-			"off",
-			d->name);
-		err_save(&c->error);
-	}
-	pthread_mutex_unlock(&d->lock);
+	c->ret = config_copy(d->cfg, &cfg);
+	if (!c->ret)
+		c->ret = c->edit(c, cfg);
+	if (!c->ret && c->consoles)
+		c->ret = consoles_new(d->host->loop, cfg, &consoles);
+	if (!c->ret)
+		c->ret = swap_in(d, &cfg, &consoles);
+	if (c->ret < 0)
+		err_save(&c->error); /* this thread's record; the caller's is another */
 	consoles_free(consoles);
+	config_free(cfg);
 }
 
-/* Takes over cfg. */
-static int apply(pvv_domain *domain, struct config *cfg)
+static int apply(struct change *c)
 {
-	struct change c = {.domain = domain, .cfg = cfg};
-
-	io_loop_call(domain->host->loop, change_work, &c);
-	config_free(c.cfg);
-	if (c.ret < 0)
-		err_restore(&c.error);
-	return c.ret;
+	io_loop_call(c->domain->host->loop, change_work, c);
+	if (c->ret < 0)
+		err_restore(&c->error);
+	return c->ret;
 }
 
-static int copy_config(pvv_domain *domain, struct config **ret_cfg)
+static int edit_console(const struct change *c, struct config *cfg)
 {
-	int ret;
-
-	pthread_mutex_lock(&domain->lock);
-	ret = config_copy(domain->cfg, ret_cfg);
-	pthread_mutex_unlock(&domain->lock);
-	return ret;
+	if (c->index >= cfg->nr_consoles)
+		return err_set(PVV_ENOENT, PVV_SUBSYS_CONSOLE, c->domain->name,
+			       "domain '%s' has no console %u", c->domain->name, c->index);
+	return take_console_type(&cfg->consoles[c->index].chr, c->value, c->path,
+				 "pvv_domain_set_console");
 }
 
 int pvv_domain_set_console(pvv_domain *domain, uint32_t index, uint32_t type, const char *path,
 			   uint64_t flags)
 {
-	struct config *cfg;
-	int ret = api_domain(domain, "pvv_domain_set_console");
+	struct change c = {
+		.domain = domain,
+		.edit = edit_console,
+		.consoles = true,
+		.index = index,
+		.value = type,
+		.path = path,
+	};
+	int ret = api_verb(domain, flags, 0, "pvv_domain_set_console");
 
-	if (!ret)
-		ret = api_flags(flags, 0, "pvv_domain_set_console");
-	if (!ret)
-		ret = copy_config(domain, &cfg);
-	if (ret < 0)
-		return ret;
-	if (index >= cfg->nr_consoles)
-		ret = err_set(PVV_ENOENT, PVV_SUBSYS_CONSOLE, domain->name,
-			      "domain '%s' has no console %u", domain->name, index);
-	else
-		ret = take_console_type(&cfg->consoles[index].chr, type, path,
-					"pvv_domain_set_console");
-	if (ret < 0) {
-		config_free(cfg);
-		return ret;
-	}
-	return apply(domain, cfg);
+	return ret < 0 ? ret : apply(&c);
+}
+
+static int edit_executor(const struct change *c, struct config *cfg)
+{
+	cfg->executor = (enum config_executor)c->value;
+	return 0;
 }
 
 int pvv_domain_set_executor(pvv_domain *domain, uint32_t executor, uint64_t flags)
 {
-	struct config *cfg;
-	int ret = api_domain(domain, "pvv_domain_set_executor");
+	struct change c = {.domain = domain, .edit = edit_executor, .value = executor};
+	int ret = api_verb(domain, flags, 0, "pvv_domain_set_executor");
 
-	if (!ret)
-		ret = api_flags(flags, 0, "pvv_domain_set_executor");
 	if (!ret && executor > CONFIG_EXECUTOR_KVM)
 		ret = API_EINVAL(
 			"pvv_domain_set_executor: %u is not an executor (0 automatic, 1 ring3, "
 			"2 kvm)",
 			executor);
-	if (!ret)
-		ret = copy_config(domain, &cfg);
-	if (ret < 0)
-		return ret;
-	cfg->executor = (enum config_executor)executor;
-	return apply(domain, cfg);
+	return ret < 0 ? ret : apply(&c);
 }

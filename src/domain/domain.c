@@ -172,6 +172,8 @@ void domain_set_state(struct pvv_domain *d, int state, int reason)
 	pthread_mutex_lock(&d->lock);
 	d->state = state;
 	d->reason = reason;
+	if (state == PVV_DOMAIN_SHUTOFF || state == PVV_DOMAIN_CRASHED)
+		d->ends++;
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->lock);
 }

@@ -82,9 +82,12 @@ void event_post(struct event_queue *q, pvv_event_type type, int detail, const ch
 {
 	struct pvv_event *e = event_make(type, detail, name, uuid, text);
 
+	/* What a guest can cause again and again must not push out the ends of other domains. */
+	unsigned int room = type == PVV_EVENT_IO_ERROR ? EVENT_QUEUE_MAX / 2 : EVENT_QUEUE_MAX;
+
 	pthread_mutex_lock(&q->lock);
 	bool was = is_waiting(q);
-	if (!e || q->nr >= EVENT_QUEUE_MAX) {
+	if (!e || q->nr >= room) {
 		q->lost++;
 		free(e);
 	} else {
@@ -132,7 +135,9 @@ void log_post(struct event_queue *q, pvv_log_level level, const char *domain, co
 		return;
 	}
 	bool was = is_waiting(q);
-	l = q->log_nr < LOG_QUEUE_MAX ? calloc(1, sizeof(*l)) : NULL;
+	/* Guests can cause any number of the lesser ones: keep room for errors. */
+	unsigned int room = level > PVV_LOG_ERROR ? LOG_QUEUE_MAX / 4 * 3 : LOG_QUEUE_MAX;
+	l = q->log_nr < room ? calloc(1, sizeof(*l)) : NULL;
 	if (!l) {
 		q->log_lost++;
 		pthread_mutex_unlock(&q->lock);
@@ -213,11 +218,26 @@ int event_dispatch(struct event_queue *q, pvv_host *host)
 
 void event_set_log(struct event_queue *q, pvv_log_level level, pvv_log_fn *fn, void *opaque)
 {
+	struct log_entry *drop = NULL;
+
 	pthread_mutex_lock(&q->lock);
 	q->log_fn = fn;
 	q->log_opaque = opaque;
 	q->log_level = level;
+	if (!fn) {
+		/* Nobody will take them: the descriptor must not stay readable for them. */
+		bool was = is_waiting(q);
+		drop = q->log_head;
+		q->log_head = NULL;
+		q->log_tail = &q->log_head;
+		q->log_nr = q->log_lost = 0;
+		update_fd(q, was);
+	}
 	pthread_mutex_unlock(&q->lock);
+	for (struct log_entry *n; drop; drop = n) {
+		n = drop->next;
+		free(drop);
+	}
 }
 
 void event_set_callback(struct event_queue *q, pvv_event_fn *fn, void *opaque)

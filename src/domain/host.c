@@ -140,3 +140,23 @@ const struct exec_ops *host_choose_executor(struct pvv_host *h, enum config_exec
 		domain, want == CONFIG_EXECUTOR_KVM ? "kvm" : "ring3", why->reason);
 	return NULL;
 }
+
+unsigned int host_take_domid(struct pvv_host *h)
+{
+	/* Ids are used again as late as possible: tools remember them for a while. */
+	for (unsigned int i = 0; i < DOMID_LAST; i++) {
+		unsigned int id = h->next_domid;
+
+		h->next_domid = id == DOMID_LAST ? 1 : id + 1;
+		if (!(h->domids_used[id / 64] & 1ull << (id % 64))) {
+			h->domids_used[id / 64] |= 1ull << (id % 64);
+			return id;
+		}
+	}
+	return 0;
+}
+
+void host_put_domid(struct pvv_host *h, unsigned int domid)
+{
+	h->domids_used[domid / 64] &= ~(1ull << (domid % 64));
+}

@@ -33,6 +33,7 @@ struct run;
 struct domain_consoles;
 
 #define REASON_TEXT_MAX 512
+#define DOMID_LAST	0x7fefu /* DOMID_FIRST_RESERVED - 1 */
 
 struct pvv_host {
 	pid_t pid; /* of the process that opened it: a forked child must not use it */
@@ -40,7 +41,8 @@ struct pvv_host {
 	unsigned int user_refs;	 /* under lock */
 	unsigned int nr_objects; /* domain objects, under lock */
 	struct pvv_domain *domains;
-	unsigned int next_domid; /* I/O thread */
+	unsigned int next_domid;		   /* I/O thread, as is the next */
+	uint64_t domids_used[DOMID_LAST / 64 + 1]; /* one bit each */
 	struct io_loop *loop;
 	pthread_t thread;
 	struct xs_store *store; /* I/O thread */
@@ -58,11 +60,15 @@ struct pvv_domain {
 	bool autodestroy;	/* under host->lock */
 
 	/* Never change after creation. */
-	struct config *cfg;
 	char name[CONFIG_NAME_MAX + 1];
 	char uuid[37];
 	char *warnings;
-	struct domain_consoles *consoles; /* has its own lock */
+	/*
+	 * Changed on the I/O thread and under lock, while the domain is shut off (api/console.c).
+	 * So whoever holds the lock, is the I/O thread, or has made the domain active may read it.
+	 */
+	struct config *cfg;
+	struct domain_consoles *consoles; /* used on the I/O thread only */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* CLOCK_MONOTONIC */
@@ -70,7 +76,13 @@ struct pvv_domain {
 	int id;		   /* domid, -1 */
 	uint32_t executor; /* 0, 1 ring3, 2 kvm */
 	char reason_text[REASON_TEXT_MAX];
-	struct run *run; /* the incarnation, NULL if not active; I/O thread changes it */
+	unsigned int ends; /* how often it became SHUTOFF or CRASHED */
+	bool cancel_start; /* destroyed before start() had published its run */
+	/*
+	 * The incarnation, NULL if not active. Published under lock by start(); all else about it
+	 * is the I/O thread's.
+	 */
+	struct run *run;
 	bool paused_ack; /* the monitor said that it stands still */
 	bool want_paused;
 	pvv_domain_stats stats; /* as of the last look, or the end */
@@ -90,6 +102,9 @@ int host_check(const struct pvv_host *h);
 const struct exec_ops *host_choose_executor(struct pvv_host *h, enum config_executor want,
 					    const char *domain);
 void host_probe(struct pvv_host *h);
+/* A domain id that no running domain has; 0 if all are taken. I/O thread. */
+unsigned int host_take_domid(struct pvv_host *h);
+void host_put_domid(struct pvv_host *h, unsigned int domid);
 
 /* ---- domain.c ---- */
 /* Takes over cfg (completed and checked), also on failure. */

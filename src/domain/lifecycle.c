@@ -30,9 +30,20 @@ static int wrong_state(struct pvv_domain *d, const char *must_be)
 
 /* ---- start ---- */
 
+static void unpublish_work(void *opaque)
+{
+	struct run *r = opaque;
+
+	pthread_mutex_lock(&r->d->lock);
+	r->d->run = NULL;
+	pthread_mutex_unlock(&r->d->lock);
+	run_free(r);
+}
+
 static int start_run(struct pvv_domain *d, bool paused)
 {
 	struct run *r = run_new(d, paused);
+	bool published = false;
 	int ret;
 
 	if (!r)
@@ -47,18 +58,22 @@ static int start_run(struct pvv_domain *d, bool paused)
 	}
 	if (!ret) {
 		pthread_mutex_lock(&d->lock);
+		r->cancelled = d->cancel_start;
 		d->run = r;
+		d->reason_text[0] = '\0';
 		pthread_mutex_unlock(&d->lock);
+		published = true;
 		ret = run_launch(r);
 	}
 	if (ret < 0) {
 		struct pvv_error e;
 
 		err_save(&e);
-		pthread_mutex_lock(&d->lock);
-		d->run = NULL;
-		pthread_mutex_unlock(&d->lock);
-		run_free(r);
+		/* A verb of another thread may be looking at it there. */
+		if (published)
+			io_loop_call(d->host->loop, unpublish_work, r);
+		else
+			run_free(r);
 		err_restore(&e);
 	}
 	return ret;
@@ -77,8 +92,10 @@ int domain_start(struct pvv_domain *d, uint64_t flags)
 	int old_reason = d->reason;
 	d->state = PVV_DOMAIN_PAUSED;
 	d->reason = PVV_PAUSED_STARTING_UP;
-	d->reason_text[0] = '\0';
+	d->cancel_start = false;
 	memset(&d->stats, 0, sizeof(d->stats));
+	for (unsigned int i = 0; i < d->nr_blocks; i++)
+		memset(&d->blocks[i].stats, 0, sizeof(d->blocks[i].stats));
 	pthread_mutex_unlock(&d->lock);
 
 	pthread_mutex_lock(&d->host->lock);
@@ -100,6 +117,10 @@ struct request {
 	struct pvv_domain *d;
 	const char *what;
 	int ret;
+	struct pvv_error error;
+	unsigned int ends; /* of the domain at that moment */
+	uint32_t pause_seq;
+	bool done;
 };
 
 static void pause_work(void *opaque)
@@ -110,7 +131,9 @@ static void pause_work(void *opaque)
 
 	pthread_mutex_lock(&d->lock);
 	r = d->run;
+	q->ends = d->ends;
 	if (is_running(d) && r && !r->ending) {
+		q->pause_seq = ++r->pause_seq;
 		d->want_paused = true;
 		d->paused_ack = false;
 		d->state = PVV_DOMAIN_PAUSED;
@@ -118,6 +141,7 @@ static void pause_work(void *opaque)
 		pthread_cond_broadcast(&d->changed);
 	} else if (d->state == PVV_DOMAIN_PAUSED && d->reason == PVV_PAUSED_USER && r &&
 		   !r->ending) {
+		q->pause_seq = r->pause_seq;
 		r = NULL; /* is paused already, or will be */
 	} else {
 		q->ret = PVV_ESTATE;
@@ -127,7 +151,7 @@ static void pause_work(void *opaque)
 	if (!r)
 		return;
 	/* A number for each request: the monitor may not have noticed a resume in between. */
-	__atomic_store_n(&memory_ctl(&r->mem)->pause_seq, ++r->pause_seq, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&memory_ctl(&r->mem)->pause_seq, q->pause_seq, __ATOMIC_SEQ_CST);
 	__atomic_or_fetch(&memory_ctl(&r->mem)->request, CORE_REQ_PAUSE, __ATOMIC_SEQ_CST);
 	guest_kick_all(r->guest);
 	domain_post(d, PVV_EVENT_SUSPENDED, 0, "");
@@ -136,10 +160,18 @@ static void pause_work(void *opaque)
 static void unresponsive_work(void *opaque)
 {
 	struct request *q = opaque;
-	struct run *r = q->d->run;
+	struct pvv_domain *d = q->d;
 
-	if (r && !r->ending && r->exec)
+	/* Unless it has answered just now, or somebody has resumed it. */
+	pthread_mutex_lock(&d->lock);
+	struct run *r = d->run;
+	bool silent = r && !r->ending && r->exec && d->ends == q->ends && d->want_paused &&
+		      !d->paused_ack && r->pause_seq == q->pause_seq;
+	pthread_mutex_unlock(&d->lock);
+	if (silent)
 		run_stop(r, RUN_END_FAULT, "the sandbox did not answer a request to pause");
+	else
+		q->done = true;
 }
 
 static void deadline_in(struct timespec *ts, uint64_t ns)
@@ -154,23 +186,30 @@ int domain_pause(struct pvv_domain *d)
 {
 	struct request q = {.d = d};
 	struct timespec ts;
-	bool timeout = false;
+	bool timeout = false, waiting = true, same = true;
 
 	io_loop_call(d->host->loop, pause_work, &q);
 	if (q.ret < 0)
 		return wrong_state(d, "running");
 	deadline_in(&ts, PAUSE_TIMEOUT_NS);
 	pthread_mutex_lock(&d->lock);
-	while (d->state == PVV_DOMAIN_PAUSED && d->want_paused && !d->paused_ack && !timeout)
+	for (;;) {
+		same = d->ends == q.ends && d->state != PVV_DOMAIN_SHUTDOWN &&
+		       d->reason != PVV_PAUSED_STARTING_UP;
+		waiting = same && d->want_paused && !d->paused_ack;
+		if (!waiting || timeout)
+			break;
 		timeout = pthread_cond_timedwait(&d->changed, &d->lock, &ts) == ETIMEDOUT;
-	bool paused = d->state == PVV_DOMAIN_PAUSED && d->paused_ack;
-	bool overtaken = d->state == PVV_DOMAIN_PAUSED && !d->want_paused;
+	}
 	pthread_mutex_unlock(&d->lock);
-	if (paused || overtaken)
-		return 0;
-	if (!timeout)
+	if (!same)
 		return wrong_state(d, "running any more: it ended while it was being paused");
+	/* It stands still; or it did as far as anybody can tell, and was resumed meanwhile. */
+	if (!waiting)
+		return 0;
 	io_loop_call(d->host->loop, unresponsive_work, &q);
+	if (q.done)
+		return 0;
 	return err_set(PVV_ETIMEDOUT, PVV_SUBSYS_DOMAIN, d->name,
 		       "the sandbox of domain '%s' does not answer; it was ended", d->name);
 }
@@ -210,15 +249,18 @@ int domain_resume(struct pvv_domain *d)
 static void shutdown_work(void *opaque)
 {
 	struct request *q = opaque;
-	struct run *r = q->d->run;
+	struct run *r = domain_run(q->d);
 	char path[64];
 
 	if (!r || r->ending || !r->in_store || !r->exec) {
 		q->ret = wrong_state(q->d, "running");
+		err_save(&q->error);
 		return;
 	}
 	snprintf(path, sizeof(path), "/local/domain/%u/control", r->domid);
 	q->ret = xs_put(r->h->store, path, "shutdown", "%s", q->what);
+	if (q->ret < 0)
+		err_save(&q->error); /* this thread's record; the caller's is another */
 }
 
 int domain_ask_shutdown(struct pvv_domain *d, const char *what)
@@ -226,27 +268,33 @@ int domain_ask_shutdown(struct pvv_domain *d, const char *what)
 	struct request q = {.d = d, .what = what};
 
 	io_loop_call(d->host->loop, shutdown_work, &q);
-	return q.ret == PVV_ESTATE ? wrong_state(d, "running") : q.ret;
+	if (q.ret < 0)
+		err_restore(&q.error);
+	return q.ret;
 }
 
 static void destroy_work(void *opaque)
 {
 	struct request *q = opaque;
 	struct pvv_domain *d = q->d;
-	struct run *r = d->run;
+	struct run *r;
 
-	if (!r) {
-		pthread_mutex_lock(&d->lock);
-		if (d->state == PVV_DOMAIN_CRASHED) {
-			d->state = PVV_DOMAIN_SHUTOFF;
-			d->reason = PVV_SHUTOFF_DESTROYED;
-			pthread_cond_broadcast(&d->changed);
-		} else {
-			q->ret = PVV_ESTATE;
-		}
-		pthread_mutex_unlock(&d->lock);
-		return;
+	pthread_mutex_lock(&d->lock);
+	r = d->run;
+	q->ends = d->ends;
+	if (!r && d->state == PVV_DOMAIN_CRASHED) {
+		d->state = PVV_DOMAIN_SHUTOFF;
+		d->reason = PVV_SHUTOFF_DESTROYED;
+		q->done = true;
+		pthread_cond_broadcast(&d->changed);
+	} else if (!r && d->state == PVV_DOMAIN_SHUTOFF) {
+		q->ret = PVV_ESTATE;
+	} else if (!r) {
+		d->cancel_start = true; /* start() is opening its files, on another thread */
 	}
+	pthread_mutex_unlock(&d->lock);
+	if (!r)
+		return;
 	if (r->ending)
 		r->no_restart = true;
 	else if (!r->exec)
@@ -262,8 +310,9 @@ int domain_destroy(struct pvv_domain *d)
 	io_loop_call(d->host->loop, destroy_work, &q);
 	if (q.ret < 0)
 		return wrong_state(d, "active");
+	/* Counted: another thread may start it again before this one has looked. */
 	pthread_mutex_lock(&d->lock);
-	while (d->state != PVV_DOMAIN_SHUTOFF && d->state != PVV_DOMAIN_CRASHED)
+	while (!q.done && d->ends == q.ends)
 		pthread_cond_wait(&d->changed, &d->lock);
 	pthread_mutex_unlock(&d->lock);
 	return 0;
@@ -280,8 +329,10 @@ int domain_wait(struct pvv_domain *d, int64_t timeout_ms)
 	if (timeout_ms > 0)
 		deadline_in(&ts, (uint64_t)timeout_ms * 1000000u);
 	pthread_mutex_lock(&d->lock);
+	unsigned int ends = d->ends;
 	for (;;) {
-		ended = d->state == PVV_DOMAIN_SHUTOFF || d->state == PVV_DOMAIN_CRASHED;
+		ended = d->state == PVV_DOMAIN_SHUTOFF || d->state == PVV_DOMAIN_CRASHED ||
+			d->ends != ends;
 		if (ended || timeout)
 			break;
 		if (timeout_ms < 0)
@@ -314,6 +365,22 @@ static enum config_action action_for(const struct run *r)
 	}
 }
 
+/* What ended by a restart that failed is no power-off. */
+static bool restart_failed(struct run *r)
+{
+	struct pvv_domain *d = r->d;
+	struct pvv_error e;
+
+	err_save(&e);
+	r->end = RUN_END_FAILED;
+	snprintf(r->end_text, sizeof(r->end_text), "it could not be restarted: %.400s", e.message);
+	pthread_mutex_lock(&d->lock);
+	d->run = NULL;
+	memcpy(d->reason_text, r->end_text, sizeof(d->reason_text));
+	pthread_mutex_unlock(&d->lock);
+	return false;
+}
+
 static bool try_restart(struct run *r, bool crashed)
 {
 	struct pvv_domain *d = r->d;
@@ -326,7 +393,7 @@ static bool try_restart(struct run *r, bool crashed)
 	}
 	next = run_new(d, false);
 	if (!next)
-		return false;
+		return restart_failed(r);
 	next->ops = r->ops;
 	pthread_mutex_lock(&d->lock);
 	d->run = next;
@@ -335,7 +402,7 @@ static bool try_restart(struct run *r, bool crashed)
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->lock);
 	if (run_launch(next) < 0) {
-		d->run = NULL;
+		restart_failed(r);
 		run_free(next);
 		return false;
 	}
@@ -384,10 +451,11 @@ void run_finished(struct run *r)
 	}
 	consoles_end(d->consoles);
 	enum run_end end = r->end;
+	memcpy(text, r->end_text, sizeof(text));
 	run_free(r);
 	domain_post(d, PVV_EVENT_STOPPED, how[end].stopped, text);
 	/* From here on the embedder may start it again. */
-	if (crashed && action == CONFIG_ACTION_PRESERVE)
+	if (crashed && end != RUN_END_FAILED && action == CONFIG_ACTION_PRESERVE)
 		domain_end(d, PVV_DOMAIN_CRASHED, PVV_CRASHED_PANICKED);
 	else
 		domain_end(d, PVV_DOMAIN_SHUTOFF, how[end].shutoff);

@@ -24,10 +24,12 @@ static int open_file(struct run *r, const char *what, const char *path, int fd, 
 	}
 	*ret_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (*ret_fd < 0) {
-		int code = errno == ENOENT || errno == ENOTDIR ? PVV_ENOENT
-			   : errno == EACCES || errno == EPERM ? PVV_EPERM
-							       : PVV_EIO;
-		return err_sys(code, PVV_SUBSYS_DOMAIN, errno, path,
+		int e = errno;
+		int code = e == ENOENT || e == ENOTDIR		       ? PVV_ENOENT
+			   : e == EACCES || e == EPERM		       ? PVV_EPERM
+			   : e == EMFILE || e == ENFILE || e == ENOMEM ? PVV_ESYS
+								       : PVV_EIO;
+		return err_sys(code, PVV_SUBSYS_DOMAIN, e, path,
 			       "cannot open the %s '%s' of domain '%s'", what, path, r->d->name);
 	}
 	return 0;

@@ -12,8 +12,8 @@
 #include "domain/memory.h"
 #include "domain/run.h"
 
-#define STORE_PORT   1u
-#define CONSOLE_PORT 2u
+#define STORE_PORT	     1u
+#define CONSOLE_PORT	     2u
 #define DEFAULT_HIGHEST_PORT 1023 /* as xl */
 
 static int load(struct run *r, struct image **ret_image)
@@ -102,6 +102,7 @@ static void *builder(void *opaque)
 {
 	struct run *r = opaque;
 
+	pthread_setname_np(pthread_self(), "pvv-build");
 	run_build(r);
 	r->work.fn = attach_work;
 	r->work.opaque = r;
@@ -121,6 +122,7 @@ int run_launch(struct run *r)
 	pthread_attr_setstacksize(&attr, 512 << 10);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
+	/* From here on r may be gone at any time. */
 	e = pthread_create(&thread, &attr, builder, r);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);

@@ -2,6 +2,7 @@
 /* One incarnation on the I/O thread: putting the guest into its sandbox, watching it, ending it. */
 #include "domain/run.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,6 @@
 
 #include "domain/consoles.h"
 #include "domain/memory.h"
-
-#define DOMID_LAST 0x7fefu /* DOMID_FIRST_RESERVED - 1 */
 
 struct run *run_new(struct pvv_domain *d, bool start_paused)
 {
@@ -81,18 +80,23 @@ static void drain_debug(struct run *r)
 	__atomic_store_n(&ctl->debug_cons, r->debug_cons, __ATOMIC_RELEASE);
 }
 
+/* Written by the monitor: copy once, end it, keep it printable. */
+static void read_reason(const struct core_ctl *ctl, char text[CORE_REASON_MAX])
+{
+	memcpy(text, ctl->reason, CORE_REASON_MAX);
+	text[CORE_REASON_MAX - 1] = '\0';
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
+			*p = '?';
+}
+
 static void stop_by_state(struct run *r, uint32_t state)
 {
 	struct core_ctl *ctl = memory_ctl(&r->mem);
 	char text[CORE_REASON_MAX];
 
 	if (state == CORE_STATE_CRASHED) {
-		/* Written by the monitor: copy once, end it, keep it printable. */
-		memcpy(text, ctl->reason, sizeof(text));
-		text[sizeof(text) - 1] = '\0';
-		for (char *p = text; *p; p++)
-			if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
-				*p = '?';
+		read_reason(ctl, text);
 		run_stop(r, RUN_END_FAULT, text);
 		return;
 	}
@@ -149,10 +153,32 @@ static void on_doorbell(void *opaque, uint32_t events)
 	look_at_state(r);
 }
 
+static void describe_end(struct run *r, const struct exec_end *end, uint32_t state, char *text,
+			 size_t size)
+{
+	char reason[CORE_REASON_MAX];
+
+	if (end->signal == SIGSYS) {
+		snprintf(text, size,
+			 "the sandbox made a system call that it may not make and was ended");
+	} else if (end->signal) {
+		snprintf(text, size, "the sandbox process was ended by signal %d (%s)", end->signal,
+			 sigdescr_np(end->signal) ? sigdescr_np(end->signal) : "unknown");
+	} else if (state == CORE_STATE_NEW) {
+		read_reason(memory_ctl(&r->mem), reason);
+		snprintf(text, size, "the sandbox process could not set itself up (status %d)%s%s",
+			 end->status, end->why || reason[0] ? ": " : "",
+			 end->why ? end->why : reason);
+	} else {
+		snprintf(text, size, "the sandbox process ended by itself (status %d)",
+			 end->status);
+	}
+}
+
 static void on_end(void *opaque, uint32_t events)
 {
 	struct run *r = opaque;
-	struct exec_end end;
+	struct exec_end end = {0};
 	char text[REASON_TEXT_MAX];
 	uint32_t state;
 
@@ -165,18 +191,7 @@ static void on_end(void *opaque, uint32_t events)
 		stop_by_state(r, state);
 		return;
 	}
-	if (end.signal == 31 /* SIGSYS */)
-		snprintf(text, sizeof(text),
-			 "the sandbox made a system call that it may not make and was ended");
-	else if (end.signal)
-		snprintf(text, sizeof(text), "the sandbox process was ended by signal %d (%s)",
-			 end.signal, strsignal(end.signal));
-	else if (state == CORE_STATE_NEW)
-		snprintf(text, sizeof(text),
-			 "the sandbox process could not set itself up (status %d)", end.status);
-	else
-		snprintf(text, sizeof(text), "the sandbox process ended by itself (status %d)",
-			 end.status);
+	describe_end(r, &end, state, text, sizeof(text));
 	run_stop(r, state == CORE_STATE_NEW ? RUN_END_FAILED : RUN_END_FAULT, text);
 }
 
@@ -270,9 +285,11 @@ void run_attach(struct run *r)
 		return;
 	}
 	r->started_ns = io_now_ns();
-	r->domid = r->h->next_domid;
-	r->h->next_domid = r->domid == DOMID_LAST ? 1 : r->domid + 1;
-	ret = attach_guest(r);
+	r->domid = host_take_domid(r->h);
+	ret = r->domid ? attach_guest(r)
+		       : err_set(PVV_ELIMIT, PVV_SUBSYS_DOMAIN, d->name,
+				 "domain '%s' cannot start: all %u domain ids are in use", d->name,
+				 DOMID_LAST);
 	if (!ret)
 		ret = start_sandbox(r);
 	if (ret < 0) {
@@ -330,5 +347,7 @@ void run_devices_gone(struct run *r)
 		xs_domain_erase(r->h->store, r->domid);
 		xs_domain_release(r->h->store, r->domid);
 	}
+	if (r->domid)
+		host_put_domid(r->h, r->domid);
 	run_finished(r);
 }

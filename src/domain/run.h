@@ -88,4 +88,15 @@ void run_free(struct run *r);
 void run_finished(struct run *r);
 struct run *run_new(struct pvv_domain *d, bool start_paused);
 
+/* I/O thread: the incarnation stays until the caller returns to the loop or ends it itself. */
+static inline struct run *domain_run(struct pvv_domain *d)
+{
+	struct run *r;
+
+	pthread_mutex_lock(&d->lock);
+	r = d->run;
+	pthread_mutex_unlock(&d->lock);
+	return r;
+}
+
 #endif

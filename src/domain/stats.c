@@ -53,7 +53,7 @@ static void refresh_blocks(struct pvv_domain *d, struct run *r)
 
 void domain_refresh_stats(struct pvv_domain *d)
 {
-	struct run *r = d->run;
+	struct run *r = domain_run(d);
 	pvv_domain_stats s = {.size = sizeof(s)};
 
 	if (!r || !r->exec)

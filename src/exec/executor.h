@@ -51,10 +51,11 @@ struct exec_probe {
 	char reason[256];
 };
 
-struct exec_end {    /* how a sandbox ended */
-	bool killed; /* by exec_kill() */
-	int signal;  /* the sandbox died of this signal, 0 = it left by itself */
-	int status;  /* exit status if signal == 0; 0 after an orderly CORE_STOP */
+struct exec_end {	 /* how a sandbox ended */
+	bool killed;	 /* by exec_kill() */
+	int signal;	 /* the sandbox died of this signal, 0 = it left by itself */
+	int status;	 /* exit status if signal == 0; 0 after an orderly CORE_STOP */
+	const char *why; /* what such a status means, if it has a meaning; static */
 };
 
 struct exec_ops {

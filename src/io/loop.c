@@ -310,10 +310,10 @@ static bool enqueue(struct io_loop *loop, struct io_work *work)
 void io_loop_post(struct io_loop *loop, struct io_work *work)
 {
 	pthread_mutex_lock(&loop->lock);
-	bool must_wake = enqueue(loop, work);
-	pthread_mutex_unlock(&loop->lock);
-	if (must_wake)
+	/* Under the lock: this item may be what the loop still lives for. */
+	if (enqueue(loop, work))
 		wake(loop);
+	pthread_mutex_unlock(&loop->lock);
 }
 
 static bool unlink_work(struct io_work **list, struct io_work *work)
@@ -403,11 +403,11 @@ void io_loop_quit(struct io_loop *loop)
 {
 	pthread_mutex_lock(&loop->lock);
 	loop->quit = true;
-	bool must_wake = loop->sleeping;
+	/* Under the lock: its thread may free the loop as soon as it can see `quit`. */
+	if (loop->sleeping)
+		wake(loop);
 	loop->sleeping = false;
 	pthread_mutex_unlock(&loop->lock);
-	if (must_wake)
-		wake(loop);
 }
 
 static void drain(int fd)

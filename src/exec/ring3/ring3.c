@@ -8,18 +8,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "util/err.h"
+
+#ifndef HWCAP2_FSGSBASE
+#define HWCAP2_FSGSBASE 2u /* asm/hwcap2.h */
+#endif
 
 struct exec {
 	const struct exec_memory *memory;
@@ -35,6 +41,19 @@ static struct core_ctl *exec_ctl(const struct exec *e)
 	return (struct core_ctl *)(e->memory->base + e->memory->ctl_off);
 }
 
+/* Present, and not hidden by a container's own filter (which answers ENOSYS or EPERM). */
+static bool can_close_range(void)
+{
+	return syscall(SYS_close_range, ~0u, ~0u, 0) == 0;
+}
+
+static bool can_kill_by_filter(void)
+{
+	uint32_t action = SECCOMP_RET_KILL_PROCESS;
+
+	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
+}
+
 static void ring3_probe(struct exec_probe *ret)
 {
 	memset(ret, 0, sizeof(*ret));
@@ -46,8 +65,18 @@ static void ring3_probe(struct exec_probe *ret)
 	else if (syscall(SYS_pidfd_send_signal, -1, 0, NULL, 0) == -1 && errno == ENOSYS)
 		snprintf(ret->reason, sizeof(ret->reason),
 			 "the host's kernel has no pidfd_send_signal system call; Linux 5.9 or "
-			 "newer "
-			 "is needed");
+			 "newer is needed");
+	else if (!can_close_range())
+		snprintf(ret->reason, sizeof(ret->reason),
+			 "the host's kernel has no close_range system call (or a container forbids "
+			 "it); Linux 5.9 or newer is needed");
+	else if (!can_kill_by_filter())
+		snprintf(ret->reason, sizeof(ret->reason),
+			 "the host's kernel has no seccomp filters (or a container forbids them)");
+	else if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE))
+		snprintf(ret->reason, sizeof(ret->reason),
+			 "the host's processor or kernel does not let programs set FS and GS bases "
+			 "(FSGSBASE)");
 	else
 		ret->available = true;
 }
@@ -128,6 +157,25 @@ static int ring3_end_fd(struct exec *e)
 	return e->pidfd;
 }
 
+/* The statuses of spawn.c, tramp.S and the first steps of monitor/main.c. */
+static const char *meaning_of(int status)
+{
+	switch (status) {
+	case 120:
+		return "the host does not let it change its address space";
+	case 121:
+		return "the program that started it has ended";
+	case 122:
+		return "it cannot have its three descriptors (RLIMIT_NOFILE must be 11 at least)";
+	case 123:
+		return "there is no address space for the guest's memory (RLIMIT_AS?)";
+	case 124:
+		return "it could not close the program's descriptors";
+	default:
+		return NULL;
+	}
+}
+
 static int collect(struct exec *e, int options, struct exec_end *ret_end)
 {
 	siginfo_t si;
@@ -146,7 +194,9 @@ static int collect(struct exec *e, int options, struct exec_end *ret_end)
 	} else if (si.si_pid == 0) {
 		return err_set(PVV_EAGAIN, PVV_SUBSYS_EXEC, NULL, "the sandbox still runs");
 	} else if (si.si_code == CLD_EXITED) {
-		e->end = (struct exec_end){.killed = e->killed, .status = si.si_status};
+		e->end = (struct exec_end){.killed = e->killed,
+					   .status = si.si_status,
+					   .why = meaning_of(si.si_status)};
 	} else {
 		e->end = (struct exec_end){.killed = e->killed, .signal = si.si_status};
 	}

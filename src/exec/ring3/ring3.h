@@ -17,6 +17,8 @@ struct ring3_filter {
 	uint32_t len;
 };
 int ring3_filter_make(struct ring3_filter *ret);
+/* A memfd, or -1 and errno. */
+int ring3_memfd(const char *name);
 
 /* The monitor image as linked into the library (image.S). */
 extern const uint8_t ring3_image_start[], ring3_image_end[];

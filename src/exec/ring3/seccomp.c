@@ -23,9 +23,9 @@
 
 static int add_rules(scmp_filter_ctx ctx)
 {
-	static const int plain[] = {SCMP_SYS(rt_sigreturn), SCMP_SYS(munmap),
-				    SCMP_SYS(exit_group),   SCMP_SYS(exit),
-				    SCMP_SYS(sched_yield),  SCMP_SYS(restart_syscall)};
+	/* restart_syscall: what the kernel makes of a futex wait that was stopped or frozen. */
+	static const int plain[] = {SCMP_SYS(rt_sigreturn), SCMP_SYS(munmap), SCMP_SYS(exit_group),
+				    SCMP_SYS(restart_syscall)};
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]) && !r; i++)
@@ -37,13 +37,10 @@ static int add_rules(scmp_filter_ctx ctx)
 			SCMP_A2(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(PROT_READ | PROT_WRITE), 0),
 			SCMP_A3(SCMP_CMP_EQ, MAP_SHARED | MAP_FIXED),
 			SCMP_A4(SCMP_CMP_EQ, K_FD_MEMORY));
-	/* The balloon, and huge pages for the RAM view. */
+	/* The balloon. */
 	if (!r)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(madvise), 1,
 				     SCMP_A2(SCMP_CMP_EQ, MADV_REMOVE));
-	if (!r)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(madvise), 1,
-				     SCMP_A2(SCMP_CMP_EQ, MADV_DONTNEED));
 	if (!r)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(futex), 1,
 				     SCMP_A1(SCMP_CMP_EQ, FUTEX_WAIT_BITSET));
@@ -62,7 +59,7 @@ static int add_rules(scmp_filter_ctx ctx)
 static int export_filter(scmp_filter_ctx ctx, struct ring3_filter *ret)
 {
 	ssize_t n;
-	int fd = memfd_create("pvv-filter", MFD_CLOEXEC);
+	int fd = ring3_memfd("pvv-filter");
 	int r;
 
 	if (fd < 0)
@@ -85,8 +82,12 @@ int ring3_filter_make(struct ring3_filter *ret)
 
 	if (!ctx)
 		return err_nomem(PVV_SUBSYS_EXEC, "building the system call filter");
-	r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	r = add_rules(ctx);
+	/* A binary tree instead of a list: faster. Older libraries refuse, which does no harm. */
+	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	/* Calls by the 32-bit and x32 entries end all of the process, too. */
+	r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	if (!r)
+		r = add_rules(ctx);
 	if (r)
 		r = err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, -r, NULL,
 			    "cannot build the system call filter");

@@ -30,7 +30,7 @@ struct child_args {
 	pid_t parent;
 	int fd[3];		/* memory, doorbell, image: become 3, 4, 5 */
 	unsigned int gap[4][2]; /* descriptor ranges to close first */
-	char name[16];
+	char name[16], root[2];
 	uintptr_t rseq_area;
 	uint32_t rseq_size;
 	uintptr_t tramp, params;
@@ -59,8 +59,9 @@ child(const struct child_args *a)
 		sys4(SYS_rseq, a->rseq_area, a->rseq_size, RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
 
 	for (int i = 0; i < 4; i++)
-		if (a->gap[i][0] <= a->gap[i][1])
-			sys3(SYS_close_range, a->gap[i][0], a->gap[i][1], 0);
+		if (a->gap[i][0] <= a->gap[i][1] &&
+		    sys3(SYS_close_range, a->gap[i][0], a->gap[i][1], 0))
+			sys_exit(124); /* never with the program's descriptors */
 	for (int i = 0; i < 3; i++) {
 		fd[i] = (int)sys3(SYS_fcntl, a->fd[i], 0 /* F_DUPFD */, 8);
 		if (fd[i] < 0)
@@ -69,8 +70,11 @@ child(const struct child_args *a)
 	for (int i = 0; i < 3; i++)
 		if (sys2(SYS_dup2, fd[i], K_FD_MEMORY + i) < 0)
 			sys_exit(122);
-	sys3(SYS_close_range, 0, K_FD_MEMORY - 1, 0);
-	sys3(SYS_close_range, K_FD_IMAGE + 1, ~0u, 0);
+	if (sys3(SYS_close_range, 0, K_FD_MEMORY - 1, 0) ||
+	    sys3(SYS_close_range, K_FD_IMAGE + 1, ~0u, 0))
+		sys_exit(124);
+	/* The program's working directory must not be kept busy by a guest. */
+	sys1(SYS_chdir, a->root);
 
 	__asm__ volatile("jmp *%0" : : "r"(a->tramp), "D"(a->params) : "memory");
 	__builtin_unreachable();
@@ -98,10 +102,24 @@ static void close_gaps(struct child_args *a)
 	a->gap[3][1] = ~0u;
 }
 
+/* Hosts with vm.memfd_noexec=2 insist on NOEXEC_SEAL (which is about execve(), not mmap()). */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8u
+#endif
+
+int ring3_memfd(const char *name)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+
+	if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
+		fd = memfd_create(name, MFD_CLOEXEC);
+	return fd;
+}
+
 static int open_image(void)
 {
 	size_t len = (size_t)(ring3_image_end - ring3_image_start);
-	int fd = memfd_create("pvv-monitor", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = ring3_memfd("pvv-monitor");
 
 	if (fd < 0)
 		return err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, errno, NULL,
@@ -170,6 +188,7 @@ __attribute__((noinline)) static int spawn_from(const struct ring3_spawn *s, uin
 		.fd = {s->memory_fd, s->doorbell_fd, image_fd},
 		.tramp = tramp,
 		.params = tramp + 4096,
+		.root = "/",
 	};
 	sigset_t all, old;
 	pid_t pid;

@@ -236,6 +236,8 @@ int io_console_attach(struct io_console *con, struct io_guest *guest, void *ring
 	con->guest = guest;
 	con->ring = ring_page;
 	con->port = port;
+	atomic_store_explicit(&con->out_bytes, 0, memory_order_relaxed);
+	atomic_store_explicit(&con->in_bytes, 0, memory_order_relaxed);
 	/* Zero in a new page; the state of the stream in a restored one. */
 	con->out_cons = load(&con->ring->out_cons);
 	con->in_prod = load(&con->ring->in_prod);

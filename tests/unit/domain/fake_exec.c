@@ -52,7 +52,7 @@ static uint64_t value(struct exec *e)
 
 static void scribble(struct exec *e, uint64_t off, uint64_t len)
 {
-	uint64_t at = off + next(e) % len & ~7ull;
+	uint64_t at = off + (next(e) % len & ~7ull);
 	uint64_t n = 1 + next(e) % 16;
 
 	for (uint64_t i = 0; i < n && at + 8 <= off + len; i++, at += 8)
