@@ -111,7 +111,6 @@ static int take_source(const char *what, const char *path, int fd, char **ret_pa
 static int take_disk(struct config *cfg, const pvv_disk_options *disk, size_t index)
 {
 	struct config_disk *cd;
-	char target[16];
 	int ret = config_add_disk(cfg, &cd);
 
 	if (ret < 0)
@@ -121,11 +120,37 @@ static int take_disk(struct config *cfg, const pvv_disk_options *disk, size_t in
 	ret = take_source("path", disk->path, disk->fd, &cd->source, &cd->fd);
 	if (ret < 0)
 		return ret;
-	if (!disk->target && index >= 26)
-		return API_EINVAL(FN ": disks[%zu] needs a target name", index);
-	snprintf(target, sizeof(target), "xvd%c", (char)('a' + index % 26));
 	cd->readonly = disk->readonly != 0;
-	return config_set_string(&cd->target, disk->target ? disk->target : target);
+	return config_set_string(&cd->target, disk->target);
+}
+
+static bool target_taken(const struct config *cfg, const char *target)
+{
+	for (size_t i = 0; i < cfg->nr_disks; i++)
+		if (cfg->disks[i].target && !strcmp(cfg->disks[i].target, target))
+			return true;
+	return false;
+}
+
+/* When all names that were given are known: the first free ones for the others. */
+static int name_disks(struct config *cfg)
+{
+	for (size_t i = 0; i < cfg->nr_disks; i++) {
+		char target[8] = "xvda";
+		int ret;
+
+		if (cfg->disks[i].target)
+			continue;
+		while (target[3] <= 'z' && target_taken(cfg, target))
+			target[3]++;
+		if (target[3] > 'z')
+			return API_EINVAL(FN ": disks[%zu] needs a target: xvda to xvdz are taken",
+					  i);
+		ret = config_set_string(&cfg->disks[i].target, target);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
 }
 
 static int take_disks(struct config *cfg, const pvv_domain_options *o)
@@ -150,7 +175,7 @@ static int take_disks(struct config *cfg, const pvv_domain_options *o)
 		if (ret < 0)
 			return ret;
 	}
-	return 0;
+	return name_disks(cfg);
 }
 
 static int take_console(struct config *cfg, const pvv_domain_options *o)

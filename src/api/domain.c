@@ -29,8 +29,8 @@ void pvv_domain_unrefp(pvv_domain **domain)
 
 int pvv_domain_start(pvv_domain *domain, uint64_t flags)
 {
-	int ret =
-		api_verb(domain, flags, PVV_START_PAUSED | PVV_START_AUTODESTROY, "pvv_domain_start");
+	int ret = api_verb(domain, flags, PVV_START_PAUSED | PVV_START_AUTODESTROY,
+			   "pvv_domain_start");
 
 	return ret < 0 ? ret : domain_start(domain, flags);
 }

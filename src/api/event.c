@@ -26,32 +26,32 @@ void pvv_event_free(pvv_event *event)
 
 pvv_event_type pvv_event_get_type(const pvv_event *event)
 {
-	return event->type;
+	return event ? event->type : (pvv_event_type)-1;
 }
 
 int pvv_event_get_detail(const pvv_event *event)
 {
-	return event->detail;
+	return event ? event->detail : 0;
 }
 
 const char *pvv_event_get_domain_name(const pvv_event *event)
 {
-	return event->name;
+	return event ? event->name : "";
 }
 
 const char *pvv_event_get_domain_uuid(const pvv_event *event)
 {
-	return event->uuid;
+	return event ? event->uuid : "";
 }
 
 const char *pvv_event_get_text(const pvv_event *event)
 {
-	return event->text;
+	return event ? event->text : "";
 }
 
 int64_t pvv_event_get_time_ns(const pvv_event *event)
 {
-	return event->time_ns;
+	return event ? event->time_ns : 0;
 }
 
 const char *pvv_event_type_name(int type)

@@ -135,11 +135,13 @@ int pvv_host_list_domains(pvv_host *host, uint64_t flags, pvv_domain ***ret_doma
 	size_t n = 0;
 	int ret;
 
+	if (ret_domains)
+		*ret_domains = NULL;
+	if (ret_count)
+		*ret_count = 0;
 	if (!ret_domains || !ret_count)
 		return API_EINVAL(
 			"pvv_host_list_domains: ret_domains and ret_count must not be NULL");
-	*ret_domains = NULL;
-	*ret_count = 0;
 	ret = api_host(host, "pvv_host_list_domains");
 	if (!ret)
 		ret = api_flags(flags, 0, "pvv_host_list_domains");
@@ -179,9 +181,10 @@ int pvv_host_lookup_domain(pvv_host *host, const char *name, pvv_domain **ret_do
 {
 	int ret;
 
+	if (ret_domain)
+		*ret_domain = NULL;
 	if (!ret_domain || !name)
 		return API_EINVAL("pvv_host_lookup_domain: name and ret_domain must not be NULL");
-	*ret_domain = NULL;
 	ret = api_host(host, "pvv_host_lookup_domain");
 	return ret < 0 ? ret : lookup(host, name, false, ret_domain);
 }
@@ -190,10 +193,11 @@ int pvv_host_lookup_domain_by_uuid(pvv_host *host, const char *uuid, pvv_domain 
 {
 	int ret;
 
+	if (ret_domain)
+		*ret_domain = NULL;
 	if (!ret_domain || !uuid)
 		return API_EINVAL("pvv_host_lookup_domain_by_uuid: uuid and ret_domain must not be "
 				  "NULL");
-	*ret_domain = NULL;
 	ret = api_host(host, "pvv_host_lookup_domain_by_uuid");
 	return ret < 0 ? ret : lookup(host, uuid, true, ret_domain);
 }

@@ -55,9 +55,10 @@ int pvv_image_inspect(const char *path, int fd, uint64_t flags, char **ret_text)
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0) {
 		ret = errno;
-		return err_sys(ret == ENOENT || ret == ENOTDIR ? PVV_ENOENT
-			       : ret == EACCES		       ? PVV_EPERM
-							       : PVV_EIO,
+		return err_sys(ret == ENOENT || ret == ENOTDIR			 ? PVV_ENOENT
+			       : ret == EACCES || ret == EPERM			 ? PVV_EPERM
+			       : ret == EMFILE || ret == ENFILE || ret == ENOMEM ? PVV_ESYS
+										 : PVV_EIO,
 			       PVV_SUBSYS_IMAGE, ret, path, "cannot open the image '%s'", path);
 	}
 	ret = inspect(path, fd, flags, ret_text);

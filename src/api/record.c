@@ -38,6 +38,11 @@ int record_take(void *full, size_t full_size, const void *rec, size_t size, cons
 			return API_EINVAL("%s: the record is %zu bytes long and uses fields that "
 					  "this version of the library (%zu bytes) does not know",
 					  function, size, full_size);
+	/* No struct with a size_t has such a size; half a pointer would be taken otherwise. */
+	if (size % sizeof(size_t))
+		return API_EINVAL("%s: the record's size field is %zu; set it to sizeof() of the "
+				  "record before the call",
+				  function, size);
 	memcpy(full, rec, size < full_size ? size : full_size);
 	return 0;
 }
