@@ -29,7 +29,9 @@ void k_die(const char *why)
 		for (i = 0; why[i] && i < CORE_REASON_MAX - 1; i++)
 			ctl->reason[i] = why[i];
 		ctl->reason[i] = '\0';
-		__atomic_store_n(&ctl->run_state, CORE_STATE_CRASHED, __ATOMIC_RELEASE);
+		/* Before the guest existed it is a start that failed, which the library sees. */
+		if (__atomic_load_n(&ctl->run_state, __ATOMIC_RELAXED) != CORE_STATE_NEW)
+			__atomic_store_n(&ctl->run_state, CORE_STATE_CRASHED, __ATOMIC_RELEASE);
 		__atomic_add_fetch(&ctl->state_seq, 1, __ATOMIC_RELEASE);
 		sys3(SYS_write, K_FD_DOORBELL, &one, sizeof(one));
 	}
@@ -254,10 +256,11 @@ void k_start(const struct k_params *p)
 	map_memory(p);
 	k.exc_vector = K_NO_EXC;
 	core_attach(c, p->vcpu);
-	signals_init();
-	timer_init();
 	map_translator();
 	fpu_init();
+	/* Behind the translator, which a kick's handler asks; until here they are blocked. */
+	signals_init();
+	timer_init();
 	close_the_door(p);
 
 	__atomic_store_n(&k.ctlv->state, CORE_VCPU_GUEST, __ATOMIC_SEQ_CST);
