@@ -14,7 +14,7 @@
 #define S	       XLATE_SHIFT
 #define VCPU_WORD(off) (*(volatile uint64_t *)(uintptr_t)(XLATE_VCPU + (off)))
 
-extern uint64_t native_host_rsp, native_host_fs;
+extern uint64_t native_host_rsp, native_host_fs, native_tf;
 extern struct core_regs *native_regs_ptr;
 void native_enter(struct core_regs *r);
 void native_exit(void);
@@ -63,6 +63,8 @@ static bool to_offset(uint64_t gva, uint64_t *off)
 		*off = gva - GUEST_LOW;
 	else if (gva - GUEST_HIGH < GUEST_SIZE)
 		*off = gva - GUEST_HIGH;
+	else if (gva - GUEST_FAR < GUEST_SIZE)
+		*off = gva - GUEST_FAR;
 	else
 		return false;
 	return true;
@@ -101,6 +103,7 @@ static void apply_rights(uint64_t frame)
 		prot &= ~PROT_WRITE;
 	mprotect((void *)(GUEST_LOW + S + (frame << 12)), 4096, prot & ~PROT_EXEC);
 	mprotect((void *)(GUEST_HIGH + S + (frame << 12)), 4096, prot & ~PROT_EXEC);
+	mprotect((void *)(GUEST_FAR + S + (frame << 12)), 4096, prot & ~PROT_EXEC);
 }
 
 void set_rights(uint64_t gva, size_t len, int prot)
@@ -140,13 +143,36 @@ static void cb_note(void *priv, uint64_t mfn)
 	apply_rights(mfn);
 }
 
+uint64_t user_absent;
+
+static uint32_t cb_user(void *priv, uint64_t va, bool write, uint8_t **ret)
+{
+	uint64_t off;
+
+	if (va - USER_BASE < USER_SIZE) {
+		if (va >> 12 == user_absent >> 12 && (write || !(user_absent & 1)))
+			return (user_absent & 1) | (write ? 2 : 0) | 4;
+		off = USER_RAM + (va - USER_BASE);
+	} else if (!to_offset(va, &off)) {
+		return write ? 6 : 4;
+	}
+	if (write && protect[off >> 12]) {
+		protect[off >> 12] = 0;
+		xlate_invalidate_frame(X, off >> 12);
+		apply_rights(off >> 12);
+	}
+	*ret = ram_guest + off;
+	return 0;
+}
+
 void harness_reset(void)
 {
 	struct xlate_config cfg = {.cache_size = cache_size_used,
 				   .regs = &R,
 				   .kick = &kick_flag,
 				   .fetch = cb_fetch,
-				   .note = cb_note};
+				   .note = cb_note,
+				   .user = cb_user};
 	uint64_t k;
 
 	for (k = 0; k < NR_FRAMES; k++)
@@ -159,10 +185,10 @@ void harness_reset(void)
 		abort();
 }
 
-static void native_fault(int sig, siginfo_t *si, ucontext_t *uc)
+static void (*native_hook)(const struct core_regs *r);
+
+static void native_state(struct core_regs *r, const greg_t *g)
 {
-	struct core_regs *r = native_regs_ptr;
-	greg_t *g = uc->uc_mcontext.gregs;
 	const int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
 			       REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
 			       REG_R12, REG_R13, REG_R14, REG_R15};
@@ -172,6 +198,13 @@ static void native_fault(int sig, siginfo_t *si, ucontext_t *uc)
 		r->gpr[k] = (uint64_t)g[order[k]];
 	r->rip = (uint64_t)g[REG_RIP];
 	r->rflags = (r->rflags & ~0xcd5ull) | ((uint64_t)g[REG_EFL] & 0xcd5);
+}
+
+static void native_fault(int sig, siginfo_t *si, ucontext_t *uc)
+{
+	greg_t *g = uc->uc_mcontext.gregs;
+
+	native_state(native_regs_ptr, g);
 	last.exit = 0;
 	last.sig = sig;
 	last.addr = sig == SIGSEGV && si->si_code != SI_KERNEL ? (uint64_t)si->si_addr : 0;
@@ -205,13 +238,6 @@ static void host_step(enum xlate_where where, struct xlate_sigregs *s)
 	struct core_regs saved = R, seen;
 
 	switch (where) {
-	case XLATE_IN_ENTRY:
-		if (*(uint8_t *)s->rip == 0x9d) { /* popfq would end the stepping */
-			s->eflags = *(uint64_t *)s->rsp | 0x100;
-			s->rsp += 8;
-			s->rip++;
-		}
-		break;
 	case XLATE_IN_CACHE:
 		xlate_recover(X, s, NULL);
 		seen = R;
@@ -239,6 +265,16 @@ __attribute__((optimize("no-stack-protector"))) static void handler(int sig, sig
 	if (in_native) {
 		__builtin_ia32_wrfsbase64(native_host_fs);
 		if (sig == SIGALRM || sig == SIGUSR1) {
+			__builtin_ia32_wrfsbase64(fs);
+			return;
+		}
+		if (sig == SIGTRAP && native_hook) {
+			struct core_regs seen = *native_regs_ptr;
+
+			native_state(&seen, uc->uc_mcontext.gregs);
+			native_hook(&seen);
+			if (seen.rip == (uint64_t)native_exit) /* stepped through it all */
+				uc->uc_mcontext.gregs[REG_EFL] &= ~0x100ll;
 			__builtin_ia32_wrfsbase64(fs);
 			return;
 		}
@@ -270,7 +306,8 @@ __attribute__((optimize("no-stack-protector"))) static void handler(int sig, sig
 		last.addr =
 			sig == SIGSEGV && si->si_code != SI_KERNEL ? (uint64_t)si->si_addr - S : 0;
 		last.fetch = rec.fetch;
-		if (sig == SIGALRM || sig == SIGUSR1 || rec.completed)
+		if (sig == SIGALRM || sig == SIGUSR1 || rec.completed ||
+		    (sig == SIGSEGV && si->si_code == SI_KERNEL && xlate_user_access(X)))
 			last.exit = -1;
 		if (on_stop)
 			on_stop();
@@ -334,9 +371,9 @@ struct outcome run_guest_stepped(void (*on_step)(const struct core_regs *r))
 
 	clear_last();
 	step_hook = on_step;
-	__asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq" ::: "memory", "cc");
+	VCPU_WORD(XV_HOST_TF) = 0x100;
 	o.exit = xlate_enter(X);
-	__asm__ volatile("pushfq\n\tandq $~0x100, (%%rsp)\n\tpopfq" ::: "memory", "cc");
+	VCPU_WORD(XV_HOST_TF) = 0;
 	step_hook = NULL;
 	if (o.exit == XLATE_SIGNAL)
 		return last;
@@ -356,6 +393,18 @@ struct outcome run_native(struct core_regs *r)
 	native_enter(r);
 	in_native = 0;
 	o = last;
+	return o;
+}
+
+struct outcome run_native_stepped(struct core_regs *r, void (*on_step)(const struct core_regs *r))
+{
+	struct outcome o;
+
+	native_hook = on_step;
+	native_tf = 0x100;
+	o = run_native(r);
+	native_tf = 0;
+	native_hook = NULL;
 	return o;
 }
 
@@ -426,6 +475,8 @@ bool harness_init(uint64_t cache_size)
 		    "low window") ||
 	    !map_at(GUEST_HIGH + S, GUEST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, ram_fd,
 		    "high window") ||
+	    !map_at(GUEST_FAR + S, GUEST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, ram_fd,
+		    "far window") ||
 	    !map_at(NATIVE_VEC, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 		    "vector page"))
 		return false;

@@ -20,7 +20,11 @@
 
 #define GUEST_LOW  0x01000000ul
 #define GUEST_HIGH 0xffffffff81000000ul
-#define GUEST_SIZE 0x02000000ul /* 32 MiB */
+#define GUEST_FAR  0xffffc90010000000ul /* a third view, in neither window of the flat table */
+#define GUEST_SIZE 0x02000000ul		/* 32 MiB */
+#define USER_BASE  0x7f0012340000ul	/* user addresses: pages of RAM from USER_RAM on */
+#define USER_RAM   0x1800000ul		/* offset */
+#define USER_SIZE  0x100000ul
 
 /* Inside of GUEST_LOW, by convention of the tests */
 #define CODE	(GUEST_LOW + 0x100000)
@@ -59,12 +63,16 @@ uint8_t *guest_ptr(uint64_t gva);
 void set_rights(uint64_t gva, size_t len, int prot);
 /* Frames that the translator asked to be protected. */
 bool frame_protected(uint64_t mfn);
+/* 0: all user pages are there; else the one at this address is not, or not writable (| 1) */
+extern uint64_t user_absent;
 extern uint64_t nr_notes, nr_write_faults;
 
 /* Run the guest until a hypercall exit, another exit, or a fault the harness does not serve. */
 struct outcome run_guest(void);
 /* Execute natively from r->rip with r's registers; ends at native_end_code. r = the end state. */
 struct outcome run_native(struct core_regs *r);
+/* Likewise, with a look at each instruction. */
+struct outcome run_native_stepped(struct core_regs *r, void (*on_step)(const struct core_regs *r));
 
 /*
  * Single-step the host through one run. In front of each host instruction in the cache, on_step()

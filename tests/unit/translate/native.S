@@ -7,6 +7,8 @@ native_regs_ptr: .quad 0
 native_host_rsp: .quad 0
 native_host_fs: .quad 0
 native_tmp: .quad 0
+native_tf: .quad 0
+	.globl native_tf
 	.globl native_exit_vec
 	.globl native_host_fs
 
@@ -33,6 +35,7 @@ native_enter:
 	mov 136(%rax), %rcx
 	and $0xcd5, %ecx
 	or $0x202, %ecx
+	or native_tf(%rip), %ecx
 	push %rcx
 	popfq
 	mov 128(%rax), %rcx

@@ -249,8 +249,15 @@ static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 		em_begin(e);
 		if (!verify && !x->stepping)
 			xlate_map(x, e->pc, here(e));
+		if ((i.desc & ID_FPU) && !(e->f->flags & FRAG_FPU)) {
+			e->f->flags |= FRAG_FPU;
+			x->nr_fpu_frags++;
+		}
 		site = xlate_user_find(x, e->pc);
-		if (site) {
+		if ((i.desc & ID_FPU) && x->ts) {
+			em_exit(e, XC_NM, e->pc);
+			e->end = true;
+		} else if (site) {
 			xlate_user_refresh(x, site, &i);
 			em_exit(e, XC_USER | site << 8, e->pc);
 		} else {

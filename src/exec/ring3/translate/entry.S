@@ -52,6 +52,9 @@ xlate_asm_entry_begin:
 	mov R_RFLAGS, %ecx
 	and $FLAGS, %ecx
 	or $0x202, %ecx
+#ifdef XLATE_HOSTED
+	or XV(XV_HOST_TF), %ecx
+#endif
 	push %rcx
 	mov R_(4), %rdx
 	add XV(XV_SHIFT), %rdx

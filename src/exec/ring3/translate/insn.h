@@ -58,6 +58,7 @@ enum { IK_NONE, IK_GPR8, IK_GPR };
 #define ID_MEMSIZE(d) (((d) >> 21) & 15) /* index of insn_mem_size[] */
 #define ID_LOCK	      (1u << 25)	 /* takes a lock prefix (memory form) */
 #define ID_NOMEM      (1u << 26)	 /* ModRM always names registers */
+#define ID_FPU	      (1u << 27)	 /* #NM while cr0.TS is set */
 
 static const uint8_t insn_imm_len[8] = {0, 1, 2, 3, 4, 8, 0, 0};
 static const uint16_t insn_mem_size[16] = {0, 1, 2, 4, 8, 16, 32, 64, 10, 6, 28, 512, 4096};

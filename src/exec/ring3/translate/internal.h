@@ -37,7 +37,7 @@ struct xlate_vcpu {
 	uint64_t host_rsp, exit_vec, miss_vec;
 	uint64_t fs_base, redirect, hw_fs, host_fs, host_gs;
 	const uint32_t *kick;
-	uint64_t scratch, shift, sp2, after, fs_shift, fs_unshift;
+	uint64_t scratch, shift, sp2, after, fs_shift, fs_unshift, host_tf;
 };
 #define XV ((struct xlate_vcpu *)XLATE_VCPU)
 
@@ -51,6 +51,7 @@ enum exit_code {
 	XC_SENS,
 	XC_INT,
 	XC_UD,
+	XC_NM,	   /* an FPU instruction while cr0.TS is set */
 	XC_VERIFY, /* number of the fragment whose source changed */
 	XC_USER,   /* number of the user site */
 	XC_DONE, /* a redirected instruction was executed; rip in core_regs is not yet behind it */
@@ -59,7 +60,8 @@ enum exit_code {
 #define FRAG_DEAD    1u
 #define FRAG_VERIFY  2u
 #define FRAG_STEP    4u
-#define FRAG_SNIPPET 8u /* a redirected instruction, see user.c */
+#define FRAG_SNIPPET 8u	 /* a redirected instruction, see user.c */
+#define FRAG_FPU     16u /* contains FPU instructions: translated for the cr0.TS of now */
 
 struct frag {
 	uint64_t gva;
@@ -129,6 +131,8 @@ struct xlate {
 	uint64_t exit_addr;
 	uint32_t cur_frag; /* of the last xlate_recover(), 0 = none */
 	uint32_t stepping;
+	uint32_t ts; /* cr0.TS */
+	uint32_t nr_fpu_frags;
 	uint64_t gs_base; /* the one the hardware FS base was made from */
 	struct xlate_stats st;
 

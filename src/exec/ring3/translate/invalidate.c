@@ -87,6 +87,21 @@ bool xlate_invalidate_frame(struct xlate *x, uint64_t mfn)
 	return kill_list(x, r);
 }
 
+void xlate_set_ts(struct xlate *x, bool ts)
+{
+	uint32_t k;
+
+	if (x->ts == ts)
+		return;
+	x->ts = ts;
+	if (!x->nr_fpu_frags || !room_for_stubs(x))
+		return;
+	for (k = 1; k <= x->nr_frags; k++)
+		if (x->frags[k].flags & FRAG_FPU)
+			xlate_kill(x, k);
+	x->nr_fpu_frags = 0;
+}
+
 void xlate_invalidate_va_range(struct xlate *x, uint64_t va, uint64_t len)
 {
 	uint64_t page = va >> 12, last = (va + len - 1) >> 12, n = last - page + 1;
@@ -135,6 +150,7 @@ void xlate_flush(struct xlate *x)
 	x->hot = x->hot_start;
 	x->cold = x->cache_end;
 	x->nr_frags = 0;
+	x->nr_fpu_frags = 0;
 	x->nr_edges = 0;
 	x->notes_used = 0;
 	x->cur_frag = 0;

@@ -58,5 +58,6 @@
 #define XV_AFTER      176 /* host address behind a redirected instruction */
 #define XV_FS_SHIFT   184 /* guest's FS base + shift */
 #define XV_FS_UNSHIFT 192 /* and its negative */
+#define XV_HOST_TF    200 /* hosted builds: 0x100 = single-step the host in the cache */
 
 #endif

@@ -31,6 +31,7 @@ CHECK(sp2, XV_SP2);
 CHECK(after, XV_AFTER);
 CHECK(fs_shift, XV_FS_SHIFT);
 CHECK(fs_unshift, XV_FS_UNSHIFT);
+CHECK(host_tf, XV_HOST_TF);
 _Static_assert(offsetof(struct core_regs, rip) == 128, "entry.S: R_RIP");
 _Static_assert(offsetof(struct core_regs, rflags) == 136, "entry.S: R_RFLAGS");
 
@@ -231,6 +232,8 @@ static enum xlate_exit report(struct xlate *x, uint32_t info)
 		return XLATE_HYPERCALL;
 	case XC_SENS:
 		return XLATE_SENSITIVE;
+	case XC_NM:
+		return XLATE_NM;
 	case XC_INT:
 		x->exit_vector = info >> 8 & 0xff;
 		x->exit_len = info >> 16 & 0xff;

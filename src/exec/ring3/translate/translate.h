@@ -105,10 +105,10 @@ struct xlate_config {
 	/*
 	 * Redirected accesses of the guest kernel: a pointer to the byte at `va` in the monitor's
 	 * view of RAM, valid up to the end of its page, through the guest's current page tables
-	 * with the rights of the guest kernel; or the #PF error code (bit 1 set for writes). It is
-	 * also asked for kernel addresses (the other operand of movs). The bytes will be written to
-	 * if `write`: what write protection is there for (noted frames) is the callback's business.
-	 * May be NULL: nothing is redirected.
+	 * with the rights of the guest kernel; or the #PF error code (bit 1 set for writes; as 0
+	 * means success, bit 2 is always set in it). It is also asked for kernel addresses (the
+	 * other operand of movs). The bytes will be written to if `write`: what write protection is
+	 * there for (noted frames) is the callback's business. May be NULL: nothing is redirected.
 	 */
 	uint32_t (*user)(void *priv, uint64_t va, bool write, uint8_t **ret);
 	/* Addresses in [user_from, 2^47) are redirected; 0 = those outside of the window. */
@@ -124,6 +124,7 @@ enum xlate_exit {
 	XLATE_HYPERCALL,   /* syscall: rip behind it, rcx and r11 as the instruction sets them */
 	XLATE_SENSITIVE,   /* rip at an instruction for core_emulate() */
 	XLATE_SOFT_INT,	   /* int n, int3: rip behind it; xlate_exit_vector(), xlate_exit_len() */
+	XLATE_NM,	   /* rip at an FPU instruction, and cr0.TS is set */
 	XLATE_UD,	   /* rip at an invalid opcode or ud2 (forced emulation prefix or not) */
 	XLATE_FETCH_FAULT, /* #PF: rip at the instruction; xlate_exit_addr(), xlate_exit_error() */
 	XLATE_PAGE_FAULT,  /* #PF of a redirected user access; likewise */
@@ -136,6 +137,12 @@ unsigned int xlate_exit_vector(const struct xlate *x);
 unsigned int xlate_exit_len(const struct xlate *x);
 uint64_t xlate_exit_addr(const struct xlate *x);
 uint32_t xlate_exit_error(const struct xlate *x);
+
+/*
+ * The guest's cr0.TS: while it is set, FPU instructions leave with XLATE_NM. Outside of the cache
+ * only. Without cost for kernels that leave it alone.
+ */
+void xlate_set_ts(struct xlate *x, bool ts);
 
 /* ---- signal handlers ---------------------------------------------------------------------- */
 

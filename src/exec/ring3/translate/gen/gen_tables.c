@@ -302,6 +302,55 @@ static unsigned int mem_size_code(unsigned int bytes)
 	return best;
 }
 
+/* Uses the x87, MMX or vector registers, or saves them: #NM while cr0.TS is set. */
+static int uses_fpu(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *ops)
+{
+	unsigned int i;
+
+	switch (in->mnemonic) {
+	case ZYDIS_MNEMONIC_FXSAVE:
+	case ZYDIS_MNEMONIC_FXSAVE64:
+	case ZYDIS_MNEMONIC_FXRSTOR:
+	case ZYDIS_MNEMONIC_FXRSTOR64:
+	case ZYDIS_MNEMONIC_LDMXCSR:
+	case ZYDIS_MNEMONIC_STMXCSR:
+	case ZYDIS_MNEMONIC_VLDMXCSR:
+	case ZYDIS_MNEMONIC_VSTMXCSR:
+	case ZYDIS_MNEMONIC_XSAVE:
+	case ZYDIS_MNEMONIC_XSAVE64:
+	case ZYDIS_MNEMONIC_XSAVEC:
+	case ZYDIS_MNEMONIC_XSAVEC64:
+	case ZYDIS_MNEMONIC_XSAVEOPT:
+	case ZYDIS_MNEMONIC_XSAVEOPT64:
+	case ZYDIS_MNEMONIC_XRSTOR:
+	case ZYDIS_MNEMONIC_XRSTOR64:
+	case ZYDIS_MNEMONIC_EMMS:
+	case ZYDIS_MNEMONIC_VZEROALL:
+	case ZYDIS_MNEMONIC_VZEROUPPER:
+		return 1;
+	default:
+		break;
+	}
+	if (in->meta.isa_ext == ZYDIS_ISA_EXT_X87)
+		return 1;
+	for (i = 0; i < in->operand_count; i++) {
+		if (ops[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
+			continue;
+		switch (ZydisRegisterGetClass(ops[i].reg.value)) {
+		case ZYDIS_REGCLASS_X87:
+		case ZYDIS_REGCLASS_MMX:
+		case ZYDIS_REGCLASS_XMM:
+		case ZYDIS_REGCLASS_YMM:
+		case ZYDIS_REGCLASS_ZMM:
+		case ZYDIS_REGCLASS_MASK:
+			return 1;
+		default:
+			break;
+		}
+	}
+	return 0;
+}
+
 static uint32_t describe(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *ops)
 {
 	const ZyanU32 arith = ZYDIS_CPUFLAG_CF | ZYDIS_CPUFLAG_PF | ZYDIS_CPUFLAG_ZF |
@@ -353,6 +402,8 @@ static uint32_t describe(const ZydisDecodedInstruction *in, const ZydisDecodedOp
 			d |= ID_GPR_WRITE;
 	}
 	d |= mem_size_code(size) << 21;
+	if (uses_fpu(in, ops))
+		d |= ID_FPU;
 	if (in->attributes & ZYDIS_ATTRIB_ACCEPTS_LOCK)
 		d |= ID_LOCK;
 	if (in->cpu_flags) {
