@@ -135,6 +135,7 @@ static void baseptr(void **state)
 	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, t.l4, 0), 0);
 	assert_int_equal(v->kernel_root, t.l4);
 	assert_int_equal(g->root_changed, 2);
+	assert_int_equal(frame_at(g, t.l4)[256] & (P | U), P | U);
 	check(g);
 	/* The old root is still pinned, the new one is not and lives by being loaded. */
 	assert_true(frame_is(word_of(g, BOOT_L4), FRAME_L4));
