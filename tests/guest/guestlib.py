@@ -34,9 +34,9 @@ class Disk:
             for name, text in files.items():
                 with open(os.path.join(root, name), "w", encoding="ascii") as f:
                     f.write(text)
-            subprocess.run(["mke2fs", "-q", "-t", "ext2", "-L", "data", "-U",
+            subprocess.run(["mke2fs", "-q", "-F", "-t", "ext2", "-L", "data", "-U",
                             "11111111-2222-3333-4444-555555555555", "-d", root, image,
-                            "%dk" % (self.size >> 10)], check=True)
+                            "%dk" % (self.size >> 10)], check=True, stdout=subprocess.DEVNULL)
             with open(image, "rb") as f:
                 return f.read()
 
@@ -47,6 +47,7 @@ class Guest:
         self.timeout, self.exit, self.listed = timeout, exit, listed
         self.record_timeout = timeout * 3
         self.disks, self.cmdline, self.input = [], "", None
+        self.source = name
 
 
 def read_table():
@@ -74,6 +75,8 @@ def load(build, names=()):
                 g.cmdline = value.replace("_", " ")
             elif key == "image":
                 g.image = value
+            elif key == "src":
+                g.source = value
         path = os.path.join(HERE, name + ".input")
         if os.path.exists(path):
             with open(path, encoding="utf-8") as f:

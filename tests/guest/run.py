@@ -4,7 +4,7 @@
 
     run.py PVVIRT BUILDDIR GUEST
 
-expected/GUEST.txt is what Xen showed. GUEST.differs, when there is one, holds blocks of
+expected/GUEST.txt is what Xen showed. expected/GUEST.differs, when there is one, holds blocks of
 
     # why
     -a regular expression for lines of Xen's transcript
@@ -29,8 +29,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 STATUS = {"poweroff": 0, "crash": 10, "watchdog": 10, "timeout": 11}
 
 
-def differs(name):
+def differs(name, source):
+    """The rules of the guest, or else those of the guest with the name of its source."""
     path = os.path.join(HERE, "expected", name + ".differs")
+    if not os.path.exists(path):
+        path = os.path.join(HERE, "expected", source + ".differs")
     rules, old = [], None
     if os.path.exists(path):
         with open(path, encoding="utf-8") as f:
@@ -48,10 +51,10 @@ def differs(name):
     return [(re.compile(a), b) for a, b in rules]
 
 
-def expected(name):
+def expected(name, source):
     with open(os.path.join(HERE, "expected", name + ".txt"), "rb") as f:
         lines = f.read().decode("utf-8", "replace").split("\n")
-    rules = differs(name)
+    rules = differs(name, source)
     used = set()
     out = []
     for line in lines:
@@ -136,7 +139,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="guest-") as work:
         raw, status, errors = run(pvvirt, guest, work)
     got = guestlib.clean(raw).decode("utf-8", "replace").split("\n")
-    want = expected(name)
+    want = expected(name, guest.source)
     bad = 0
     if got != want:
         sys.stdout.write("\n".join(difflib.unified_diff(want, got, "Xen", "pvvirt", lineterm="",
