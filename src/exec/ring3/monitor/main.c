@@ -227,6 +227,10 @@ static void run_guest(void)
 	case XLATE_SOFT_INT:
 		core_soft_interrupt(c, xlate_exit_vector(k.x), xlate_exit_len(k.x));
 		break;
+	case XLATE_NM:
+		k.ctlv->exits_exception++;
+		core_exception(c, 7, 0, 0);
+		break;
 	case XLATE_UD:
 		k.ctlv->exits_exception++;
 		core_exception(c, 6, 0, 0);

@@ -4,6 +4,8 @@
 
 #include <linux/mman.h>
 
+#include "core/cpu/cpu.h"
+
 static void flush_all(struct core_ctx *c, uint64_t vcpu_mask)
 {
 	window_flush_all();
@@ -59,7 +61,8 @@ static uint64_t k_rdtsc(struct core_ctx *c)
 
 static void cpu_changed(struct core_ctx *c)
 {
-	/* Registers, debug registers and cr0.TS are looked at by the translator at each entry. */
+	/* Registers and debug registers are looked at by the translator at each entry. */
+	xlate_set_ts(k.x, c->v->cr0 & CORE_CR0_TS);
 }
 
 const struct core_exec_ops k_ops = {
