@@ -80,8 +80,9 @@ typedef enum pvv_crashed_reason {
  * @param xml the document, UTF-8, at most 1 MiB
  * @param flags PVV_XML_STRICT or 0
  * @param ret_domain the domain with one reference; NULL on failure
- * @return 0, or PVV_EINVAL, PVV_EXML (message with line and column), PVV_EEXIST (name or UUID in
- *         use), PVV_EUNSUPPORTED, PVV_ENOMEM, PVV_EFORK
+ * @return 0, or PVV_EINVAL, PVV_EXML (message with line and column), PVV_ELIMIT (a documented limit,
+ *         the document's size among them), PVV_EEXIST (name or UUID in use), PVV_EUNSUPPORTED,
+ *         PVV_ENOMEM, PVV_ESYS, PVV_EFORK
  * @thread-safe
  * Since: 0.1
  */
@@ -141,7 +142,7 @@ PVV_API int pvv_domain_resume(pvv_domain *domain, uint64_t flags);
  * its time or ignore it: combine with pvv_domain_wait() and pvv_domain_destroy().
  *
  * @param flags 0
- * @return 0, or PVV_ESTATE (not running), PVV_EINVAL, PVV_EFORK
+ * @return 0, or PVV_ESTATE (not running), PVV_EINVAL, PVV_ENOMEM, PVV_EFORK
  * @thread-safe
  * Since: 0.1
  */
@@ -154,7 +155,8 @@ PVV_API int pvv_domain_reboot(pvv_domain *domain, uint64_t flags);
 /**
  * End the guest at whatever instruction it is. When it returns, nothing of the guest runs, writes
  * that were acknowledged to it are in their files, and its processes, descriptors and memory are
- * released. The domain object stays, shut off.
+ * released. The domain object stays, shut off. One that is being started by another thread ends
+ * before it has run.
  *
  * @param flags 0
  * @return 0, or PVV_ESTATE (not active), PVV_EINVAL, PVV_EFORK
@@ -199,11 +201,12 @@ PVV_API int pvv_domain_get_reason_text(pvv_domain *domain, char **ret_text);
 /** The name. Owned by the domain, never changes. NULL for NULL. @thread-safe Since: 0.1 */
 PVV_API const char *pvv_domain_get_name(pvv_domain *domain);
 
-/** The UUID as 36 characters. Owned by the domain, never changes. @thread-safe Since: 0.1 */
+/** The UUID as 36 characters. Owned by the domain, never changes. NULL for NULL.
+ * @thread-safe Since: 0.1 */
 PVV_API const char *pvv_domain_get_uuid(pvv_domain *domain);
 
-/** The domain id of the running guest (1..), -1 while it is not active, or PVV_EINVAL is never
- * returned. @thread-safe Since: 0.1 */
+/** The domain id of the running guest (1..), or -1 while it is not active, and for NULL.
+ * @thread-safe Since: 0.1 */
 PVV_API int pvv_domain_get_id(pvv_domain *domain);
 
 /**
@@ -282,7 +285,7 @@ PVV_API int pvv_domain_open_console(pvv_domain *domain, uint32_t index, uint64_t
 
 /**
  * Say what a console is connected to, instead of what the XML or the options said. The domain must
- * be shut off; streams that were opened with pvv_domain_open_console() end.
+ * be shut off; the streams that were opened with pvv_domain_open_console() end, of all its consoles.
  *
  * @param index console number, 0 = the first
  * @param type a pvv_console_type
@@ -300,7 +303,7 @@ PVV_API int pvv_domain_set_console(pvv_domain *domain, uint32_t index, uint32_t 
  *
  * @param executor 0 = automatic, 1 = ring3, 2 = kvm
  * @param flags 0
- * @return 0, or PVV_ESTATE, PVV_EINVAL, PVV_EFORK
+ * @return 0, or PVV_ESTATE, PVV_EINVAL, PVV_ENOMEM, PVV_EFORK
  * @thread-safe
  * Since: 0.1
  */
@@ -310,7 +313,7 @@ PVV_API int pvv_domain_set_executor(pvv_domain *domain, uint32_t executor, uint6
  * The name of the pseudo terminal behind a console of type 'pty', while the domain is active.
  *
  * @param ret_path to be freed with pvv_free(); NULL on failure
- * @return 0, or PVV_ENOENT, PVV_ESTATE, PVV_EINVAL, PVV_ENOMEM, PVV_EFORK
+ * @return 0, or PVV_ENOENT (no such console, or it has none now), PVV_EINVAL, PVV_ENOMEM, PVV_EFORK
  * @thread-safe
  * Since: 0.1
  */

@@ -28,7 +28,8 @@ typedef enum pvv_event_type {
 	PVV_EVENT_CRASHED = 8,
 	PVV_EVENT_REBOOT = 100,	  /**< The guest rebooted (on_reboot='restart'). */
 	PVV_EVENT_IO_ERROR = 101, /**< A disk's host side failed; detail text names it. */
-	PVV_EVENT_LOST = 102,	  /**< The queue (4,096) was full; detail = events dropped. */
+	/** The queue (4,096; for IO_ERROR, half of it) was full; detail = events dropped. */
+	PVV_EVENT_LOST = 102,
 } pvv_event_type;
 
 /** Details of PVV_EVENT_STARTED. Since: 0.1 */
@@ -63,7 +64,7 @@ PVV_API int pvv_event_next(pvv_host *host, uint64_t flags, pvv_event **ret_event
 /** Free an event (NULL is accepted). @thread-safe Since: 0.1 */
 PVV_API void pvv_event_free(pvv_event *event);
 
-/** The type. @thread-safe Since: 0.1 */
+/** The type; none of the above for NULL (the other accessors: 0 or ""). @thread-safe Since: 0.1 */
 PVV_API pvv_event_type pvv_event_get_type(const pvv_event *event);
 
 /** The detail, by its meaning for the type. @thread-safe Since: 0.1 */

@@ -89,8 +89,9 @@ typedef enum pvv_log_level {
 typedef void pvv_log_fn(pvv_log_level level, const char *domain, const char *message, void *opaque);
 
 /**
- * Say where log messages go. Without a callback they are dropped. They are queued (at most 1,024,
- * then the newest are dropped and counted) and delivered inside pvv_dispatch().
+ * Say where log messages go. Without a callback they are dropped, also those that wait. They are
+ * queued (at most 1,024, the last quarter for errors; then the newest are dropped and counted) and
+ * delivered inside pvv_dispatch().
  *
  * @param host a handle
  * @param level the least severe level to deliver

@@ -90,8 +90,8 @@ typedef struct pvv_domain_options {
  * @param options the description; not needed after the call
  * @param flags 0
  * @param ret_domain the domain with one reference; NULL on failure
- * @return 0, or PVV_EINVAL (which field is in the message), PVV_EEXIST, PVV_EUNSUPPORTED,
- *         PVV_ENOMEM, PVV_ESYS, PVV_EFORK
+ * @return 0, or PVV_EINVAL (which field is in the message), PVV_ELIMIT, PVV_EEXIST,
+ *         PVV_EUNSUPPORTED, PVV_ENOMEM, PVV_ESYS, PVV_EFORK
  * @thread-safe
  * Since: 0.1
  */
