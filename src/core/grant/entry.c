@@ -28,11 +28,16 @@ int grant_domain(const struct core_ctx *c, domid_t id, bool self_allowed)
 
 int grant_frame_get(struct core_ctx *c, uint64_t mfn, bool readonly)
 {
-	if (mfn >= c->d->nr_frames)
+	bool writable;
+
+	/* Not the guest's at all, or given back. */
+	if (mfn >= c->d->nr_frames || !core_frame_get(c, mfn))
 		return GNTST_bad_page;
 	if (readonly)
-		return core_frame_get(c, mfn) ? GNTST_okay : GNTST_bad_page;
-	return core_frame_get_type(c, mfn, FRAME_WRITABLE) ? GNTST_okay : GNTST_general_error;
+		return GNTST_okay;
+	writable = core_frame_get_type(c, mfn, FRAME_WRITABLE);
+	core_frame_put(c, mfn);
+	return writable ? GNTST_okay : GNTST_general_error;
 }
 
 void grant_frame_put(struct core_ctx *c, uint64_t mfn, bool readonly)
