@@ -16,7 +16,7 @@ struct ring3_filter {
 	uint64_t insn[K_FILTER_MAX];
 	uint32_t len;
 };
-int ring3_filter_make(struct ring3_filter *ret);
+void ring3_filter_make(struct ring3_filter *ret);
 /* A memfd, or -1 and errno. */
 int ring3_memfd(const char *name);
 

@@ -7,92 +7,120 @@
  *   - give pages of it back, sleep, wake its own sleepers, ring its own doorbell, arm its timer,
  *   - end itself.
  * Anything else ends the process.
+ *
+ * The filter is assembled here, without a library: it is short, it must not fail for want of
+ * memory, and tests/unit/exec tries every call.
  */
 #include "exec/ring3/ring3.h"
 
-#include <errno.h>
+#include <assert.h>
+#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
-#include <seccomp.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
+#include <sys/syscall.h>
 
-#include "exec/ring3/layout.h"
-#include "util/err.h"
+#define X32_BIT	   0x40000000u
+#define MAX_CHECKS 3
+#define ALL_BITS   (~0ull)
 
-static int add_rules(scmp_filter_ctx ctx)
-{
-	/* restart_syscall: what the kernel makes of a futex wait that was stopped or frozen. */
-	static const int plain[] = {SCMP_SYS(rt_sigreturn), SCMP_SYS(munmap), SCMP_SYS(exit_group),
-				    SCMP_SYS(restart_syscall)};
-	int r = 0;
+/* All 64 bits of an argument, after a mask, must have this value. */
+struct check {
+	unsigned int arg;
+	uint64_t mask, value;
+};
 
-	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]) && !r; i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, plain[i], 0);
+struct rule {
+	uint32_t nr;
+	unsigned int nr_checks;
+	struct check checks[MAX_CHECKS];
+};
+
+/* The frequent ones first. */
+static const struct rule rules[] = {
+	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAIT_BITSET}}},
+	{SYS_write, 2, {{0, ALL_BITS, K_FD_DOORBELL}, {2, ALL_BITS, 8}}},
+	{SYS_rt_sigreturn, 0, {}},
+	{SYS_timer_settime, 0, {}},
 	/* The window: pages of the memfd only, at fixed addresses, not executable. */
-	if (!r)
-		r = seccomp_rule_add(
-			ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 3,
-			SCMP_A2(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(PROT_READ | PROT_WRITE), 0),
-			SCMP_A3(SCMP_CMP_EQ, MAP_SHARED | MAP_FIXED),
-			SCMP_A4(SCMP_CMP_EQ, K_FD_MEMORY));
+	{SYS_mmap,
+	 3,
+	 {{2, ~(uint64_t)(PROT_READ | PROT_WRITE), 0},
+	  {3, ALL_BITS, MAP_SHARED | MAP_FIXED},
+	  {4, ALL_BITS, K_FD_MEMORY}}},
+	{SYS_munmap, 0, {}},
+	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE}}},
 	/* The balloon. */
-	if (!r)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(madvise), 1,
-				     SCMP_A2(SCMP_CMP_EQ, MADV_REMOVE));
-	if (!r)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(futex), 1,
-				     SCMP_A1(SCMP_CMP_EQ, FUTEX_WAIT_BITSET));
-	if (!r)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(futex), 1,
-				     SCMP_A1(SCMP_CMP_EQ, FUTEX_WAKE));
-	if (!r)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(write), 2,
-				     SCMP_A0(SCMP_CMP_EQ, K_FD_DOORBELL), SCMP_A2(SCMP_CMP_EQ, 8));
-	if (!r)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(timer_settime), 0);
-	return r;
+	{SYS_madvise, 1, {{2, ALL_BITS, MADV_REMOVE}}},
+	/* What the kernel makes of a futex wait that was stopped or frozen. */
+	{SYS_restart_syscall, 0, {}},
+	{SYS_exit_group, 0, {}},
+};
+
+static void emit(struct ring3_filter *f, uint16_t code, uint8_t yes, uint8_t no, uint32_t k)
+{
+	const struct sock_filter insn = {code, yes, no, k};
+
+	static_assert(sizeof(insn) == sizeof(f->insn[0]), "one instruction in one word");
+	assert(f->len < K_FILTER_MAX);
+	memcpy(&f->insn[f->len++], &insn, sizeof(insn));
 }
 
-/* libseccomp exports to a descriptor only: through a memfd. */
-static int export_filter(scmp_filter_ctx ctx, struct ring3_filter *ret)
+static void load(struct ring3_filter *f, size_t offset)
 {
-	ssize_t n;
-	int fd = ring3_memfd("pvv-filter");
-	int r;
-
-	if (fd < 0)
-		return err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, errno, NULL,
-			       "cannot create a memfd for the system call filter");
-	r = seccomp_export_bpf(ctx, fd);
-	n = r ? -1 : pread(fd, ret->insn, sizeof(ret->insn), 0);
-	close(fd);
-	if (r || n <= 0 || (size_t)n == sizeof(ret->insn) || n % (ssize_t)sizeof(ret->insn[0]))
-		return err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, r < 0 ? -r : 0, NULL,
-			       "cannot build the system call filter");
-	ret->len = (uint32_t)((size_t)n / sizeof(ret->insn[0]));
-	return 0;
+	emit(f, BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)offset);
 }
 
-int ring3_filter_make(struct ring3_filter *ret)
+static void answer(struct ring3_filter *f, uint32_t action)
 {
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int r;
+	emit(f, BPF_RET | BPF_K, 0, 0, action);
+}
 
-	if (!ctx)
-		return err_nomem(PVV_SUBSYS_EXEC, "building the system call filter");
-	/* A binary tree instead of a list: faster. Older libraries refuse, which does no harm. */
-	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	/* Calls by the 32-bit and x32 entries end all of the process, too. */
-	r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-	if (!r)
-		r = add_rules(ctx);
-	if (r)
-		r = err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, -r, NULL,
-			    "cannot build the system call filter");
-	else
-		r = export_filter(ctx, ret);
-	seccomp_release(ctx);
-	return r;
+#define HALF_INSNS  3u /* of check_half() */
+#define CHECK_INSNS (2u * HALF_INSNS)
+
+/* On a mismatch skip what is left of the rule: `left` instructions behind this half. */
+static void check_half(struct ring3_filter *f, size_t offset, uint32_t mask, uint32_t value,
+		       unsigned int left)
+{
+	load(f, offset);
+	emit(f, BPF_ALU | BPF_AND | BPF_K, 0, 0, mask);
+	emit(f, BPF_JMP | BPF_JEQ | BPF_K, 0, (uint8_t)left, value);
+}
+
+static void add_rule(struct ring3_filter *f, const struct rule *rule)
+{
+	unsigned int left = rule->nr_checks * CHECK_INSNS + 1; /* and its ALLOW */
+
+	load(f, offsetof(struct seccomp_data, nr));
+	emit(f, BPF_JMP | BPF_JEQ | BPF_K, 0, (uint8_t)left, rule->nr);
+	for (unsigned int i = 0; i < rule->nr_checks; i++) {
+		const struct check *c = &rule->checks[i];
+		size_t at = offsetof(struct seccomp_data, args) + 8 * c->arg;
+
+		left -= HALF_INSNS;
+		check_half(f, at, (uint32_t)c->mask, (uint32_t)c->value, left);
+		left -= HALF_INSNS;
+		check_half(f, at + 4, (uint32_t)(c->mask >> 32), (uint32_t)(c->value >> 32), left);
+	}
+	answer(f, SECCOMP_RET_ALLOW);
+}
+
+void ring3_filter_make(struct ring3_filter *ret)
+{
+	ret->len = 0;
+	/* The 32-bit and x32 ways into the kernel know other numbers: none of them. */
+	load(ret, offsetof(struct seccomp_data, arch));
+	emit(ret, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AUDIT_ARCH_X86_64);
+	answer(ret, SECCOMP_RET_KILL_PROCESS);
+	load(ret, offsetof(struct seccomp_data, nr));
+	emit(ret, BPF_JMP | BPF_JGE | BPF_K, 0, 1, X32_BIT);
+	answer(ret, SECCOMP_RET_KILL_PROCESS);
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+		add_rule(ret, &rules[i]);
+	answer(ret, SECCOMP_RET_KILL_PROCESS);
 }

@@ -137,14 +137,12 @@ static int open_image(void)
 	return fd;
 }
 
-static int fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr_t tramp)
+static void fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr_t tramp)
 {
 	const struct k_image_header *h = (const struct k_image_header *)ring3_image_start;
 	struct ring3_filter filter;
-	int r = ring3_filter_make(&filter);
 
-	if (r < 0)
-		return r;
+	ring3_filter_make(&filter);
 	p->text_len = h->text_end - K_IMAGE_BASE;
 	p->data_len = h->data_end - h->text_end;
 	p->bss_len = h->bss_end - h->data_end;
@@ -166,7 +164,6 @@ static int fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr_
 	p->vcpu = s->vcpu;
 	p->filter_len = filter.len;
 	memcpy(p->filter, filter.insn, filter.len * sizeof(filter.insn[0]));
-	return 0;
 }
 
 static pid_t clone_child(int *pidfd)
@@ -223,9 +220,7 @@ int ring3_spawn(const struct ring3_spawn *s, int *ret_pidfd, pid_t *ret_pid)
 	if (tramp == MAP_FAILED)
 		return err_nomem(PVV_SUBSYS_EXEC, "preparing the sandbox");
 	memcpy(tramp, ring3_tramp_start, (size_t)(ring3_tramp_end - ring3_tramp_start));
-	r = fill_params((struct k_params *)(tramp + 4096), s, (uintptr_t)tramp);
-	if (r < 0)
-		goto out;
+	fill_params((struct k_params *)(tramp + 4096), s, (uintptr_t)tramp);
 	if (mprotect(tramp, 4096, PROT_READ | PROT_EXEC)) {
 		r = err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, errno, NULL,
 			    "the host does not allow executable anonymous memory");
