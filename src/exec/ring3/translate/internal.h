@@ -107,13 +107,19 @@ struct user_site {
 	struct insn insn;
 };
 
-#define MAX_FRAGS      (1u << 20)
-#define MAX_EDGES      (1u << 22)
+#ifdef XLATE_NO_TABLE
+#define MAX_FRAGS  (1u << 18)
+#define MAX_EDGES  (1u << 20)
+#define NOTES_SIZE (64u << 20)
+#else
+#define MAX_FRAGS  (1u << 20)
+#define MAX_EDGES  (1u << 22)
+#define NOTES_SIZE (256u << 20)
+#endif
 #define MAX_PAGES      (1u << 16) /* the hash has twice as many slots */
-#define MAX_FAR	       (1u << 18) /* likewise */
+#define MAX_FAR	       (1u << 20) /* a power of two; hash */
 #define MAX_USER_SITES (1u << 12)
 #define MAX_TOUCHED    (1u << 17)
-#define NOTES_SIZE     (256u << 20)
 
 #define XLATE_MAGIC 0x6574616c736e6172ull
 
@@ -169,7 +175,11 @@ extern char xlate_asm_abort[], xlate_asm_signal[];
 /* Is this address served by the flat table? */
 static inline bool in_window(const struct xlate *x, uint64_t gva)
 {
+#ifdef XLATE_NO_TABLE
+	return false;
+#else
 	return (gva >> 32) == x->win_hi[gva >> 31 & 1];
+#endif
 }
 #define FLAT(gva) (((uint32_t *)XLATE_TABLE)[(uint32_t)(gva)])
 uint32_t xlate_lookup(const struct xlate *x, uint64_t gva) XLATE_HIDDEN; /* 0 = not translated */

@@ -24,13 +24,29 @@
 /*
  * The flat table: 32 bits of host address for each value of the low 32 bits of a guest address.
  * Demand-zero; its base must be below 2 GiB because it is a disp32.
+ *
+ * Behind it fragments, edges, frames, recovery notes, struct xlate itself.
+ *
+ * AddressSanitizer has its shadow from 0x7fff8000 on: such builds (tests only) do without the
+ * table, always in exact mode, and with less of everything.
  */
-#define XLATE_TABLE	 0x60000000
+#define XLATE_TABLE 0x60000000
+#if defined(__SANITIZE_ADDRESS__)
+#define XLATE_NO_TABLE 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define XLATE_NO_TABLE 1
+#endif
+#endif
+#ifdef XLATE_NO_TABLE
+#define XLATE_TABLE_SIZE 0x1000
+#define XLATE_META	 0x60001000
+#define XLATE_META_SIZE	 0x1fff0000
+#else
 #define XLATE_TABLE_SIZE 0x400000000
-
-/* Fragments, edges, frames, recovery notes, struct xlate itself. */
-#define XLATE_META	0x500000000
-#define XLATE_META_SIZE 0x40000000
+#define XLATE_META	 0x500000000
+#define XLATE_META_SIZE	 0x40000000
+#endif
 
 /* Offsets in the vCPU page; struct xlate_vcpu in internal.h asserts them. */
 #define XV_SP0	      0	  /* spill slots of the emitted code */

@@ -4,6 +4,7 @@
 
 #define DEFAULT_CACHE (128ull << 20)
 #define RFLAGS_TF     0x100ull
+#define TOUCHED_BYTES (XLATE_TABLE_SIZE / 4096 / 8 + 8)
 
 #define CHECK(field, off)                                                                          \
 	_Static_assert(offsetof(struct xlate_vcpu, field) == (off), "layout.h: " #field)
@@ -121,15 +122,18 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	x->far = carve(&at, sizeof(struct far_entry) * MAX_FAR);
 	x->user = carve(&at, sizeof(struct user_site) * (MAX_USER_SITES + 1));
 	x->touched = carve(&at, sizeof(uint32_t) * MAX_TOUCHED);
-	x->touched_map = carve(&at, XLATE_TABLE_SIZE / 4096 / 8);
+	x->touched_map = carve(&at, TOUCHED_BYTES);
 	x->em = carve(&at, sizeof(struct em));
 	if (at > XLATE_META + XLATE_META_SIZE)
 		return NULL;
 	__builtin_memset(x->page_hash, 0, sizeof(uint32_t) * 2 * MAX_PAGES);
 	__builtin_memset(x->far, 0, sizeof(struct far_entry) * MAX_FAR);
-	__builtin_memset(x->touched_map, 0, XLATE_TABLE_SIZE / 4096 / 8);
+	__builtin_memset(x->touched_map, 0, TOUCHED_BYTES);
 	x->win_hi[0] = 0;
 	x->win_hi[1] = 0xffffffff;
+#ifdef XLATE_NO_TABLE
+	x->exact = 1;
+#endif
 	x->hot_start = HOT_FIRST;
 	x->cache_end = (uint32_t)(XLATE_CACHE + size);
 	xlate_flush(x);
