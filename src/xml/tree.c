@@ -397,12 +397,23 @@ int tree_build(struct tree *tree, const char *text, size_t len, const char *file
 	struct builder b = {
 		.tree = tree, .filename = filename, .text = text, .len = len, .pos = {1, 1}};
 
+	bool well_formed = false;
+
 	*tree = (struct tree){0};
+	/*
+	 * Failures that libxml2 cannot tie to a parser (memory) go to the thread's handler, which is
+	 * the embedding program's, or to its stderr.
+	 */
+	xmlStructuredErrorFunc theirs = xmlStructuredError;
+	void *their_context = xmlStructuredErrorContext;
+	xmlSetStructuredErrorFunc(&b, on_error);
 	b.parser = xmlNewParserCtxt();
-	if (!b.parser)
-		return err_nomem(PVV_SUBSYS_XML, "reading the domain XML");
-	bool well_formed = run_parser(&b);
+	if (b.parser)
+		well_formed = run_parser(&b);
+	else
+		b.error = err_nomem(PVV_SUBSYS_XML, "reading the domain XML");
 	xmlFreeParserCtxt(b.parser);
+	xmlSetStructuredErrorFunc(their_context, theirs);
 	strbuf_clear(&b.pending);
 	if (b.error == PVV_OK && (!well_formed || !tree->root))
 		b.error = err_set(PVV_EXML, PVV_SUBSYS_XML, filename,
