@@ -123,6 +123,11 @@ static void on_kick(int sig, void *info, struct k_ucontext *u)
 	struct xlate_recovered how;
 
 	k.ctlv->kick = 1; /* set by the library already; not by the timer */
+	/*
+	 * If it was the timer it is not armed any more, also when it met the monitor, which goes on
+	 * without a kicked exit: timer_arm() must not take it for armed.
+	 */
+	k.timer_ns = ~0ull;
 	switch (xlate_where(k.x, u->regs.rip)) {
 	case XLATE_IN_CACHE:
 		xlate_recover(k.x, &u->regs, &how);
