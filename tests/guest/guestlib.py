@@ -47,7 +47,7 @@ class Guest:
         self.timeout, self.exit, self.listed = timeout, exit, listed
         self.record_timeout = timeout * 3
         self.disks, self.cmdline, self.input = [], "", None
-        self.source = name
+        self.source, self.by_hand = name, False
 
 
 def read_table():
@@ -75,6 +75,8 @@ def load(build, names=()):
                 g.cmdline = value.replace("_", " ")
             elif key == "image":
                 g.image = value
+            elif key == "by_hand":
+                g.by_hand = True
             elif key == "src":
                 g.source = value
         path = os.path.join(HERE, name + ".input")

@@ -144,7 +144,7 @@ static void identity(void)
 	cpuid(0x40000002, 0, r);
 	printf("leaf 40000002: pages %d msr %x features %x %x\n", r[0], r[1], r[2], r[3]);
 	cpuid(0x40000003, 0, r);
-	printf("leaf 40000003, 0: flags %x mode %d\n", r[0] & 1, r[1]);
+	printf("leaf 40000003, 0: TSC mode %d\n", r[1]);
 	cpuid(1, 0, r);
 	printf("leaf 1 ecx: vmx %d monitor %d smx %d est %d tm2 %d pdcm %d dca %d hypervisor %d\n",
 	       r[2] >> 5 & 1, r[2] >> 3 & 1, r[2] >> 6 & 1, r[2] >> 7 & 1, r[2] >> 8 & 1,

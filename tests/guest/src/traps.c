@@ -16,8 +16,6 @@ INSN(forced_nop, "ud2\n .ascii \"xen\"\n nop");
 INSN(forced_cpuid, "movl $0x40000000, %eax\n xorl %ecx, %ecx\n push %rbx\n ud2\n .ascii \"xen\"\n cpuid\n"
 		   " movl %ebx, %eax\n pop %rbx");
 INSN(noncanon_read, "movabsq $0x8000000000000000, %rax\n movq (%rax), %rcx");
-INSN(noncanon_rbp, "movq %rbp, %rcx\n movabsq $0x8000000000000000, %rbp\n movq (%rbp), %rax\n"
-		   " movq %rcx, %rbp");
 INSN(noncanon_jump, "movabsq $0x8000000000000000, %rax\n jmp *%rax");
 INSN(noncanon_ret, "movabsq $0x8000000000000000, %rax\n pushq %rax\n ret");
 INSN(ss_null, "xorl %eax, %eax\n movl %eax, %ss");
@@ -225,7 +223,6 @@ static void exceptions(void)
 	pvg_report("forced emulation of nop", t_forced_nop);
 	pvg_report("forced emulation of cpuid", t_forced_cpuid);
 	pvg_report("read non-canonical", t_noncanon_read);
-	pvg_report("read non-canonical by rbp", t_noncanon_rbp);
 	/* Whether rip is the jump (Intel) or the target (AMD, TCG) is the processor's choice. */
 	pvg_try(t_noncanon_jump);
 	printf("jmp to non-canonical: %s error %lx\n",
