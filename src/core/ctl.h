@@ -61,14 +61,16 @@ struct core_ctl_vcpu {
 
 /*
  * How the domain was laid out by the library (domain/build.c), for core_domain_init(). Frames are
- * machine frame numbers; frame n lies at byte n << 12 of the memfd. Guest RAM is frames [0,
- * nr_pages); pfn n starts as mfn n. [max_pages, nr_frames) are the hypervisor's own frames that a
- * guest may map (shared info, grant table, read-only M2P). The state region lies behind them and is
- * no machine frame at all, so that no PTE can name it.
+ * machine frame numbers; frame n lies at byte n << 12 of the memfd. Guest RAM is frames [ram_first,
+ * ram_first + nr_pages); pfn n starts as mfn ram_first + n. What is below is nobody's: on a real
+ * machine a guest does not own the first frames either. [ram_first + max_pages, nr_frames) are the
+ * hypervisor's own frames that a guest may map (shared info, grant table, read-only M2P). The state
+ * region lies behind them and is no machine frame at all, so that no PTE can name it.
  */
 struct core_boot {
 	uint32_t domid;
 	uint32_t nr_vcpus;     /* 1..CORE_MAX_VCPUS; vCPU 0 starts */
+	uint64_t ram_first;    /* mfn of pfn 0 */
 	uint64_t nr_pages;     /* RAM frames populated at start */
 	uint64_t max_pages;    /* RAM frames the balloon may grow to */
 	uint64_t nr_frames;    /* all machine frames */

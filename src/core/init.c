@@ -23,12 +23,13 @@ static bool boot_is_sane(struct core_ctx *c)
 		return false;
 	}
 	if (b->nr_pages > b->max_pages || b->max_pages > b->nr_frames ||
-	    b->shared_info >= b->nr_frames || b->root >= b->nr_pages) {
+	    b->shared_info >= b->nr_frames || b->root - b->ram_first >= b->nr_pages) {
 		core_crash(c, "start of day: layout: pages %lu, max %lu, frames %lu, root %lx",
 			   b->nr_pages, b->max_pages, b->nr_frames, b->root);
 		return false;
 	}
-	if (b->hypercall_page != CORE_INVALID_MFN && b->hypercall_page >= b->nr_pages) {
+	if (b->hypercall_page != CORE_INVALID_MFN &&
+	    b->hypercall_page - b->ram_first >= b->nr_pages) {
 		core_crash(c, "start of day: the hypercall page is frame %lx", b->hypercall_page);
 		return false;
 	}
@@ -93,6 +94,7 @@ bool core_domain_init(struct core_ctx *c)
 		return false;
 	d->nr_vcpus = b->nr_vcpus;
 	d->nr_frames = b->nr_frames;
+	d->ram_first = b->ram_first;
 	d->max_pages = b->max_pages;
 	d->shared_info = b->shared_info;
 	d->m2p_first = b->m2p_first;

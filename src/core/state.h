@@ -167,6 +167,7 @@ struct core_domain {
 	uint64_t size; /* of this structure */
 	uint32_t domid, nr_vcpus;
 	uint64_t nr_frames; /* machine frames, as boot.nr_frames */
+	uint64_t ram_first; /* as boot.ram_first */
 	uint64_t max_pages;
 	uint64_t tot_pages;   /* current reservation */
 	uint64_t shared_info; /* mfn */

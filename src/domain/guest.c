@@ -41,7 +41,7 @@ struct io_guest {
 	const struct exec_memory *memory;
 	struct core_ctl *ctl;
 	struct core_frame *frames;
-	uint64_t nr_frames, max_pages, grant_first;
+	uint64_t nr_frames, ram_first, max_pages, grant_first;
 	uint32_t nr_refs, max_ports, nr_vcpus;
 	struct ref_use *use;
 	struct port_binding *ports;
@@ -61,6 +61,7 @@ int guest_new(const struct guest_params *p, struct io_guest **ret_guest)
 	g->ctl = (struct core_ctl *)(p->memory->base + p->memory->ctl_off);
 	g->frames = (struct core_frame *)(p->memory->base + p->memory->frames_off);
 	g->nr_frames = p->boot->nr_frames;
+	g->ram_first = p->boot->ram_first;
 	g->max_pages = p->boot->max_pages;
 	g->grant_first = p->boot->grant_first;
 	g->nr_refs = p->boot->grant_max * (uint32_t)GRANTS_PER_FRAME;
@@ -145,7 +146,7 @@ int io_grant_map(struct io_guest *g, uint32_t ref, bool write, void **ret_page)
 			return bad_grant(g, ref, "is read-only");
 		if ((u->readers || u->writers) && e.frame != u->mfn)
 			return bad_grant(g, ref, "was changed while it is in use");
-		if (e.frame >= g->max_pages)
+		if (e.frame - g->ram_first >= g->max_pages)
 			return bad_grant(g, ref, "names a frame that is not guest memory");
 		e.flags |= GTF_reading | (write ? GTF_writing : 0);
 		memcpy(&new, &e, sizeof(new));
@@ -195,7 +196,7 @@ void io_grant_unmap(struct io_guest *g, uint32_t ref, bool write)
 int io_frame_map(struct io_guest *g, uint64_t mfn, void **ret_page)
 {
 	*ret_page = NULL;
-	if (mfn >= g->max_pages)
+	if (mfn - g->ram_first >= g->max_pages)
 		return err_set(PVV_EGUEST, PVV_SUBSYS_GUEST, g->name,
 			       "frame 0x%llx of domain '%s' is not guest memory",
 			       (unsigned long long)mfn, g->name);

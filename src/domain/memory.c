@@ -33,7 +33,8 @@ static void plan_frames(const struct memory_params *p, struct core_boot *b)
 
 	b->nr_pages = p->nr_pages;
 	b->max_pages = p->max_pages ? p->max_pages : p->nr_pages;
-	b->shared_info = b->max_pages;
+	b->ram_first = p->ram_first;
+	b->shared_info = b->ram_first + b->max_pages;
 	b->grant_first = b->shared_info + 1;
 	b->grant_max = p->grant_frames ? p->grant_frames : GRANT_FRAMES_DEFAULT;
 	b->maptrack_max = sizeof(((struct core_domain *)0)->maptrack) /
@@ -98,6 +99,7 @@ int memory_create(const struct memory_params *p, struct exec_memory *ret_mem,
 		return r;
 	plan_frames(p, &b);
 	m.nr_frames = b.nr_frames;
+	m.ram_first = b.ram_first;
 	m.ctl_off = b.nr_frames << 12;
 	m.ctl_size = page_align(sizeof(struct core_ctl));
 	m.state_off = m.ctl_off + m.ctl_size;

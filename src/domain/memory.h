@@ -13,12 +13,15 @@
 #include "exec/executor.h"
 
 #define MEMORY_MAX_PAGES	(1ull << 28) /* 1 TiB: what `nr_frames << 12` is planned for */
-#define MEMORY_MAX_GRANT_FRAMES 256u	     /* CORE_MAX_GRANT_FRAMES of core/state.h */
+/* Where a domain's RAM begins (16 MiB): see doc/adr/0005. */
+#define MEMORY_RAM_FIRST	0x1000u
+#define MEMORY_MAX_GRANT_FRAMES 256u /* CORE_MAX_GRANT_FRAMES of core/state.h */
 
 struct memory_params {
 	const char *name;      /* of the domain; shows in /proc/PID/maps as memfd:pvv-NAME */
 	uint64_t nr_pages;     /* RAM frames at start */
 	uint64_t max_pages;    /* RAM frames the balloon may grow to, 0 = nr_pages */
+	uint64_t ram_first;    /* machine frames before pfn 0, nobody's; a multiple of 512 */
 	uint32_t grant_frames; /* limit, 0 = 64 as Xen's default; each holds 512 entries */
 	uint32_t max_ports;    /* event channel limit, 0 = CORE_MAX_PORTS */
 };
@@ -41,6 +44,11 @@ static inline struct core_ctl *memory_ctl(const struct exec_memory *mem)
 }
 
 /* Machine frame -> the library's view; the caller has checked mfn < mem->nr_frames. */
+static inline void *memory_pfn(const struct exec_memory *mem, uint64_t pfn)
+{
+	return mem->base + ((mem->ram_first + pfn) << 12);
+}
+
 static inline void *memory_frame(const struct exec_memory *mem, uint64_t mfn)
 {
 	return mem->base + (mfn << 12);

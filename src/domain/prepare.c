@@ -51,6 +51,7 @@ static int build(struct run *r)
 		.name = r->d->name,
 		.nr_pages = cfg->memory >> 12,
 		.max_pages = max >> 12,
+		.ram_first = MEMORY_RAM_FIRST,
 		.grant_frames = cfg->max_grant_frames,
 		.max_ports = ports_limit(cfg->max_event_channels),
 	};

@@ -246,9 +246,9 @@ static int attach_guest(struct run *r)
 		.max_memory_kib = r->boot.max_pages << 2,
 		.vcpus = d->cfg->vcpus_online,
 		.max_vcpus = d->cfg->vcpus,
-		.store_mfn = r->layout.region[BUILD_STORE].pfn,
+		.store_mfn = r->boot.ram_first + r->layout.region[BUILD_STORE].pfn,
 		.store_port = r->boot.store_port,
-		.console_mfn = r->layout.region[BUILD_CONSOLE].pfn,
+		.console_mfn = r->boot.ram_first + r->layout.region[BUILD_CONSOLE].pfn,
 		.console_port = r->boot.console_port,
 	};
 	ret = io_frame_map(r->guest, info.console_mfn, &page);

@@ -31,6 +31,7 @@ struct exec_memory {
 	uint8_t *base; /* the library's own view of all of it */
 	uint64_t size;
 	uint64_t nr_frames;
+	uint64_t ram_first; /* machine frame of pfn 0 */
 	uint64_t ctl_off, ctl_size;
 	uint64_t state_off, state_size;
 	uint64_t frames_off, frames_size;

@@ -34,7 +34,7 @@ static bool steal(struct core_ctx *c, uint64_t mfn)
 	struct core_frame *f;
 	uint64_t word;
 
-	if (mfn >= c->d->max_pages)
+	if (!mm_is_ram(c, mfn))
 		return false;
 	f = mm_frame(c, mfn);
 	word = frame_word(f);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Frames of [0, max_pages) that are not part of the reservation: never populated, or given back.
+ * Frames of RAM that are not part of the reservation: never populated, or given back.
  * A doubly linked list through the frame table, so that a run of neighbours can be taken out of its
  * middle. First in, first out: what a guest gets is hardly ever what it gave just before, as on
  * Xen.
@@ -118,7 +118,7 @@ void mm_frame_leaves(struct core_ctx *c, uint64_t mfn)
 /* Frames that were held from outside when their last reference went. */
 void mm_reclaim(struct core_ctx *c)
 {
-	for (uint64_t mfn = 0; c->d->mm_leaving > 0 && mfn < c->d->max_pages; mfn++) {
+	for (uint64_t mfn = c->d->ram_first; c->d->mm_leaving > 0 && mfn < mm_ram_end(c); mfn++) {
 		uint64_t word = frame_word(mm_frame(c, mfn));
 
 		if ((word & FRAME_LEFT) && frame_refs(word) == 0)
@@ -130,7 +130,8 @@ static uint64_t find_run(struct core_ctx *c, unsigned int order)
 {
 	uint64_t nr = 1ull << order;
 
-	for (uint64_t first = 0; first + nr <= c->d->max_pages; first += nr) {
+	for (uint64_t first = (c->d->ram_first + nr - 1) & ~(nr - 1); first + nr <= mm_ram_end(c);
+	     first += nr) {
 		uint64_t i = 0;
 
 		while (i < nr && mm_frame_is_free(c, first + i))

@@ -9,21 +9,24 @@ static bool sane(struct core_ctx *c)
 {
 	const struct core_boot *b = &c->ctl->boot;
 
+	uint64_t ram_end = b->ram_first + b->max_pages;
+
 	if (b->nr_pages == 0 || b->nr_pages > b->max_pages || b->max_pages > b->nr_frames ||
+	    b->ram_first > b->nr_frames || ram_end > b->nr_frames ||
 	    b->nr_frames >= MAX_FRAMES - 1) {
-		core_crash(c, "memory layout: %lu of %lu pages in %lu frames", b->nr_pages,
-			   b->max_pages, b->nr_frames);
+		core_crash(c, "memory layout: %lu of %lu pages from %lx in %lu frames", b->nr_pages,
+			   b->max_pages, b->ram_first, b->nr_frames);
 		return false;
 	}
-	if (b->m2p_first < b->max_pages || b->m2p_first >= b->nr_frames ||
+	if (b->m2p_first < ram_end || b->m2p_first >= b->nr_frames ||
 	    b->m2p_frames > b->nr_frames - b->m2p_first ||
 	    b->m2p_frames * PTE_ENTRIES < b->nr_frames) {
 		core_crash(c, "memory layout: M2P at frame %lu, %lu frames, for %lu frames",
 			   b->m2p_first, b->m2p_frames, b->nr_frames);
 		return false;
 	}
-	if (b->shared_info < b->max_pages || b->shared_info >= b->nr_frames ||
-	    b->grant_first < b->max_pages || b->grant_first >= b->nr_frames ||
+	if (b->shared_info < ram_end || b->shared_info >= b->nr_frames ||
+	    b->grant_first < ram_end || b->grant_first >= b->nr_frames ||
 	    b->grant_max > b->nr_frames - b->grant_first) {
 		core_crash(c, "memory layout: shared info at frame %lu, %u grant frames at %lu",
 			   b->shared_info, b->grant_max, b->grant_first);
@@ -34,10 +37,10 @@ static bool sane(struct core_ctx *c)
 
 static void fill_m2p(struct core_ctx *c)
 {
-	uint64_t *m2p = core_frame_ptr(c, c->d->m2p_first);
+	uint64_t *m2p = core_frame_ptr(c, c->d->m2p_first), first = c->d->ram_first;
 
 	for (uint64_t mfn = 0; mfn < c->d->m2p_frames * PTE_ENTRIES; mfn++)
-		m2p[mfn] = mfn < c->ctl->boot.nr_pages ? mfn : ~0ull;
+		m2p[mfn] = mfn - first < c->ctl->boot.nr_pages ? mfn - first : ~0ull;
 }
 
 /* Frames of the hypervisor that the guest may map writable, as if it had one mapping always. */
@@ -59,7 +62,7 @@ static void init_frames(struct core_ctx *c)
 		f->count = 0;
 		f->aux = 0;
 		/* Those without references are nobody's: no PTE can name them (the M2P, gaps). */
-		f->type = mfn < b->nr_pages ? FRAME_ALLOCATED | FRAME_REF : 0;
+		f->type = mfn - b->ram_first < b->nr_pages ? FRAME_ALLOCATED | FRAME_REF : 0;
 	}
 	share(c, b->shared_info, 1);
 	share(c, b->grant_first, b->grant_max);
@@ -67,7 +70,7 @@ static void init_frames(struct core_ctx *c)
 	d->free_head = CORE_INVALID_MFN;
 	d->free_tail = CORE_INVALID_MFN;
 	d->tot_pages = d->max_pages;
-	for (uint64_t mfn = b->nr_pages; mfn < d->max_pages; mfn++)
+	for (uint64_t mfn = b->ram_first + b->nr_pages; mfn < mm_ram_end(c); mfn++)
 		mm_frame_drop(c, mfn);
 	d->mm_leaving = 0;
 	d->e820_nr = 0;

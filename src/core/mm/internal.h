@@ -44,7 +44,18 @@ void mm_frame_take(struct core_ctx *c, uint64_t mfn);
 void mm_set_m2p(struct core_ctx *c, uint64_t mfn, uint64_t pfn);
 void mm_reclaim(struct core_ctx *c);
 
-/* Of [0, max_pages). */
+/* RAM is [ram_first, ram_end). */
+static inline uint64_t mm_ram_end(const struct core_ctx *c)
+{
+	return c->d->ram_first + c->d->max_pages;
+}
+
+static inline bool mm_is_ram(const struct core_ctx *c, uint64_t mfn)
+{
+	return mfn - c->d->ram_first < c->d->max_pages;
+}
+
+/* Of RAM. */
 static inline bool mm_frame_is_free(struct core_ctx *c, uint64_t mfn)
 {
 	uint64_t word = frame_word(mm_frame(c, mfn));

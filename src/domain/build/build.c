@@ -7,11 +7,12 @@
 #include <xen/grant_table.h>
 
 #include "domain/build/internal.h"
+#include "domain/memory.h"
 #include "domain/image/source.h"
 
 static uint8_t *frame(const struct exec_memory *mem, uint64_t pfn)
 {
-	return mem->base + (pfn << 12);
+	return memory_pfn(mem, pfn);
 }
 
 /* Memory is fresh, so what p_memsz has beyond p_filesz is zero already and stays untouched. */
@@ -21,7 +22,7 @@ static void load_kernel(const struct image *img, const struct exec_memory *mem)
 		const struct image_segment *s = &img->segment[i];
 
 		if (s->filesz)
-			memcpy(mem->base + s->paddr, img->elf + s->offset, s->filesz);
+			memcpy(frame(mem, 0) + s->paddr, img->elf + s->offset, s->filesz);
 	}
 }
 
@@ -30,7 +31,7 @@ static void fill_p2m(const struct exec_memory *mem, uint64_t pfn, uint64_t nr_pa
 	uint64_t *list = (uint64_t *)frame(mem, pfn);
 
 	for (uint64_t i = 0; i < nr_pages; i++)
-		list[i] = i;
+		list[i] = mem->ram_first + i;
 }
 
 static void fill_start_info(const struct build_params *p, const struct plan *plan,
@@ -43,9 +44,9 @@ static void fill_start_info(const struct build_params *p, const struct plan *pla
 	memcpy(si->magic, "xen-3.0-x86_64", sizeof("xen-3.0-x86_64"));
 	si->nr_pages = p->nr_pages;
 	si->shared_info = boot->shared_info << 12;
-	si->store_mfn = r[BUILD_STORE].pfn;
+	si->store_mfn = mem->ram_first + r[BUILD_STORE].pfn;
 	si->store_evtchn = p->store_port;
-	si->console.domU.mfn = r[BUILD_CONSOLE].pfn;
+	si->console.domU.mfn = mem->ram_first + r[BUILD_CONSOLE].pfn;
 	si->console.domU.evtchn = p->console_port;
 	si->pt_base = r[BUILD_PAGE_TABLES].va;
 	si->nr_pt_frames = r[BUILD_PAGE_TABLES].nr;
@@ -73,7 +74,7 @@ static void fill_start_info(const struct build_params *p, const struct plan *pla
  */
 static void fill_shared_info(const struct exec_memory *mem, const struct core_boot *boot)
 {
-	struct shared_info *si = (struct shared_info *)frame(mem, boot->shared_info);
+	struct shared_info *si = memory_frame(mem, boot->shared_info);
 
 	for (unsigned int i = 0; i < XEN_LEGACY_MAX_VCPUS; i++)
 		si->vcpu_info[i].evtchn_upcall_mask = 1;
@@ -86,7 +87,7 @@ static void fill_shared_info(const struct exec_memory *mem, const struct core_bo
 static void fill_grants(const struct build_layout *l, const struct exec_memory *mem,
 			const struct core_boot *boot)
 {
-	grant_entry_v1_t *table = (grant_entry_v1_t *)frame(mem, boot->grant_first);
+	grant_entry_v1_t *table = memory_frame(mem, boot->grant_first);
 	const struct {
 		unsigned int ref;
 		enum build_region_id id;
@@ -102,7 +103,7 @@ static void fill_grants(const struct build_layout *l, const struct exec_memory *
 
 		e->flags = GTF_permit_access | GTF_reading | GTF_writing;
 		e->domid = 0;
-		e->frame = (uint32_t)l->region[reserved[i].id].pfn;
+		e->frame = (uint32_t)(mem->ram_first + l->region[reserved[i].id].pfn);
 	}
 }
 
@@ -148,11 +149,12 @@ int build_domain(const struct build_params *p, const struct exec_memory *mem,
 	fill_shared_info(mem, boot);
 	fill_grants(l, mem, boot);
 
-	boot->root = l->root;
+	boot->root = mem->ram_first + l->root;
 	boot->entry_rip = l->entry;
 	boot->entry_rsi = l->start_info;
 	boot->entry_rsp = l->stack;
-	boot->hypercall_page = l->hypercall_page;
+	boot->hypercall_page =
+		l->hypercall_page == BUILD_UNMAPPED ? ~0ull : mem->ram_first + l->hypercall_page;
 	boot->virt_base = l->virt_base;
 	boot->vm_assist = 0; /* notes switch assists on for 32-bit kernels only */
 	boot->store_port = p->store_port;

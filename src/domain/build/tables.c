@@ -4,6 +4,7 @@
  * covers 1 << (12 + 9 * n) bytes, the root covers everything.
  */
 #include "domain/build/internal.h"
+#include "domain/memory.h"
 
 #define PTE_PRESENT  0x01ull
 #define PTE_RW	     0x02ull
@@ -81,17 +82,18 @@ void tables_map(const struct exec_memory *mem, const struct table_range *r, uint
 			/* A new L1 table: hang it in, and what is above it. */
 			uint64_t below = table_pfn(r, va, 0);
 
-			l1 = (uint64_t *)(mem->base + (below << 12));
+			l1 = memory_pfn(mem, below);
 			for (unsigned int level = 1; level < TABLE_LEVELS; level++) {
 				uint64_t above = table_pfn(r, va, level);
-				uint64_t *t = (uint64_t *)(mem->base + (above << 12));
+				uint64_t *t = memory_pfn(mem, above);
 
-				t[entry_no(va, level)] = below << 12 | PTE_UPPER;
+				t[entry_no(va, level)] = (mem->ram_first + below) << 12 | PTE_UPPER;
 				below = above;
 			}
 		}
 		bool ro = pfn + i - ro_pfn < ro_nr;
 
-		l1[entry_no(va, 0)] = (pfn + i) << 12 | (ro ? PTE_L1 & ~PTE_RW : PTE_L1);
+		l1[entry_no(va, 0)] =
+			(mem->ram_first + pfn + i) << 12 | (ro ? PTE_L1 & ~PTE_RW : PTE_L1);
 	}
 }
