@@ -133,6 +133,7 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	x->win_hi[1] = 0xffffffff;
 #ifdef XLATE_NO_TABLE
 	x->exact = 1;
+	x->st.exact_mode = 1;
 #endif
 	x->hot_start = HOT_FIRST;
 	x->cache_end = (uint32_t)(XLATE_CACHE + size);
