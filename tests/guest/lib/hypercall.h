@@ -42,11 +42,12 @@ static inline long hypercall(unsigned int nr, unsigned long a, unsigned long b, 
 #endif
 }
 
-#define HC0(op)		       hypercall(__HYPERVISOR_##op, 0, 0, 0, 0, 0)
-#define HC1(op, a)	       hypercall(__HYPERVISOR_##op, (unsigned long)(a), 0, 0, 0, 0)
-#define HC2(op, a, b)	       hypercall(__HYPERVISOR_##op, (unsigned long)(a), (unsigned long)(b), 0, 0, 0)
+#define HC0(op)	      hypercall(__HYPERVISOR_##op, 0, 0, 0, 0, 0)
+#define HC1(op, a)    hypercall(__HYPERVISOR_##op, (unsigned long)(a), 0, 0, 0, 0)
+#define HC2(op, a, b) hypercall(__HYPERVISOR_##op, (unsigned long)(a), (unsigned long)(b), 0, 0, 0)
 #define HC3(op, a, b, c)                                                                           \
-	hypercall(__HYPERVISOR_##op, (unsigned long)(a), (unsigned long)(b), (unsigned long)(c), 0, 0)
+	hypercall(__HYPERVISOR_##op, (unsigned long)(a), (unsigned long)(b), (unsigned long)(c),   \
+		  0, 0)
 #define HC4(op, a, b, c, d)                                                                        \
 	hypercall(__HYPERVISOR_##op, (unsigned long)(a), (unsigned long)(b), (unsigned long)(c),   \
 		  (unsigned long)(d), 0)

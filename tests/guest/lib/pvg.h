@@ -31,17 +31,17 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
 
-#define PAGE_SIZE   4096ul
+#define PAGE_SIZE     4096ul
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define __page	    __attribute__((aligned(4096)))
-#define __unused_ __attribute__((unused))
-#define barrier()   __asm__ volatile("" ::: "memory")
-#define rmb()	    barrier()
-#define wmb()	    barrier()
-#define mb()	    __asm__ volatile("mfence" ::: "memory")
-#define KERNEL_CS   0xe033u
-#define KERNEL_DS   0xe02bu
-#define DOMID_OF_ME DOMID_SELF
+#define __page	      __attribute__((aligned(4096)))
+#define __unused_     __attribute__((unused))
+#define barrier()     __asm__ volatile("" ::: "memory")
+#define rmb()	      barrier()
+#define wmb()	      barrier()
+#define mb()	      __asm__ volatile("mfence" ::: "memory")
+#define KERNEL_CS     0xe033u
+#define KERNEL_DS     0xe02bu
+#define DOMID_OF_ME   DOMID_SELF
 
 /* The guest provides this. */
 void guest_main(void);
@@ -117,7 +117,7 @@ void pvg_report(const char *name, void (*fn)(void));
 /* Defines a function of just these instructions and a ret. */
 #define INSN(name, text)                                                                           \
 	void t_##name(void);                                                                       \
-	__asm__(".pushsection .text\n.globl t_" #name "\n.type t_" #name ", @function\nt_" #name  \
+	__asm__(".pushsection .text\n.globl t_" #name "\n.type t_" #name ", @function\nt_" #name   \
 		":\n" text "\nret\n.popsection\n")
 
 /* ---- mm.c */

@@ -23,7 +23,8 @@ u64 pvg_now(void)
 			delta <<= t->tsc_shift;
 		else
 			delta >>= -t->tsc_shift;
-		ns = t->system_time + (u64)(((unsigned __int128)delta * t->tsc_to_system_mul) >> 32);
+		ns = t->system_time +
+		     (u64)(((unsigned __int128)delta * t->tsc_to_system_mul) >> 32);
 		rmb();
 	} while ((version & 1) || version != t->version);
 	return ns;

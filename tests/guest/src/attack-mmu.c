@@ -9,7 +9,7 @@
 #define POOL 24
 static u64 *pool[POOL]; /* pages that serve as data and tables of all levels */
 static u64 pool_mfn[POOL];
-static u64 window;	/* a 2 MiB range with an L1 of its own */
+static u64 window; /* a 2 MiB range with an L1 of its own */
 static u64 *window_l1;
 static u64 seed = 0x123456789abcdef1ul;
 static unsigned int won, refused, done;
@@ -42,9 +42,16 @@ static u64 any_frame(void)
 
 static u64 any_flags(void)
 {
-	static const u64 f[] = {PTE_KERN, PTE_P, PTE_P | PTE_RW, PTE_P | PTE_US, 0,
-				PTE_P | PTE_RW | PTE_US, PTE_KERN | PTE_PS, PTE_KERN | PTE_NX,
-				PTE_P | PTE_RW | PTE_G, PTE_KERN | 1ul << 52};
+	static const u64 f[] = {PTE_KERN,
+				PTE_P,
+				PTE_P | PTE_RW,
+				PTE_P | PTE_US,
+				0,
+				PTE_P | PTE_RW | PTE_US,
+				PTE_KERN | PTE_PS,
+				PTE_KERN | PTE_NX,
+				PTE_P | PTE_RW | PTE_G,
+				PTE_KERN | 1ul << 52};
 
 	return f[rnd() % ARRAY_SIZE(f)];
 }

@@ -16,10 +16,8 @@ static long mem(unsigned int op, void *arg)
 static long reserve(unsigned int op, u64 *list, u64 n, unsigned int order, unsigned int flags,
 		    unsigned int dom)
 {
-	struct xen_memory_reservation r = {.nr_extents = n,
-					   .extent_order = order,
-					   .mem_flags = flags,
-					   .domid = (domid_t)dom};
+	struct xen_memory_reservation r = {
+		.nr_extents = n, .extent_order = order, .mem_flags = flags, .domid = (domid_t)dom};
 
 	set_xen_guest_handle(r.extent_start, list);
 	return mem(op, &r);
@@ -71,7 +69,8 @@ static void questions(void)
 	R("current_reservation at a bad pointer",
 	  mem(XENMEM_current_reservation, (void *)0x600000000000));
 	{
-		struct xen_add_to_physmap a = {.domid = DOMID_SELF, .space = XENMAPSPACE_shared_info};
+		struct xen_add_to_physmap a = {.domid = DOMID_SELF,
+					       .space = XENMAPSPACE_shared_info};
 
 		R("add_to_physmap", mem(XENMEM_add_to_physmap, &a));
 	}
@@ -88,7 +87,8 @@ static void decrease(void)
 	u64 mfn = pvg_mfn_of(p), list[3], bad;
 	long before = current();
 
-	R("decrease, still mapped", reserve(XENMEM_decrease_reservation, &mfn, 1, 0, 0, DOMID_SELF));
+	R("decrease, still mapped",
+	  reserve(XENMEM_decrease_reservation, &mfn, 1, 0, 0, DOMID_SELF));
 	printf("  reservation changed by %d, still readable: %d\n", (int)(current() - before),
 	       *(volatile u8 *)p == 0);
 	R("  decrease it again", reserve(XENMEM_decrease_reservation, &mfn, 1, 0, 0, DOMID_SELF));
@@ -100,7 +100,8 @@ static void decrease(void)
 	R("  decrease it again", reserve(XENMEM_decrease_reservation, &mfn, 1, 0, 0, DOMID_SELF));
 	R("  map it again", pvg_map(p, mfn << 12 | PTE_KERN));
 	bad = 0x3fffffff;
-	R("decrease, no such frame", reserve(XENMEM_decrease_reservation, &bad, 1, 0, 0, DOMID_SELF));
+	R("decrease, no such frame",
+	  reserve(XENMEM_decrease_reservation, &bad, 1, 0, 0, DOMID_SELF));
 	bad = pvg_root_mfn();
 	before = current();
 	R("decrease the root", reserve(XENMEM_decrease_reservation, &bad, 1, 0, 0, DOMID_SELF));

@@ -53,10 +53,22 @@ static u8 buf[65536];
 static u32 values[4096];
 static u64 matrix[3][32][32];
 
-static u64 op_add(u64 a, u64 b) { return a + b; }
-static u64 op_mul(u64 a, u64 b) { return a * b; }
-static u64 op_rot(u64 a, u64 b) { return a << (b & 63) | a >> (-b & 63); }
-static u64 op_div(u64 a, u64 b) { return b ? a / b + a % b : 0; }
+static u64 op_add(u64 a, u64 b)
+{
+	return a + b;
+}
+static u64 op_mul(u64 a, u64 b)
+{
+	return a * b;
+}
+static u64 op_rot(u64 a, u64 b)
+{
+	return a << (b & 63) | a >> (-b & 63);
+}
+static u64 op_div(u64 a, u64 b)
+{
+	return b ? a / b + a % b : 0;
+}
 static u64 (*const ops[4])(u64, u64) = {op_add, op_mul, op_rot, op_div};
 
 void guest_main(void)
@@ -104,16 +116,36 @@ void guest_main(void)
 	printf("matrix %lx\n", h);
 	for (n = 0, h = 5381; n < 3000000; n++)
 		switch (next() >> 60) {
-		case 0: h += 1; break;
-		case 1: h ^= 0x55; break;
-		case 2: h *= 33; break;
-		case 3: h -= n; break;
-		case 4: h = ~h; break;
-		case 5: h = h << 1 | h >> 63; break;
-		case 6: h ^= h >> 17; break;
-		case 7: h += h << 5; break;
-		case 8: h = __builtin_bswap64(h); break;
-		default: h += n; break;
+		case 0:
+			h += 1;
+			break;
+		case 1:
+			h ^= 0x55;
+			break;
+		case 2:
+			h *= 33;
+			break;
+		case 3:
+			h -= n;
+			break;
+		case 4:
+			h = ~h;
+			break;
+		case 5:
+			h = h << 1 | h >> 63;
+			break;
+		case 6:
+			h ^= h >> 17;
+			break;
+		case 7:
+			h += h << 5;
+			break;
+		case 8:
+			h = __builtin_bswap64(h);
+			break;
+		default:
+			h += n;
+			break;
 		}
 	printf("three million turns of a switch: %lx\n", h);
 }

@@ -6,10 +6,11 @@ static u8 unmapped[PAGE_SIZE] __page __unused_;
 
 static inline void iret_frame(u64 cs, u64 rip, u64 sp)
 {
-	__asm__ volatile("pushq %3\n pushq %2\n pushq $0x202\n pushq %0\n pushq %1\n pushq $0\n pushq $0\n"
-			 "pushq $0\n pushq $0\n movl $23, %%eax\n syscall" ::"r"(cs),
-			 "r"(rip), "r"(sp), "r"((u64)KERNEL_DS)
-			 : "memory");
+	__asm__ volatile(
+		"pushq %3\n pushq %2\n pushq $0x202\n pushq %0\n pushq %1\n pushq $0\n pushq $0\n"
+		"pushq $0\n pushq $0\n movl $23, %%eax\n syscall" ::"r"(cs),
+		"r"(rip), "r"(sp), "r"((u64)KERNEL_DS)
+		: "memory");
 }
 
 void guest_main(void)

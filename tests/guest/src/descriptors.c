@@ -17,21 +17,25 @@ static long set_gdt(u64 *frames, unsigned int entries)
 
 static void load_ds(u64 sel, u64 b, u64 c)
 {
-	__asm__ volatile("movl %0, %%ds\n xorl %%eax, %%eax\n movl %%eax, %%ds" ::"r"((u32)sel) : "rax");
+	__asm__ volatile("movl %0, %%ds\n xorl %%eax, %%eax\n movl %%eax, %%ds" ::"r"((u32)sel)
+			 : "rax");
 }
 static void load_fs(u64 sel, u64 b, u64 c)
 {
-	__asm__ volatile("movl %0, %%fs\n xorl %%eax, %%eax\n movl %%eax, %%fs" ::"r"((u32)sel) : "rax");
+	__asm__ volatile("movl %0, %%fs\n xorl %%eax, %%eax\n movl %%eax, %%fs" ::"r"((u32)sel)
+			 : "rax");
 }
 static void load_ss(u64 sel, u64 b, u64 c)
 {
-	__asm__ volatile("movl %%ss, %%eax\n movl %0, %%ss\n movl %%eax, %%ss" ::"r"((u32)sel) : "rax");
+	__asm__ volatile("movl %%ss, %%eax\n movl %0, %%ss\n movl %%eax, %%ss" ::"r"((u32)sel)
+			 : "rax");
 }
 static void far_return(u64 sel, u64 b, u64 c)
 {
-	__asm__ volatile("movl %%cs, %%edx\n pushq %0\n leaq 1f(%%rip), %%rax\n pushq %%rax\n lretq\n"
-			 "1: pushq %%rdx\n leaq 2f(%%rip), %%rax\n pushq %%rax\n lretq\n2:" ::"r"(sel)
-			 : "rax", "rdx", "memory");
+	__asm__ volatile(
+		"movl %%cs, %%edx\n pushq %0\n leaq 1f(%%rip), %%rax\n pushq %%rax\n lretq\n"
+		"1: pushq %%rdx\n leaq 2f(%%rip), %%rax\n pushq %%rax\n lretq\n2:" ::"r"(sel)
+		: "rax", "rdx", "memory");
 }
 
 static void load(const char *name, void (*fn)(u64, u64, u64), u64 sel)
@@ -39,9 +43,9 @@ static void load(const char *name, void (*fn)(u64, u64, u64), u64 sel)
 	if (pvg_try3(fn, sel, 0, 0))
 		printf("%s: %s error %lx%s\n", name,
 		       pvg_vector_name((unsigned int)pvg_caught.f.vector), pvg_caught.f.error,
-		       pvg_caught.f.vector != 14		     ? "" :
-		       pvg_caught.cr2 == (u64)ldt + (sel & ~7ul) ? ", cr2 is the descriptor" :
-								   ", cr2 is elsewhere");
+		       pvg_caught.f.vector != 14		   ? ""
+		       : pvg_caught.cr2 == (u64)ldt + (sel & ~7ul) ? ", cr2 is the descriptor"
+								   : ", cr2 is elsewhere");
 	else
 		printf("%s: loads\n", name);
 }
@@ -163,7 +167,8 @@ static void updates(void)
 	R("update, not a multiple of 8", HC2(update_descriptor, ma + 4, ok));
 	R("update, no such frame", HC2(update_descriptor, 0x3ffffffful << 12, ok));
 	R("update, in the root", HC2(update_descriptor, pvg_root_mfn() << 12, ok));
-	R("update, in an ordinary page", HC2(update_descriptor, (pvg_mfn_of(plain) << 12) + 16, ok));
+	R("update, in an ordinary page",
+	  HC2(update_descriptor, (pvg_mfn_of(plain) << 12) + 16, ok));
 	printf("  written: %d\n", plain[2] == ok);
 	R("update, a bad one in an ordinary page",
 	  HC2(update_descriptor, (pvg_mfn_of(plain) << 12) + 16, 0x0000890000000067));
@@ -185,12 +190,14 @@ static void ldts(void)
 	load("  fs = 0x0f", load_fs, 0x0f);
 	load("  ds = 0x17, empty", load_ds, 0x17);
 	load("  ds = 0x100f, beyond", load_ds, 0x100f);
-	R("  update entry 3", HC2(update_descriptor, (pvg_mfn_of(ldt) << 12) + 24, 0x00cff3000000ffff));
+	R("  update entry 3",
+	  HC2(update_descriptor, (pvg_mfn_of(ldt) << 12) + 24, 0x00cff3000000ffff));
 	load("  ds = 0x1f", load_ds, 0x1f);
 	R("SET_LDT null", pvg_mmuext(MMUEXT_SET_LDT, 0, 0));
 	load("  ds = 0x0f", load_ds, 0x0f);
 	R("  map it writable", pvg_set_rw(ldt));
-	R("SET_LDT on an unmapped page", (pvg_map(ldt, 0), pvg_mmuext(MMUEXT_SET_LDT, (u64)ldt, 512)));
+	R("SET_LDT on an unmapped page",
+	  (pvg_map(ldt, 0), pvg_mmuext(MMUEXT_SET_LDT, (u64)ldt, 512)));
 	load("  ds = 0x0f", load_ds, 0x0f);
 }
 

@@ -255,7 +255,8 @@ static void delivery(void)
 
 		pvg_cli();
 		inter(DOMID_SELF, c, &d);
-		printf("the new end of a pair: masked %d, pending %d; the other: masked %d, pending %d\n",
+		printf("the new end of a pair: masked %d, pending %d; the other: masked %d, "
+		       "pending %d\n",
 		       pvg_port_masked(d), pvg_port_pending(d), pvg_port_masked(c),
 		       pvg_port_pending(c));
 		pvg_sti();

@@ -162,7 +162,8 @@ static void mapping(void)
 	m = map_op(self, 8, 0, GNTMAP_device_map);
 	printf("device map only: %d\n", m.status);
 	if (!m.status) {
-		struct gnttab_unmap_grant_ref u = {.dev_bus_addr = m.dev_bus_addr, .handle = m.handle};
+		struct gnttab_unmap_grant_ref u = {.dev_bus_addr = m.dev_bus_addr,
+						   .handle = m.handle};
 
 		gnt(GNTTABOP_unmap_grant_ref, &u, 1);
 		printf("  bus address is the frame: %d, unmap: %d\n",
@@ -171,8 +172,7 @@ static void mapping(void)
 	pvg_grant(10, pvg_grants[8].domid, 0x3fffffff, false);
 	printf("map a grant of no such frame: %d\n", map_op(self, 10, (u64)hole, 2).status);
 	pvg_grant(10, pvg_grants[8].domid, pvg_root_mfn(), false);
-	printf("map a grant of the root, writable: %d\n",
-	       map_op(self, 10, (u64)hole, 2).status);
+	printf("map a grant of the root, writable: %d\n", map_op(self, 10, (u64)hole, 2).status);
 	pvg_grant(11, 0, pvg_mfn_of(data), false);
 	printf("map a grant for domain 0: %d\n", map_op(self, 11, (u64)hole, 2).status);
 	pvg_grants[11].flags = GTF_accept_transfer;
@@ -229,7 +229,8 @@ static void copying(void)
 	printf("  equal: %d\n", !memcmp(a, b, 4096));
 	memset(b, 0, 4096);
 	printf("copy ref to ref, 100 bytes: %d\n", copy(20, 0, 10, 21, 0, 20, 100, 3));
-	printf("  equal: %d, not more: %d\n", !memcmp(a + 10, b + 20, 100), b[19] == 0 && b[120] == 0);
+	printf("  equal: %d, not more: %d\n", !memcmp(a + 10, b + 20, 100),
+	       b[19] == 0 && b[120] == 0);
 	printf("copy to a read-only ref: %d\n", copy(21, 0, 0, 20, 0, 0, 8, 3));
 	printf("copy beyond the source page: %d\n", copy(20, 0, 4090, 21, 0, 0, 8, 3));
 	printf("copy beyond the destination page: %d\n", copy(20, 0, 0, 21, 0, 4090, 8, 3));

@@ -10,7 +10,8 @@
 
 static void numbers(void)
 {
-	static const u8 skip[] = {3, 23, 26, 12}; /* stack_switch(0, 0) and iret are real things to do */
+	static const u8 skip[] = {3, 23, 26,
+				  12}; /* stack_switch(0, 0) and iret are real things to do */
 
 	for (unsigned int i = 0; i < 64; i++) {
 		bool s = false;
@@ -18,7 +19,8 @@ static void numbers(void)
 		for (unsigned int k = 0; k < ARRAY_SIZE(skip); k++)
 			s |= skip[k] == i;
 		if (!s)
-			printf("hypercall %d, all zero: %le\n", i, pvg_raw_syscall(i, 0, 0, 0, 0, 0));
+			printf("hypercall %d, all zero: %le\n", i,
+			       pvg_raw_syscall(i, 0, 0, 0, 0, 0));
 	}
 	R("hypercall 100", pvg_raw_syscall(100, 0, 0, 0, 0, 0));
 	R("hypercall 2^31", pvg_raw_syscall(1ul << 31, 0, 0, 0, 0, 0));

@@ -111,7 +111,8 @@ static void domains(void)
 	R("domid IDLE", update(slot_pte, v, DOMID_IDLE));
 	R("page-table domain 1 + 1000", update(slot_pte, v, (1001u << 16) | DOMID_SELF));
 	R("page-table domain 1 + 0", update(slot_pte, v, (1u << 16) | DOMID_SELF));
-	R("page-table domain 1 + self", update(slot_pte, v, ((DOMID_SELF + 1u) << 16) | DOMID_SELF));
+	R("page-table domain 1 + self",
+	  update(slot_pte, v, ((DOMID_SELF + 1u) << 16) | DOMID_SELF));
 }
 
 static void counts(void)
@@ -165,16 +166,15 @@ static void machphys(void)
 {
 	u64 pfn = pvg_pfn_of(data);
 
-	R("MACHPHYS of own frame",
-	  pvg_mmu_update((mfn_data << 12) | MMU_MACHPHYS_UPDATE, 0x12345));
+	R("MACHPHYS of own frame", pvg_mmu_update((mfn_data << 12) | MMU_MACHPHYS_UPDATE, 0x12345));
 	printf("  M2P says %lx\n", machine_to_phys_mapping[mfn_data]);
 	R("MACHPHYS to ~0", pvg_mmu_update((mfn_data << 12) | MMU_MACHPHYS_UPDATE, ~0ul));
 	printf("  M2P says %lx\n", machine_to_phys_mapping[mfn_data]);
 	R("MACHPHYS back", pvg_mmu_update((mfn_data << 12) | MMU_MACHPHYS_UPDATE, pfn));
-	R("MACHPHYS of a page table",
-	  pvg_mmu_update((pvg_root_mfn() << 12) | MMU_MACHPHYS_UPDATE,
-			 pvg_pfn_of((void *)start_info->pt_base)));
-	R("MACHPHYS of shared_info", pvg_mmu_update(start_info->shared_info | MMU_MACHPHYS_UPDATE, 5));
+	R("MACHPHYS of a page table", pvg_mmu_update((pvg_root_mfn() << 12) | MMU_MACHPHYS_UPDATE,
+						     pvg_pfn_of((void *)start_info->pt_base)));
+	R("MACHPHYS of shared_info",
+	  pvg_mmu_update(start_info->shared_info | MMU_MACHPHYS_UPDATE, 5));
 	R("MACHPHYS beyond all memory",
 	  pvg_mmu_update((0x3ffffffful << 12) | MMU_MACHPHYS_UPDATE, 5));
 	R("MACHPHYS with an offset in the page",
@@ -203,7 +203,8 @@ static void va_mapping(void)
 	}
 	R("flags: TLB flush, vCPU bitmap",
 	  HC3(update_va_mapping, slot, v, (u64)&bitmap | UVMF_TLB_FLUSH));
-	R("flags: INVLPG, vCPU bitmap", HC3(update_va_mapping, slot, v, (u64)&bitmap | UVMF_INVLPG));
+	R("flags: INVLPG, vCPU bitmap",
+	  HC3(update_va_mapping, slot, v, (u64)&bitmap | UVMF_INVLPG));
 	R("flags: INVLPG, bitmap at a bad pointer",
 	  HC3(update_va_mapping, slot, v, 0x600000000000 | UVMF_INVLPG));
 	R("P only", HC3(update_va_mapping, slot, mfn_data << 12 | PTE_P, UVMF_INVLPG));

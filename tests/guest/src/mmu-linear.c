@@ -70,7 +70,8 @@ static void xen_slots(void)
 	u64 base = 0xffff000000000000 | 301ul << 39;
 	u64 l4 = base | 301ul << 30 | 301ul << 21 | 301ul << 12;
 
-	R("root slot 301: the root", set((void *)start_info->pt_base, 301, pvg_root_mfn() << 12 | PTE_P));
+	R("root slot 301: the root",
+	  set((void *)start_info->pt_base, 301, pvg_root_mfn() << 12 | PTE_P));
 	printf("reading slot 262 by it: %s\n",
 	       pvg_try3(read8, l4 + 262 * 8, 0, 0) ? "traps" : "works");
 	/* one level down: the L3 of Xen's slot 262 as an L4 entry's "page" */
@@ -109,8 +110,7 @@ static void batches(void)
 	R("commands mixed", HC4(mmu_update, u, 512, &done, DOMID_SELF));
 	printf("  done %d, entry 301: %d\n", done, l1[301] != 0);
 	R("unpin", unpin(l1));
-	R("all references are gone: pin the data page",
-	  (pvg_set_ro(d), pvg_set_ro(d), pin(1, d)));
+	R("all references are gone: pin the data page", (pvg_set_ro(d), pvg_set_ro(d), pin(1, d)));
 	R("unpin", unpin(d));
 	pvg_set_rw(d);
 	pvg_set_rw(l1);
@@ -156,7 +156,8 @@ static void multicall_maps(void)
 	for (int i = 0; i < 64; i++) {
 		c[i].op = __HYPERVISOR_update_va_mapping;
 		c[i].args[0] = (u64)v + (u64)(i % 8) * PAGE_SIZE;
-		c[i].args[1] = (pvg_mfn_of_pfn(pvg_pfn_of(v) + (u64)((i * 3) % 8)) << 12) | PTE_KERN;
+		c[i].args[1] =
+			(pvg_mfn_of_pfn(pvg_pfn_of(v) + (u64)((i * 3) % 8)) << 12) | PTE_KERN;
 		c[i].args[2] = i == 63 ? UVMF_TLB_FLUSH | UVMF_LOCAL : 0;
 	}
 	c[10].args[1] = pvg_root_mfn() << 12 | PTE_KERN;

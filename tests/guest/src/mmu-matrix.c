@@ -5,9 +5,9 @@
  */
 #include "pvg.h"
 
-static u64 *slot;	/* its PTE is the mapping that is tried */
+static u64 *slot;	  /* its PTE is the mapping that is tried */
 static u64 *l2, *l3, *l4; /* tables in which entry 7 is tried */
-static u64 *spare;	/* a data page to copy from */
+static u64 *spare;	  /* a data page to copy from */
 static u64 *gdt_spare;
 
 static u64 frame(const void *p)

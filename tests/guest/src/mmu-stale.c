@@ -32,8 +32,8 @@ static void show_write(const char *name, void *p, u64 v)
 	if (can_write(p, v))
 		printf("%s: done\n", name);
 	else
-		printf("%s: %s error %lx\n", name, pvg_vector_name((unsigned int)pvg_caught.f.vector),
-		       pvg_caught.f.error);
+		printf("%s: %s error %lx\n", name,
+		       pvg_vector_name((unsigned int)pvg_caught.f.vector), pvg_caught.f.error);
 }
 static long pin(unsigned int level, const void *t)
 {
@@ -157,7 +157,8 @@ static void windows(void)
 	printf("seen: %lx\n", d[0]);
 	R("map the table itself, read-only", pvg_map((void *)(window + PAGE_SIZE), m(l1) | PTE_P));
 	printf("it shows its first entry: %d\n", *(volatile u64 *)(window + PAGE_SIZE) == l1[0]);
-	R("map the table itself, writable", pvg_map((void *)(window + PAGE_SIZE), m(l1) | PTE_KERN));
+	R("map the table itself, writable",
+	  pvg_map((void *)(window + PAGE_SIZE), m(l1) | PTE_KERN));
 	R("the L2 entry read-only", pvg_mmu_update(at, m(l1) | PTE_P));
 	pvg_mmuext(MMUEXT_TLB_FLUSH_LOCAL, 0, 0);
 	show_write("write through the window", (void *)window, 0x78);

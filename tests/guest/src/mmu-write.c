@@ -5,7 +5,7 @@
  */
 #include "pvg.h"
 
-static u64 *l1;	  /* an L1 table in use: it maps the 2 MiB at `window` */
+static u64 *l1; /* an L1 table in use: it maps the 2 MiB at `window` */
 static u64 *l2;
 static u8 *page, *page2;
 static u64 good, good2;
@@ -25,8 +25,9 @@ W(xchg4, "movl %esi, %eax\n xchgl %eax, (%rdi)");
 W(cmpxchg8, "movq %rdx, %rax\n lock cmpxchgq %rsi, (%rdi)");
 W(cmpxchg_nolock, "movq %rdx, %rax\n cmpxchgq %rsi, (%rdi)");
 W(cmpxchg4, "movl %edx, %eax\n lock cmpxchgl %esi, (%rdi)");
-W(cmpxchg16, "pushq %rbx\n movq (%rdi), %rax\n movq 8(%rdi), %rdx\n movq %rsi, %rbx\n movq 8(%rdi), %rcx\n"
-	     " lock cmpxchg16b (%rdi)\n popq %rbx");
+W(cmpxchg16,
+  "pushq %rbx\n movq (%rdi), %rax\n movq 8(%rdi), %rdx\n movq %rsi, %rbx\n movq 8(%rdi), %rcx\n"
+  " lock cmpxchg16b (%rdi)\n popq %rbx");
 W(or8, "orq %rsi, (%rdi)");
 W(lockor8, "lock orq %rsi, (%rdi)");
 W(and8, "andq %rsi, (%rdi)");

@@ -22,7 +22,8 @@ static void show(const char *name, void (*fn)(void), u64 mask)
 		show(text, s_##name, mask);                                                        \
 	} while (0)
 #define I(name, text)                                                                              \
-	__asm__(".pushsection .text\n.globl s_" #name "\ns_" #name ":\n" text "\nret\n.popsection\n")
+	__asm__(".pushsection .text\n.globl s_" #name "\ns_" #name ":\n" text                      \
+		"\nret\n.popsection\n")
 
 I(hlt, "hlt");
 I(cli, "cli");
@@ -39,13 +40,16 @@ I(lmsw, "movl $1, %eax\n lmsw %ax");
 I(swapgs, "swapgs");
 I(sysret, "sysretq");
 I(sysexit, "sysexitq");
-I(iretq0, "movl %cs, %eax\n andl $~3, %eax\n movq %rsp, %rcx\n movl %ss, %edx\n pushq %rdx\n pushq %rcx\n"
-	  " pushfq\n pushq %rax\n leaq 1f(%rip), %rax\n pushq %rax\n iretq\n1:");
+I(iretq0,
+  "movl %cs, %eax\n andl $~3, %eax\n movq %rsp, %rcx\n movl %ss, %edx\n pushq %rdx\n pushq %rcx\n"
+  " pushfq\n pushq %rax\n leaq 1f(%rip), %rax\n pushq %rax\n iretq\n1:");
 I(iretq3, "movl %cs, %eax\n movq %rsp, %rcx\n movl %ss, %edx\n pushq %rdx\n pushq %rcx\n pushfq\n"
 	  " pushq %rax\n leaq 1f(%rip), %rax\n pushq %rax\n iretq\n1: movl $1, %eax");
-I(lretq, "movl %cs, %eax\n pushq %rax\n leaq 1f(%rip), %rax\n pushq %rax\n lretq\n1: movl $1, %eax");
-I(lretq0, "movl %cs, %eax\n andl $~3, %eax\n pushq %rax\n leaq 1f(%rip), %rax\n pushq %rax\n lretq\n"
-	  "1: movl $1, %eax");
+I(lretq,
+  "movl %cs, %eax\n pushq %rax\n leaq 1f(%rip), %rax\n pushq %rax\n lretq\n1: movl $1, %eax");
+I(lretq0,
+  "movl %cs, %eax\n andl $~3, %eax\n pushq %rax\n leaq 1f(%rip), %rax\n pushq %rax\n lretq\n"
+  "1: movl $1, %eax");
 I(rdpmc, "xorl %ecx, %ecx\n rdpmc");
 I(monitor, "movq %rsp, %rax\n xorl %ecx, %ecx\n xorl %edx, %edx\n monitor");
 I(mwait, "xorl %eax, %eax\n xorl %ecx, %ecx\n mwait");
@@ -344,8 +348,7 @@ static void msr_writes(void)
 	msr_write(0xdeadbeef, "one that does not exist", 0);
 	/* 0x40000000: see version.c for the hypercall page */
 	msr_write(0x40000000, "the hypercall page, no such frame", 0x7ffffffff000);
-	msr_write(0x40000000, "the hypercall page, index 1",
-		  (pvg_pfn_of(slot) << 12) + 1);
+	msr_write(0x40000000, "the hypercall page, index 1", (pvg_pfn_of(slot) << 12) + 1);
 }
 
 static void segment_bases(void)
@@ -354,13 +357,20 @@ static void segment_bases(void)
 		unsigned int which;
 		u64 base;
 	} t[] = {
-		{SEGBASE_FS, 0x1000},		     {SEGBASE_FS, 1ul << 63},
-		{SEGBASE_FS, 0},		     {SEGBASE_GS_KERNEL, 0xffffffff80002000},
-		{SEGBASE_GS_KERNEL, 1ul << 47},	     {SEGBASE_GS_KERNEL, 0},
-		{SEGBASE_GS_USER, 0x3000},	     {SEGBASE_GS_USER, 1ul << 47},
-		{SEGBASE_GS_USER, 0},		     {SEGBASE_GS_USER_SEL, 0},
-		{SEGBASE_GS_USER_SEL, 0x2b},	     {SEGBASE_GS_USER_SEL, 0x1007},
-		{4, 0},				     {0xffffffff, 0},
+		{SEGBASE_FS, 0x1000},
+		{SEGBASE_FS, 1ul << 63},
+		{SEGBASE_FS, 0},
+		{SEGBASE_GS_KERNEL, 0xffffffff80002000},
+		{SEGBASE_GS_KERNEL, 1ul << 47},
+		{SEGBASE_GS_KERNEL, 0},
+		{SEGBASE_GS_USER, 0x3000},
+		{SEGBASE_GS_USER, 1ul << 47},
+		{SEGBASE_GS_USER, 0},
+		{SEGBASE_GS_USER_SEL, 0},
+		{SEGBASE_GS_USER_SEL, 0x2b},
+		{SEGBASE_GS_USER_SEL, 0x1007},
+		{4, 0},
+		{0xffffffff, 0},
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++) {

@@ -47,7 +47,8 @@ static void bases(void)
 	       rdmsr(0xc0000102) == (u64)&cell[0]);
 	__asm__ volatile("movl %%fs, %0" : "=r"(sel));
 	printf("fs selector %x\n", sel);
-	/* a null selector: Intel clears the base, AMD keeps it; gs goes on working after a reload */
+	/* a null selector: Intel clears the base, AMD keeps it; gs goes on working after a reload
+	 */
 	__asm__ volatile("xorl %%eax, %%eax\n movl %%eax, %%fs\n movl %%eax, %%gs" ::: "eax");
 	HC2(set_segment_base, SEGBASE_FS, &cell[0]);
 	HC2(set_segment_base, SEGBASE_GS_KERNEL, &cell[1]);
@@ -61,11 +62,12 @@ static void bases(void)
 		u64 a = 0, b = 1, c = 2;
 
 		HC2(set_segment_base, SEGBASE_GS_KERNEL, cell);
-		__asm__ volatile("movq %%gs:8(,%3,8), %0\n addq $1, %%gs:16\n lock xaddq %1, %%gs:24\n"
-				 "movq $0x77, %%gs:0\n"
-				 : "=r"(a), "+r"(b)
-				 : "r"(0ul), "r"(c)
-				 : "memory");
+		__asm__ volatile(
+			"movq %%gs:8(,%3,8), %0\n addq $1, %%gs:16\n lock xaddq %1, %%gs:24\n"
+			"movq $0x77, %%gs:0\n"
+			: "=r"(a), "+r"(b)
+			: "r"(0ul), "r"(c)
+			: "memory");
 		printf("forms: %lx %lx %lx %lx %lx\n", a, b, cell[2], cell[3], cell[0]);
 	}
 }
@@ -81,12 +83,14 @@ static void far_targets(void)
 		u16 sel;
 	} __attribute__((packed)) ptr;
 
-	__asm__ volatile("leaq 1f(%%rip), %%rax\n movq %%rax, %0\n movw $0xe033, %1\n rex.w ljmp *%0\n1:"
-			 : "=m"(ptr.off), "=m"(ptr.sel)::"rax", "memory");
+	__asm__ volatile(
+		"leaq 1f(%%rip), %%rax\n movq %%rax, %0\n movw $0xe033, %1\n rex.w ljmp *%0\n1:"
+		: "=m"(ptr.off), "=m"(ptr.sel)::"rax", "memory");
 	printf("ljmp to the kernel's cs: works\n");
-	__asm__ volatile("leaq 1f(%%rip), %%rax\n movq %%rax, %0\n movw $0xe033, %1\n rex.w lcall *%0\n"
-			 "jmp 2f\n1: movq 8(%%rsp), %2\n lretq\n2:"
-			 : "=m"(ptr.off), "=m"(ptr.sel), "=r"(sel)::"rax", "memory");
+	__asm__ volatile(
+		"leaq 1f(%%rip), %%rax\n movq %%rax, %0\n movw $0xe033, %1\n rex.w lcall *%0\n"
+		"jmp 2f\n1: movq 8(%%rsp), %2\n lretq\n2:"
+		: "=m"(ptr.off), "=m"(ptr.sel), "=r"(sel)::"rax", "memory");
 	printf("lcall to the kernel's cs: cs on the stack %lx\n", sel & 0xffff);
 }
 
@@ -103,8 +107,8 @@ static void far_to(u64 sel, u64 b, u64 c)
 static void try_far(const char *name, u64 sel)
 {
 	if (pvg_try3(far_to, sel, (u64)pvg_image, 0))
-		printf("%s: %s error %lx\n", name, pvg_vector_name((unsigned int)pvg_caught.f.vector),
-		       pvg_caught.f.error);
+		printf("%s: %s error %lx\n", name,
+		       pvg_vector_name((unsigned int)pvg_caught.f.vector), pvg_caught.f.error);
 	else
 		printf("%s: came back\n", name);
 }
@@ -149,18 +153,20 @@ static void identity(void)
 	printf("leaf 1 ecx: vmx %d monitor %d smx %d est %d tm2 %d pdcm %d dca %d hypervisor %d\n",
 	       r[2] >> 5 & 1, r[2] >> 3 & 1, r[2] >> 6 & 1, r[2] >> 7 & 1, r[2] >> 8 & 1,
 	       r[2] >> 15 & 1, r[2] >> 18 & 1, r[2] >> 31 & 1);
-	printf("leaf 1 edx: fpu %d vme %d de %d pse %d tsc %d msr %d pae %d mce %d cx8 %d apic %d sep %d\n",
+	printf("leaf 1 edx: fpu %d vme %d de %d pse %d tsc %d msr %d pae %d mce %d cx8 %d apic %d "
+	       "sep %d\n",
 	       r[3] & 1, r[3] >> 1 & 1, r[3] >> 2 & 1, r[3] >> 3 & 1, r[3] >> 4 & 1, r[3] >> 5 & 1,
 	       r[3] >> 6 & 1, r[3] >> 7 & 1, r[3] >> 8 & 1, r[3] >> 9 & 1, r[3] >> 11 & 1);
-	printf("  mtrr %d pge %d mca %d cmov %d pat %d pse36 %d ds %d acpi %d mmx %d fxsr %d sse %d sse2 %d"
+	printf("  mtrr %d pge %d mca %d cmov %d pat %d pse36 %d ds %d acpi %d mmx %d fxsr %d sse "
+	       "%d sse2 %d"
 	       " tm %d pbe %d\n",
 	       r[3] >> 12 & 1, r[3] >> 13 & 1, r[3] >> 14 & 1, r[3] >> 15 & 1, r[3] >> 16 & 1,
 	       r[3] >> 17 & 1, r[3] >> 21 & 1, r[3] >> 22 & 1, r[3] >> 23 & 1, r[3] >> 24 & 1,
 	       r[3] >> 25 & 1, r[3] >> 26 & 1, r[3] >> 29 & 1, r[3] >> 31 & 1);
 	cpuid(0x80000001, 0, r);
 	printf("leaf 80000001 edx: syscall %d nx %d 1gb %d lm %d; ecx: lahf %d svm %d\n",
-	       r[3] >> 11 & 1, r[3] >> 20 & 1, r[3] >> 26 & 1, r[3] >> 29 & 1,
-	       r[2] & 1, r[2] >> 2 & 1);
+	       r[3] >> 11 & 1, r[3] >> 20 & 1, r[3] >> 26 & 1, r[3] >> 29 & 1, r[2] & 1,
+	       r[2] >> 2 & 1);
 	cpuid(5, 0, r);
 	printf("leaf 5 (monitor): %x %x %x %x\n", r[0], r[1], r[2], r[3]);
 	cpuid(0xa, 0, r);

@@ -34,8 +34,8 @@ static void clock(void)
 	printf("tsc stamp is not later than now: %d\n", t->tsc_timestamp <= pvg_rdtsc());
 	printf("wall clock version even: %d, not 0: %d\n", !(pvg_shared->wc_version & 1),
 	       pvg_shared->wc_version != 0);
-	printf("wall clock after 2020: %d, nsec below 10^9: %d\n",
-	       pvg_shared->wc_sec > 1577836800, pvg_shared->wc_nsec < 1000000000);
+	printf("wall clock after 2020: %d, nsec below 10^9: %d\n", pvg_shared->wc_sec > 1577836800,
+	       pvg_shared->wc_nsec < 1000000000);
 	printf("flags but for bit 0: %d, pads %d %d %d\n", t->flags & ~1, (int)t->pad0, t->pad1[0],
 	       t->pad1[1]);
 	{
@@ -44,7 +44,7 @@ static void clock(void)
 		pvg_spin_ns(20 * MS);
 		d = pvg_now() - ns;
 		printf("20 ms of spinning are 20..2000 ms: %d, the tsc moved: %d\n",
-		       d >= 20 * MS && d < 2000 * MS, pvg_rdtsc() > tsc);
+		       d >= 20 * MS && d<2000 * MS, pvg_rdtsc()> tsc);
 	}
 }
 
@@ -67,8 +67,8 @@ static void runstates(void)
 	pvg_spin_ns(20 * MS);
 	vcpu(VCPUOP_get_runstate_info, 0, &b);
 	printf("after spinning 20 ms, running or runnable longer by that: %d, not blocked: %d\n",
-	       b.time[RUNSTATE_running] + b.time[RUNSTATE_runnable] -
-			       a.time[RUNSTATE_running] - a.time[RUNSTATE_runnable] >=
+	       b.time[RUNSTATE_running] + b.time[RUNSTATE_runnable] - a.time[RUNSTATE_running] -
+			       a.time[RUNSTATE_runnable] >=
 		       19 * MS,
 	       b.time[RUNSTATE_blocked] == a.time[RUNSTATE_blocked]);
 	reg.addr.p = (u64)&area;

@@ -73,9 +73,8 @@ static void blocking(void)
 	HC1(set_timer_op, due);
 	pvg_cli();
 	R("block with events masked", block());
-	printf("  mask after: %d, the timer came: %d, not early: %d\n",
-	       VCPU0->evtchn_upcall_mask, pvg_port_count[timer_port] == seen + 1,
-	       pvg_now() >= due);
+	printf("  mask after: %d, the timer came: %d, not early: %d\n", VCPU0->evtchn_upcall_mask,
+	       pvg_port_count[timer_port] == seen + 1, pvg_now() >= due);
 	HC2(event_channel_op, EVTCHNOP_bind_ipi, &b);
 	s.port = c.port = b.port;
 	pvg_cli();

@@ -13,11 +13,12 @@ INSN(into, ".byte 0xce");
 INSN(lock_nop, ".byte 0xf0, 0x90");
 INSN(vmcall, "vmcall");
 INSN(forced_nop, "ud2\n .ascii \"xen\"\n nop");
-INSN(forced_cpuid, "movl $0x40000000, %eax\n xorl %ecx, %ecx\n push %rbx\n ud2\n .ascii \"xen\"\n cpuid\n"
-		   " movl %ebx, %eax\n pop %rbx");
+INSN(forced_cpuid,
+     "movl $0x40000000, %eax\n xorl %ecx, %ecx\n push %rbx\n ud2\n .ascii \"xen\"\n cpuid\n"
+     " movl %ebx, %eax\n pop %rbx");
 INSN(noncanon_read, "movabsq $0x8000000000000000, %rax\n movq (%rax), %rcx");
-INSN(noncanon_jump, "movabsq $0x8000000000000000, %rax\n jmp *%rax");
-INSN(noncanon_ret, "movabsq $0x8000000000000000, %rax\n pushq %rax\n ret");
+INSN(noncanon_jump, "movabsq $0x8000000070000000, %rax\n jmp *%rax");
+INSN(noncanon_ret, "movabsq $0x8000000070000000, %rax\n pushq %rax\n ret");
 INSN(ss_null, "xorl %eax, %eax\n movl %eax, %ss");
 INSN(ds_null, "movl %ds, %ecx\n xorl %eax, %eax\n movl %eax, %ds\n movl %ecx, %ds");
 INSN(ds_bad, "movl $0x1000, %eax\n movl %eax, %ds");
@@ -53,8 +54,8 @@ static void frame_of(const char *name)
 {
 	const struct trap_frame *f = &pvg_caught.f;
 
-	printf("%s frame: cs %lx ss %lx rflags %lx; entered with ss %x rflags %lx\n",
-	       name, f->cs, f->ss, f->rflags & ~0x8d5ul, pvg_entry_ss, pvg_entry_rflags & ~0x8d5ul);
+	printf("%s frame: cs %lx ss %lx rflags %lx; entered with ss %x rflags %lx\n", name, f->cs,
+	       f->ss, f->rflags & ~0x8d5ul, pvg_entry_ss, pvg_entry_rflags & ~0x8d5ul);
 }
 
 static u64 frame_end;
@@ -111,7 +112,8 @@ static void check_flags(void)
 	printf("rflags 40202 in the frame: %lx, in the handler: %lx\n", pvg_caught.f.rflags,
 	       pvg_entry_rflags);
 	pvg_try(t_flags_all);
-	printf("rflags 3ffed7 (IOPL, VM, VIF, VIP, RF too) in the frame: %lx, in the handler: %lx\n",
+	printf("rflags 3ffed7 (IOPL, VM, VIF, VIP, RF too) in the frame: %lx, in the handler: "
+	       "%lx\n",
 	       pvg_caught.f.rflags, pvg_entry_rflags);
 }
 
@@ -135,7 +137,8 @@ static void check_mask(void)
 			HC1(set_trap_table, one);
 			VCPU0->evtchn_upcall_mask = (u8)masked;
 			pvg_try(t_ud2);
-			printf("mask %d, gate %s: frame cs %lx, IF %d, mask inside %d, after iret %d\n",
+			printf("mask %d, gate %s: frame cs %lx, IF %d, mask inside %d, after iret "
+			       "%d\n",
 			       masked, gate ? "masks" : "leaves", pvg_caught.f.cs,
 			       (int)(pvg_caught.f.rflags >> 9 & 1), mask_inside,
 			       VCPU0->evtchn_upcall_mask);
@@ -240,7 +243,8 @@ static void exceptions(void)
 	pvg_report("page fault, write", t_pf_write);
 	/* TCG reads first, processors say "write" at once: the bit is left out. */
 	pvg_try(t_pf_rmw);
-	printf("page fault, read-modify-write: error but for bit 1: %lx\n", pvg_caught.f.error & ~2ul);
+	printf("page fault, read-modify-write: error but for bit 1: %lx\n",
+	       pvg_caught.f.error & ~2ul);
 	pvg_try(t_pf_exec);
 	printf("page fault, jmp: error %lx rip %lx cr2 %lx\n", pvg_caught.f.error, pvg_caught.f.rip,
 	       pvg_caught.cr2);
@@ -269,8 +273,7 @@ static void pages(void)
 	t = pvg_try3(ro_write, (u64)ro_page, 0, 0);
 	printf("write to it: %d error %lx cr2 is it: %d\n", t, pvg_caught.f.error,
 	       pvg_caught.cr2 == (u64)ro_page);
-	printf("make a page NX: %le\n",
-	       pvg_map(nx_page, *pvg_entry((u64)nx_page, 1) | PTE_NX));
+	printf("make a page NX: %le\n", pvg_map(nx_page, *pvg_entry((u64)nx_page, 1) | PTE_NX));
 	nx_page[0] = 0xc3;
 	t = pvg_try3(call_it, (u64)nx_page, 0, 0);
 	printf("call it: %d error %lx cr2 is it: %d, rip is it: %d\n", t, pvg_caught.f.error,

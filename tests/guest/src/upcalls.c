@@ -52,12 +52,13 @@ static void by_iret(void)
 	pvg_cli();
 	pvg_upcalls = 0;
 	ev_send(port);
-	__asm__ volatile("movq %%rsp, %%rax\n pushq %1\n pushq %%rax\n pushq $0x202\n pushq %2\n"
-			 "leaq 1f(%%rip), %%rax\n movq %%rax, %0\n pushq %%rax\n pushq $0\n pushq $0\n"
-			 "pushq $0\n pushq $0\n movl $23, %%eax\n syscall\n1:"
-			 : "=&r"(at)
-			 : "r"((u64)KERNEL_DS), "r"((u64)(KERNEL_CS & ~3u))
-			 : "rax", "rcx", "r11", "memory");
+	__asm__ volatile(
+		"movq %%rsp, %%rax\n pushq %1\n pushq %%rax\n pushq $0x202\n pushq %2\n"
+		"leaq 1f(%%rip), %%rax\n movq %%rax, %0\n pushq %%rax\n pushq $0\n pushq $0\n"
+		"pushq $0\n pushq $0\n movl $23, %%eax\n syscall\n1:"
+		: "=&r"(at)
+		: "r"((u64)KERNEL_DS), "r"((u64)(KERNEL_CS & ~3u))
+		: "rax", "rcx", "r11", "memory");
 	printf("iret to IF set: upcalls %d, at the target %d, mask in the frame %d\n", pvg_upcalls,
 	       pvg_upcall_frame.rip == at, (int)(pvg_upcall_frame.cs >> 32));
 	printf("  mask now %d\n", VCPU0->evtchn_upcall_mask);
@@ -103,8 +104,8 @@ static void nested(void)
 	deepest = 0;
 	pvg_port_count[port] = pvg_port_count[port2] = 0;
 	ev_send(port);
-	printf("a handler that unmasks: upcalls %d, deepest %d, ports seen %d and %d\n", pvg_upcalls,
-	       deepest, (int)pvg_port_count[port], (int)pvg_port_count[port2]);
+	printf("a handler that unmasks: upcalls %d, deepest %d, ports seen %d and %d\n",
+	       pvg_upcalls, deepest, (int)pvg_port_count[port], (int)pvg_port_count[port2]);
 	printf("  mask after: %d\n", VCPU0->evtchn_upcall_mask);
 	pvg_port_hook = NULL;
 }
@@ -193,7 +194,8 @@ static void loop(void)
 		HC1(set_timer_op, pvg_now() + 5000000);
 		__asm__ volatile("1: addq $1, %1\n adcq $1, %2\n addq $1, %3\n adcq $1, %4\n"
 				 "cmpb $0, %0\n je 1b"
-				 : "+m"(ticked), "+r"(a), "+r"(b), "+r"(c), "+r"(d)::"memory", "cc");
+				 : "+m"(ticked), "+r"(a), "+r"(b), "+r"(c), "+r"(d)::"memory",
+				   "cc");
 		sum = (a - 1) + (b - 2) + (c - 3) + (d - 4);
 		printf("registers survive interruption: %d\n", sum == 4 * (a - 1));
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The xenstore as a guest sees it: the wire protocol, errors, permissions, transactions, watches. */
+/* The xenstore as a guest sees it: the wire protocol, errors, permissions, transactions, watches.
+ */
 #include "pvg.h"
 #include <xen/io/xs_wire.h>
 
