@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -38,7 +39,8 @@ static const char help[] =
 	"  --verbose                     the library's log on stderr\n"
 	"  --stats                       its counters on stderr at the end\n"
 	"\n"
-	"Signals: SIGINT and SIGTERM ask the guest to power off; the second one ends it.\n"
+	"Signals: SIGINT and SIGTERM ask the guest to power off; the second one, or SIGHUP, ends "
+	"it.\n"
 	"Exit status: 0 powered off, 10 crashed, 11 timed out, 1 host or library failed, 2 "
 	"usage.\n";
 
@@ -47,14 +49,19 @@ struct run {
 	pvv_domain_options o;
 	pvv_disk_options disks[MAX_DISKS];
 	char *disk_text[MAX_DISKS];
-	double timeout;
+	double timeout; /* 0: none */
 	int strict, verbose, stats, options_used;
 
 	pvv_host *host;
 	pvv_domain *dom;
 	struct terminal *term;
 	FILE *events;
-	int console_fd, signal_fd, stdin_open;
+	int console_fd, signal_fd, stdin_open, term_is_tty;
+	/* On its way: the guest's output, the user's input. The loop waits for room. */
+	struct buffer {
+		char data[16384];
+		size_t at, len;
+	} out, in;
 	int asked; /* shutdown was asked for */
 	int ended, failed, crashed, timed_out;
 	char *text; /* why */
@@ -114,7 +121,7 @@ static int parse_option(struct run *r, int opt, char *arg)
 	case 'x':
 		return parse_executor(r, arg);
 	case 't':
-		if (!parse_number(arg, 1e9, &r->timeout))
+		if (!parse_number(arg, 1e9, &r->timeout) || r->timeout <= 0)
 			return cli_usage("run", "--timeout '%s' is not a number of seconds", arg);
 		return 0;
 	case 'c':
@@ -255,7 +262,7 @@ static int make_domain(struct run *r)
 
 static void log_line(pvv_log_level level, const char *domain, const char *message, void *opaque)
 {
-	fprintf(stderr, "pvvirt: %s%s%s\r\n", domain ? domain : "", domain ? ": " : "", message);
+	fprintf(stderr, "pvvirt: %s%s%s\n", domain ? domain : "", domain ? ": " : "", message);
 }
 
 /* ---- events ---- */
@@ -311,7 +318,7 @@ static void on_event(pvv_host *host, const pvv_event *e, void *opaque)
 		free(r->text);
 		r->text = strdup(pvv_event_get_text(e));
 		if (pvv_event_get_type(e) == PVV_EVENT_IO_ERROR)
-			fprintf(stderr, "pvvirt: %s\r\n", r->text);
+			fprintf(stderr, "pvvirt: %s\n", r->text ? r->text : "");
 		break;
 	case PVV_EVENT_STOPPED:
 		r->ended = 1;
@@ -329,56 +336,62 @@ static void on_event(pvv_host *host, const pvv_event *e, void *opaque)
 
 /* ---- the console ---- */
 
-static int write_all(int fd, const char *buf, size_t len)
+/*
+ * As much as there is room for. Pieces of the size that poll() promises: a blocking pipe would
+ * keep us for the rest, and the timeout and signals with it. False: nobody is there any more.
+ */
+static int flush_some(struct buffer *b, int fd)
 {
-	while (len) {
-		ssize_t n = write(fd, buf, len);
+	struct pollfd p = {fd, POLLOUT, 0};
 
-		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-			struct pollfd p = {fd, POLLOUT, 0};
+	while (b->len && poll(&p, 1, 0) == 1) {
+		ssize_t n = write(fd, b->data + b->at, b->len < PIPE_BUF ? b->len : PIPE_BUF);
 
-			/* The guest may not be reading: never wait for it for long. */
-			if (errno == EAGAIN && poll(&p, 1, 200) <= 0)
-				return -1;
-			continue;
-		}
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return 1;
 		if (n < 0)
-			return -1;
-		buf += n;
-		len -= (size_t)n;
+			return 0;
+		b->at += (size_t)n;
+		b->len -= (size_t)n;
 	}
-	return 0;
+	return 1;
 }
 
-/* False at the end of the stream. */
-static int console_to_stdout(struct run *r)
+/* False at the end of the stream. Only while r->out is empty. */
+static int read_console(struct run *r)
 {
-	char buf[16384];
-	ssize_t n = read(r->console_fd, buf, sizeof(buf));
+	ssize_t n = read(r->console_fd, r->out.data, sizeof(r->out.data));
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 1;
 	if (n <= 0)
 		return 0;
-	if (write_all(STDOUT_FILENO, buf, (size_t)n) < 0)
-		return 0;
+	r->out.at = 0;
+	r->out.len = (size_t)n;
 	return 1;
+}
+
+static void close_console(struct run *r)
+{
+	if (r->console_fd >= 0)
+		close(r->console_fd);
+	r->console_fd = -1;
+	r->stdin_open = 0;
+	r->in.len = 0;
 }
 
 static void leave_console(struct run *r)
 {
 	terminal_end(r->term);
 	r->term = NULL;
-	r->stdin_open = 0;
-	close(r->console_fd);
-	r->console_fd = -1;
+	close_console(r);
 	fprintf(stderr, "\npvvirt: left the console; '%s' runs on. ^C asks it to power off.\n",
 		pvv_domain_get_name(r->dom));
 }
 
-static void stdin_to_console(struct run *r)
+static void read_stdin(struct run *r)
 {
-	char buf[256], *leave;
+	char buf[1024], *leave;
 	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -390,7 +403,13 @@ static void stdin_to_console(struct run *r)
 	leave = memchr(buf, LEAVE, (size_t)n);
 	if (leave)
 		n = leave - buf;
-	write_all(r->console_fd, buf, (size_t)n);
+	/* Typed while the guest does not read: lost, as on a serial line; ^] must still work. */
+	if (!r->in.len) {
+		memcpy(r->in.data, buf, (size_t)n);
+		r->in.at = 0;
+		r->in.len = (size_t)n;
+		flush_some(&r->in, r->console_fd);
+	}
 	if (leave)
 		leave_console(r);
 }
@@ -403,9 +422,10 @@ static void on_signal(struct run *r)
 
 	if (read(r->signal_fd, &si, sizeof(si)) != sizeof(si))
 		return;
-	if (!r->asked && pvv_domain_shutdown(r->dom, 0) == 0) {
+	/* The terminal is gone: nobody would see it run on, or could ask twice. */
+	if (si.ssi_signo != SIGHUP && !r->asked && pvv_domain_shutdown(r->dom, 0) == 0) {
 		r->asked = 1;
-		fprintf(stderr, "pvvirt: asked '%s' to power off; once more ends it\r\n",
+		fprintf(stderr, "pvvirt: asked '%s' to power off; once more ends it\n",
 			pvv_domain_get_name(r->dom));
 	} else {
 		pvv_domain_destroy(r->dom, 0);
@@ -425,55 +445,91 @@ static int ms_left(struct run *r)
 	return ms < 0 ? 0 : ms > 1000000 ? 1000000 : (int)ms;
 }
 
-static void loop(struct run *r)
+static int timed_out(struct run *r)
+{
+	if (r->timed_out || ms_left(r) != 0)
+		return 0;
+	/* It may have ended by itself at this very moment: then the event says how. */
+	r->timed_out = pvv_domain_destroy(r->dom, 0) == 0;
+	r->timeout = 0;
+	return 1;
+}
+
+/* False if the program cannot wait any more. */
+static int loop(struct run *r)
 {
 	while (!r->ended) {
-		struct pollfd p[4] = {
+		int typing = r->stdin_open && (!r->in.len || r->term_is_tty);
+		struct pollfd p[5] = {
 			{pvv_host_fd(r->host), POLLIN, 0},
 			{r->signal_fd, POLLIN, 0},
-			{r->console_fd, POLLIN, 0},
-			{r->stdin_open ? STDIN_FILENO : -1, POLLIN, 0},
+			{r->out.len ? -1 : r->console_fd,
+			 (short)(POLLIN | (r->in.len ? POLLOUT : 0)), 0},
+			{typing ? STDIN_FILENO : -1, POLLIN, 0},
+			{r->out.len ? STDOUT_FILENO : -1, POLLOUT, 0},
 		};
-		int left = ms_left(r);
 
-		if (left == 0 && !r->timed_out) {
-			r->timed_out = 1;
-			r->timeout = 0;
-			pvv_domain_destroy(r->dom, 0);
+		if (timed_out(r))
 			continue;
+		if (poll(p, 5, ms_left(r)) < 0) {
+			if (errno == EINTR)
+				continue;
+			return 0;
 		}
-		if (poll(p, 4, left) < 0 && errno != EINTR)
-			break;
 		/* Output first: it came before whatever the events say. */
-		if (p[2].revents && !console_to_stdout(r)) {
-			close(r->console_fd);
-			r->console_fd = -1;
-			r->stdin_open = 0;
+		if (p[2].revents & (POLLIN | POLLHUP | POLLERR) && !read_console(r))
+			close_console(r);
+		if (r->out.len && !flush_some(&r->out, STDOUT_FILENO)) {
+			r->out.len = 0;
+			close_console(r);
 		}
+		if (r->in.len && r->console_fd >= 0 && !flush_some(&r->in, r->console_fd))
+			r->in.len = 0;
 		if (p[3].revents && r->console_fd >= 0)
-			stdin_to_console(r);
+			read_stdin(r);
 		if (p[1].revents)
 			on_signal(r);
 		if (p[0].revents)
 			pvv_dispatch(r->host, 0);
 	}
-	/* What the guest printed last: the library ends the stream behind it. */
-	if (r->console_fd >= 0) {
-		struct pollfd p = {r->console_fd, POLLIN, 0};
+	return 1;
+}
 
-		while (poll(&p, 1, 1000) > 0 && console_to_stdout(r))
-			;
+/* What the guest printed last: the library ends the stream behind it. */
+static void last_words(struct run *r)
+{
+	while (r->console_fd >= 0 || r->out.len) {
+		struct pollfd p[3] = {
+			{r->out.len ? -1 : r->console_fd, POLLIN, 0},
+			{r->out.len ? STDOUT_FILENO : -1, POLLOUT, 0},
+			{r->signal_fd, POLLIN, 0},
+		};
+
+		/* A reader may be slow (a pager): wait, unless somebody wants to leave. */
+		int left = r->timeout > 0 ? ms_left(r) : r->timed_out ? 1000 : -1;
+
+		if (poll(p, 3, left) <= 0 || p[2].revents)
+			break;
+		if (p[0].revents && !read_console(r))
+			close_console(r);
+		if (r->out.len && !flush_some(&r->out, STDOUT_FILENO))
+			break;
 	}
 }
 
 static int block_signals(struct run *r)
 {
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	/* Those that are ignored stay ignored (nohup, background jobs): a signalfd would not. */
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		struct sigaction sa;
+
+		if (sigaction(signals[i], NULL, &sa) == 0 && sa.sa_handler != SIG_IGN)
+			sigaddset(&set, signals[i]);
+	}
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -542,14 +598,22 @@ static int go(struct run *r)
 	}
 	if (r->console_fd >= 0) {
 		r->term = terminal_begin();
+		r->term_is_tty = isatty(STDIN_FILENO);
 		r->stdin_open = 1;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &r->deadline);
 	r->deadline.tv_sec += (time_t)r->timeout;
 	r->deadline.tv_nsec += (long)((r->timeout - (double)(time_t)r->timeout) * 1e9);
-	loop(r);
+	int waited = loop(r);
+	if (waited)
+		last_words(r);
 	terminal_end(r->term);
 	r->term = NULL;
+	if (!waited) {
+		fprintf(stderr, "pvvirt: cannot wait for events: %s\n", strerror(errno));
+		pvv_domain_destroy(r->dom, 0);
+		return CLI_ERROR;
+	}
 	if (r->stats)
 		print_stats(r);
 	if (r->timed_out) {

@@ -91,6 +91,9 @@ class Usage(unittest.TestCase):
                      ["run", "--kernel", "/k", "--vcpus", "-1"],
                      ["run", "--kernel", "/k", "--executor", "magic"],
                      ["run", "--kernel", "/k", "--timeout", "soon"],
+                     ["run", "--kernel", "/k", "--timeout", "0"],
+                     ["run", "--kernel", "/k", "--timeout", "-1"],
+                     ["run", "--kernel", "/k", "--timeout", "nan"],
                      ["run", "--kernel", "/k", "--console", "teletype"],
                      ["check"], ["check", "a", "b"], ["host", "x"], ["inspect"]):
             r = pvvirt(*args)
@@ -268,6 +271,96 @@ class Run(unittest.TestCase):
         _, status = os.waitpid(pid, 0)
         self.assertEqual(os.waitstatus_to_exitcode(status), 0)
         os.close(fd)
+
+    @needs_grub
+    def test_terminal_is_restored(self):
+        """Whatever ends the guest, the terminal is as it was."""
+        import termios
+        for args, expected in ((["--kernel", str(GUESTS / "hello.elf")], 0),
+                               (["--kernel", str(GUESTS / "end-crash.elf")], 10),
+                               (["--kernel", str(GRUB), "--timeout", "1"], 11)):
+            pid, fd = pty.fork()
+            if pid == 0:
+                before = termios.tcgetattr(0)
+                p = subprocess.Popen([PVVIRT, "run", "--memory", "64M", *args])
+                code = p.wait()
+                os._exit(code if termios.tcgetattr(0) == before else 99)
+            try:
+                while os.read(fd, 4096):
+                    pass
+            except OSError:
+                pass
+            _, status = os.waitpid(pid, 0)
+            self.assertEqual(os.waitstatus_to_exitcode(status), expected, args)
+            os.close(fd)
+
+    def test_closed_streams(self):
+        """Closed standard streams do not turn other descriptors into them."""
+        base = f"{PVVIRT} run --kernel {GUESTS / 'hello.elf'} --memory 64M --timeout 30"
+        for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+            r = subprocess.run(f"{base} {closed}", shell=True, capture_output=True, timeout=60)
+            self.assertEqual(r.returncode, 0, (closed, r.stderr))
+            if ">&-" not in closed.replace("2>&-", ""):
+                self.assertIn(b"Hello", r.stdout)
+
+    def test_slow_reader(self):
+        """A pager may sleep: nothing of the output is lost."""
+        p = subprocess.Popen([PVVIRT, "run", "--kernel", GUESTS / "mmu-matrix.elf", "--memory", "64M",
+                              "--timeout", "60"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, pipesize=4096)
+        time.sleep(1)
+        out, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 0, err)
+        whole = pvvirt("run", "--kernel", GUESTS / "mmu-matrix.elf", "--memory", "64M").stdout.encode()
+        self.assertEqual(len(out.splitlines()), len(whole.splitlines()))
+
+    @needs_grub
+    def test_timeout_while_nobody_reads(self):
+        """Neither a full pipe nor a guest that floods it keeps --timeout from ending it."""
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        try:
+            while os.write(write, b"x" * 4096):
+                pass
+        except BlockingIOError:
+            pass
+        os.set_blocking(write, True)
+        start = time.monotonic()
+        p = subprocess.run([PVVIRT, "run", "--kernel", GRUB, "--memory", "64M", "--timeout", "2"],
+                           stdin=subprocess.DEVNULL, stdout=write, stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(p.returncode, 11, p.stderr)
+        self.assertLess(time.monotonic() - start, 15)
+        os.close(read)
+        os.close(write)
+
+    @needs_grub
+    def test_long_input(self):
+        """Input that waits for the guest arrives whole, also if that takes longer than a moment."""
+        lines = "".join(f"set a{i}=1\n" for i in range(60)) + "echo last-$a59-line\nhalt\n"
+        r = pvvirt("run", "--kernel", GRUB, "--memory", "64M", "--timeout", "60",
+                   stdin=lines.replace("\n", "\r"))
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertIn("last-1-line", r.stdout)
+
+    @needs_grub
+    def test_hangup(self):
+        s = Session("run", "--kernel", GRUB, "--memory", "64M", "--timeout", "60")
+        s.expect("grub> ")
+        start = time.monotonic()
+        s.p.send_signal(signal.SIGHUP)
+        s.end()
+        self.assertLess(time.monotonic() - start, 15)
+
+    @needs_grub
+    def test_ignored_hangup(self):
+        """As under nohup."""
+        p = subprocess.Popen([PVVIRT, "run", "--kernel", GRUB, "--memory", "64M", "--timeout", "4"],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        time.sleep(1.5)
+        p.send_signal(signal.SIGHUP)
+        _, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 11, err)
 
 
 if __name__ == "__main__":
