@@ -253,11 +253,12 @@ static void hammer(const char *kernel, int seconds)
 	}
 	/* Those short-lived ones that ended by themselves are gone; all descriptors, too. */
 	for (int i = 0; i < 500 && (count_dir("/proc/self/fd") != fds ||
-				    count_dir("/proc/self/task") != tasks);
+				    count_dir("/proc/self/task") > tasks);
 	     i++)
 		usleep(10000);
 	assert_int_equal(count_dir("/proc/self/fd"), fds);
-	assert_int_equal(count_dir("/proc/self/task"), tasks);
+	/* Not more; a thread of the test before may have been on its way out when they were counted. */
+	assert_in_range(count_dir("/proc/self/task"), 1, tasks);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG | __WALL), -1);
 	assert_int_equal(errno, ECHILD);
 	for (int i = 0; i < DOMAINS; i++)
