@@ -9,7 +9,8 @@ __asm__(".pushsection .text\n.globl landing\nlanding: incq hits(%rip)\n ret\n .p
 
 static void jump(u64 to, u64 b, u64 c)
 {
-	__asm__ volatile("leaq 1f(%%rip), %%rcx\n pushq %%rcx\n jmp *%0\n1:" ::"r"(to) : "rcx", "memory");
+	__asm__ volatile("leaq 1f(%%rip), %%rcx\n pushq %%rcx\n jmp *%0\n1:" ::"r"(to)
+			 : "rcx", "memory");
 }
 static void call(u64 to, u64 b, u64 c)
 {
@@ -26,9 +27,10 @@ static void go(const char *name, void (*fn)(u64, u64, u64), u64 to)
 	u64 before = hits;
 
 	if (pvg_try3(fn, to, 0, 0))
-		printf("%s: %s error %lx%s\n", name, pvg_vector_name((unsigned int)pvg_caught.f.vector),
-		       pvg_caught.f.error,
-		       pvg_caught.f.vector == 14 && pvg_caught.f.rip == to ? ", rip is the target" : "");
+		printf("%s: %s error %lx%s\n", name,
+		       pvg_vector_name((unsigned int)pvg_caught.f.vector), pvg_caught.f.error,
+		       pvg_caught.f.vector == 14 && pvg_caught.f.rip == to ? ", rip is the target"
+									   : "");
 	else
 		printf("%s: %s\n", name, hits != before ? "ran the code" : "came back");
 }
