@@ -2,6 +2,7 @@
 /* Setting up, and the loop that runs the guest and resolves what the cache does not know yet. */
 #include "exec/ring3/translate/emit.h"
 
+#define TARGET_NONE   1 /* in xlate_vcpu.target: no jump is under way */
 #define DEFAULT_CACHE (128ull << 20)
 #define RFLAGS_TF     0x100ull
 #define TOUCHED_BYTES (XLATE_TABLE_SIZE / 4096 / 8 + 8)
@@ -63,18 +64,17 @@ static void trampoline(uint32_t at, uint32_t vec)
 	__builtin_memcpy(p + 3, &vec, 4);
 }
 
-/* TRAMP_DONE: the end of a redirected instruction that C wants to look at. */
-static void trampoline_done(void)
+/* An exit with this code: 16 bytes. */
+static void trampoline_code(uint32_t at, uint32_t code)
 {
-	uint8_t *p = (uint8_t *)(uintptr_t)TRAMP_DONE;
-	const uint32_t addr = XLATE_VCPU + XV_EXIT_INFO, info = XC_DONE;
-	const uint32_t rel = TRAMP_EXIT - (TRAMP_DONE + 16);
+	uint8_t *p = (uint8_t *)(uintptr_t)at;
+	const uint32_t addr = XLATE_VCPU + XV_EXIT_INFO, rel = TRAMP_EXIT - (at + 16);
 
-	p[0] = 0xc7; /* mov dword [addr], info */
+	p[0] = 0xc7; /* mov dword [addr], code */
 	p[1] = 0x04;
 	p[2] = 0x25;
 	__builtin_memcpy(p + 3, &addr, 4);
-	__builtin_memcpy(p + 7, &info, 4);
+	__builtin_memcpy(p + 7, &code, 4);
 	p[11] = 0xe9;
 	__builtin_memcpy(p + 12, &rel, 4);
 }
@@ -109,7 +109,9 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	if ((size & 0xfffff) || size < (4u << 20) || size > XLATE_CACHE_SIZE_MAX || !cfg->regs ||
 	    !cfg->kick || !cfg->fetch || !cfg->note)
 		return NULL;
-	if (x->magic == XLATE_MAGIC) /* once more: the tables hold addresses of before */
+	bool again = x->magic == XLATE_MAGIC;
+
+	if (again) /* the tables hold addresses of before */
 		xlate_forget_lookups(x);
 	__builtin_memset(x, 0, sizeof(*x));
 	x->magic = XLATE_MAGIC;
@@ -126,9 +128,13 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	x->em = carve(&at, sizeof(struct em));
 	if (at > XLATE_META + XLATE_META_SIZE)
 		return NULL;
-	__builtin_memset(x->page_hash, 0, sizeof(uint32_t) * 2 * MAX_PAGES);
-	__builtin_memset(x->far, 0, sizeof(struct far_entry) * MAX_FAR);
-	__builtin_memset(x->touched_map, 0, TOUCHED_BYTES);
+	/* Fresh memory is zero already, and clearing it would cost the host 17 MiB for each vCPU.
+	 */
+	if (again) {
+		__builtin_memset(x->page_hash, 0, sizeof(uint32_t) * 2 * MAX_PAGES);
+		__builtin_memset(x->far, 0, sizeof(struct far_entry) * MAX_FAR);
+		__builtin_memset(x->touched_map, 0, TOUCHED_BYTES);
+	}
 	x->win_hi[0] = 0;
 	x->win_hi[1] = 0xffffffff;
 #ifdef XLATE_NO_TABLE
@@ -142,7 +148,9 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	x->st.flushes = 0;
 	trampoline(TRAMP_EXIT, XLATE_VCPU + XV_EXIT_VEC);
 	trampoline(TRAMP_MISS, XLATE_VCPU + XV_MISS_VEC);
-	trampoline_done();
+	trampoline_code(TRAMP_DONE, XC_DONE);
+	trampoline_code(TRAMP_SLOT, XC_SLOT);
+	XV->target = TARGET_NONE;
 	x->xsave_size = xsave_size();
 	XV->exit_vec = (uintptr_t)xlate_asm_exit;
 	XV->miss_vec = (uintptr_t)xlate_asm_miss;
@@ -224,6 +232,20 @@ static enum xlate_exit user_done(struct xlate *x, uint32_t *host)
 	return 0;
 }
 
+/*
+ * The guest address that a jump through the flat table missed with. Jumps and calls have left their
+ * host target behind, and it is one of the two values of a miss; a return has not, but the guest's
+ * return address lies below the stack pointer it left.
+ */
+static uint64_t missed_address(const struct xlate *x)
+{
+	if (XV->target == TRAMP_MISS || !XV->target) {
+		XV->target = TARGET_NONE;
+		return XV->slot;
+	}
+	return *(const uint64_t *)(uintptr_t)(x->cfg.regs->gpr[R_RSP] + XLATE_SHIFT - 8);
+}
+
 /* An exit that the caller serves. */
 static enum xlate_exit report(struct xlate *x, uint32_t info)
 {
@@ -280,7 +302,8 @@ enum xlate_exit xlate_enter(struct xlate *x)
 			host = resolve_edge(x, info >> 8);
 			break;
 		case XC_MISS:
-			r->rip = XV->slot;
+		case XC_SLOT:
+			r->rip = (info & 0xff) == XC_SLOT ? XV->slot : missed_address(x);
 			if (x->stepping)
 				return XLATE_STEP;
 			x->st.misses++;
