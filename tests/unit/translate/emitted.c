@@ -97,8 +97,7 @@ static bool operand_ok(const ZydisDecodedInstruction *in, const ZydisDecodedOper
 		return true;
 	if (o->mem.base == ZYDIS_REGISTER_NONE && o->mem.index == ZYDIS_REGISTER_NONE)
 		return d >= XLATE_VCPU && d < XLATE_VCPU + 0x1000;
-	if (o->mem.base == ZYDIS_REGISTER_NONE && o->mem.index == ZYDIS_REGISTER_RAX &&
-	    o->mem.scale == 4)
+	if (o->mem.base == ZYDIS_REGISTER_NONE && o->mem.scale == 4)
 		return d == XLATE_TABLE;
 	return false;
 }

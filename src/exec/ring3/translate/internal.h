@@ -46,7 +46,8 @@ enum exit_code {
 	XC_ABORT,  /* the kick flag was seen on entry */
 	XC_SIGNAL, /* xlate_leave() */
 	XC_EDGE,   /* number in bits 8-31 */
-	XC_MISS,   /* slot: guest target */
+	XC_MISS,   /* an indirect transfer that the flat table does not know */
+	XC_SLOT,   /* an indirect transfer to the guest address in slot */
 	XC_SYSCALL,
 	XC_SENS,
 	XC_INT,
@@ -170,6 +171,7 @@ extern char xlate_asm_abort[], xlate_asm_signal[];
 #define TRAMP_EXIT (XLATE_CACHE + 0)
 #define TRAMP_MISS (XLATE_CACHE + 16)
 #define TRAMP_DONE (XLATE_CACHE + 32)
+#define TRAMP_SLOT (XLATE_CACHE + 48)
 #define HOT_FIRST  (XLATE_CACHE + 64)
 
 /* Is this address served by the flat table? */

@@ -93,14 +93,20 @@ void op_call(struct em *e, const struct insn *i)
 	em_edge(e, target);
 }
 
-/* rax = [rax * 4 + table], host address of the guest address in rax; also kept in XV_SLOT */
-static void emit_lookup(struct em *e)
+/* r = [low half of r * 4 + table]: the host address of guest address r */
+static void emit_lookup(struct em *e, unsigned int r)
 {
-	e1(e, 0x89); /* mov eax, eax */
-	e1(e, 0xc0);
+	const unsigned int rx = r >> 3;
+
+	if (rx)
+		e1(e, 0x45);
+	e1(e, 0x89); /* mov r32, r32 */
+	e1(e, 0xc0 | (r & 7) << 3 | (r & 7));
+	if (rx)
+		e1(e, 0x46);
 	e1(e, 0x8b);
-	e1(e, 0x04);
-	e1(e, 0x85);
+	e1(e, 0x04 | (r & 7) << 3);
+	e1(e, 0x85 | (r & 7) << 3);
 	e4(e, XLATE_TABLE);
 }
 
@@ -137,10 +143,33 @@ static void load_target(struct em *e, const struct insn *i)
 	op_copy(e, &j);
 }
 
-void op_indirect(struct em *e, const struct insn *i)
+/* jmp [target] in the cache; the lookup has stored it there */
+static void jmp_target(struct em *e)
 {
-	bool call = insn_class(i) == IC_CALLI;
+	e1(e, 0xff);
+	e1(e, 0x24);
+	e1(e, 0x25);
+	e4(e, ABS(XV_TARGET));
+}
 
+/* The target is in a register: it can do the lookup itself, and XV_SLOT is its spill slot, too. */
+static void lookup_in_register(struct em *e, unsigned int r)
+{
+	em_step(e, 0);
+	em_store(e, ABS(XV_SLOT), r);
+	em_step(e, ACT_FIX(FIX_REG_SLOT) | ACT_REG(r));
+	emit_lookup(e, r);
+	em_store(e, ABS(XV_TARGET), r);
+	em_load(e, r, ABS(XV_SLOT));
+}
+
+/* XV_SLOT = the target; XV_TARGET = its host address, unless in exact mode */
+static void lookup_operand(struct em *e, const struct insn *i)
+{
+	if (i->modrm >= 0xc0 && insn_rm(i) != R_RSP && !e->exact) {
+		lookup_in_register(e, insn_rm(i));
+		return;
+	}
 	em_step(e, 0);
 	em_store(e, ABS(XV_SP2), R_RAX);
 	e->ambient = ACT_SP2(R_RAX);
@@ -148,75 +177,134 @@ void op_indirect(struct em *e, const struct insn *i)
 	em_step(e, 0);
 	em_store(e, ABS(XV_SLOT), R_RAX);
 	if (!e->exact) {
-		emit_lookup(e);
+		emit_lookup(e, R_RAX);
 		em_store(e, ABS(XV_TARGET), R_RAX);
 	}
 	em_load(e, R_RAX, ABS(XV_SP2));
 	e->ambient = 0;
-	if (call && !e->exact) {
-		local_call(e, 0, true);
+}
+
+void op_indirect(struct em *e, const struct insn *i)
+{
+	bool call = insn_class(i) == IC_CALLI;
+
+	e->end = !call;
+	lookup_operand(e, i);
+	if (!e->exact) {
+		if (call) {
+			local_call(e, 0, true);
+		} else {
+			em_step(e, 0);
+			jmp_target(e);
+		}
 		return;
 	}
 	if (call)
 		push_return(e, 0);
-	if (e->exact) {
-		em_step(e, ACT_FIX(FIX_SLOT));
-		jmp_to(e, TRAMP_MISS);
-	} else {
-		em_step(e, 0);
-		e1(e, 0xff);
-		e1(e, 0x24);
-		e1(e, 0x25);
-		e4(e, ABS(XV_TARGET));
-	}
-	e->end = !call;
+	em_step(e, ACT_FIX(FIX_SLOT));
+	jmp_to(e, TRAMP_SLOT);
+}
+
+/* mov rax, [rsp] */
+static void load_return(struct em *e)
+{
+	e1(e, 0x48);
+	e1(e, 0x8b);
+	e1(e, 0x04);
+	e1(e, 0x24);
+}
+
+/*
+ * ret: look the return address up, push the host address, return to it and drop the guest's with
+ * `ret 8`: one store less than writing over it, and if the lookup misses, the guest's address is
+ * still to be found below the stack pointer.
+ */
+static void ret_fast(struct em *e)
+{
+	const uint32_t act = ACT_SP0(R_RAX);
+
+	em_step(e, 0);
+	em_store(e, ABS(XV_SP0), R_RAX);
+	em_step(e, act);
+	e1(e, 0x8b); /* mov eax, [rsp] */
+	e1(e, 0x04);
+	e1(e, 0x24);
+	e1(e, 0x8b); /* mov eax, [rax * 4 + table] */
+	e1(e, 0x04);
+	e1(e, 0x85);
+	e4(e, XLATE_TABLE);
+	/* The page below may not be writable, which is not the guest's problem: complete it. */
+	em_step(e, act | ACT_FIX(FIX_RET));
+	e1(e, 0x50);
+	em_step(e, act | ACT_FIX(FIX_RET_PUSHED));
+	em_load(e, R_RAX, ABS(XV_SP0));
+	em_step(e, ACT_FIX(FIX_RET_PUSHED));
+	e1(e, 0xc2);
+	e1(e, 8);
+	e1(e, 0);
+}
+
+/* ret n: the host address is written over the guest's. */
+static void ret_n(struct em *e, unsigned int n)
+{
+	const uint32_t act = ACT_SP0(R_RAX);
+
+	em_step(e, 0);
+	em_store(e, ABS(XV_SP0), R_RAX);
+	em_step(e, act);
+	load_return(e);
+	em_store(e, ABS(XV_SLOT), R_RAX);
+	e1(e, 0x48); /* mov qword [retimm], n */
+	e1(e, 0xc7);
+	e1(e, 0x04);
+	e1(e, 0x25);
+	e4(e, ABS(XV_RETIMM));
+	e4(e, n);
+	emit_lookup(e, R_RAX);
+	em_store(e, ABS(XV_TARGET), R_RAX); /* a miss is to look at XV_SLOT */
+	em_step(e, act | ACT_FIX(FIX_RETI));
+	e1(e, 0x48); /* mov [rsp], rax */
+	e1(e, 0x89);
+	e1(e, 0x04);
+	e1(e, 0x24);
+	em_load(e, R_RAX, ABS(XV_SP0));
+	em_step(e, ACT_FIX(FIX_RETI));
+	e1(e, 0xc2);
+	e1(e, n & 0xff);
+	e1(e, n >> 8);
+}
+
+static void ret_exact(struct em *e, unsigned int n)
+{
+	const uint32_t act = ACT_SP0(R_RAX);
+
+	em_step(e, 0);
+	em_store(e, ABS(XV_SP0), R_RAX);
+	em_step(e, act);
+	load_return(e);
+	em_store(e, ABS(XV_SLOT), R_RAX);
+	em_load(e, R_RAX, ABS(XV_SP0));
+	em_step(e, 0);
+	e1(e, 0x48); /* lea rsp, [rsp + 8 + n] */
+	e1(e, 0x8d);
+	e1(e, 0xa4);
+	e1(e, 0x24);
+	e4(e, 8 + n);
+	em_step(e, ACT_FIX(FIX_SLOT));
+	jmp_to(e, TRAMP_SLOT);
 }
 
 void op_ret(struct em *e, const struct insn *i)
 {
-	const uint32_t act = ACT_SP0(R_RAX);
 	unsigned int n = i->imm_len ? (unsigned int)insn_imm(i) & 0xffff : 0;
-	const uint32_t fix = ACT_FIX(n ? FIX_RETI : FIX_RET);
-	static const uint8_t load[] = {0x48, 0x8b, 0x04, 0x24}, store[] = {0x48, 0x89, 0x04, 0x24};
 
 	e->end = true;
-	em_step(e, 0);
-	em_store(e, ABS(XV_SP0), R_RAX);
-	em_step(e, act);
-	ebytes(e, load, sizeof(load));
-	em_store(e, ABS(XV_SLOT), R_RAX);
-	if (n) { /* mov qword [retimm], n */
-		e1(e, 0x48);
-		e1(e, 0xc7);
-		e1(e, 0x04);
-		e1(e, 0x25);
-		e4(e, ABS(XV_RETIMM));
-		e4(e, n);
-	}
-	if (e->exact) {
-		em_load(e, R_RAX, ABS(XV_SP0));
-		em_step(e, 0);
-		e1(e, 0x48); /* lea rsp, [rsp + 8 + n] */
-		e1(e, 0x8d);
-		e1(e, 0xa4);
-		e1(e, 0x24);
-		e4(e, 8 + n);
-		em_step(e, ACT_FIX(FIX_SLOT));
-		jmp_to(e, TRAMP_MISS);
-		return;
-	}
-	emit_lookup(e);
-	em_step(e, act | fix); /* from here on it is completed rather than taken back */
-	ebytes(e, store, sizeof(store));
-	em_load(e, R_RAX, ABS(XV_SP0));
-	em_step(e, fix);
-	if (n) {
-		e1(e, 0xc2);
-		e1(e, n & 0xff);
-		e1(e, n >> 8);
-	} else {
-		e1(e, 0xc3);
-	}
+	if (e->exact)
+		ret_exact(e, n);
+	else if (n)
+		ret_n(e, n);
+	else
+		ret_fast(e);
 }
 
 static void align(struct em *e, unsigned int n)
