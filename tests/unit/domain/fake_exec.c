@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -107,6 +108,8 @@ static void *hostile(void *opaque)
 			__atomic_store_n(&ctl->run_state, CORE_STATE_PAUSED, __ATOMIC_SEQ_CST);
 			__atomic_store_n(&ctl->pause_ack, ctl->pause_seq, __ATOMIC_SEQ_CST);
 		}
+		if (e->mode == HOSTILE_SYSCALL)
+			break;
 		usleep(200);
 	}
 	if (write(e->end, &one, sizeof(one)) < 0)
@@ -159,7 +162,10 @@ static int fake_end_fd(struct exec *e)
 static int fake_end_collect(struct exec *e, struct exec_end *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	ret->status = 1;
+	if (e->mode == HOSTILE_SYSCALL)
+		ret->signal = SIGSYS;
+	else
+		ret->status = 1;
 	return 0;
 }
 

@@ -8,6 +8,7 @@ enum hostile_mode {
 	HOSTILE_ALL,	      /* never lets the domain end by itself, never answers */
 	HOSTILE_ENDS,	      /* also the state word: the domain may end with any reason */
 	HOSTILE_POLITE_PAUSE, /* answers requests to pause in between */
+	HOSTILE_SYSCALL,      /* runs into the system call filter after a moment */
 };
 extern enum hostile_mode hostile_mode;
 extern uint64_t hostile_seed, hostile_writes;

@@ -148,6 +148,29 @@ static void test_pause(void **state)
 	pvv_host_unref(host);
 }
 
+static void test_forbidden_system_call(void **state)
+{
+	pvv_host *host = NULL;
+	pvv_domain *dom;
+	char *text;
+	int st = 0, reason = 0;
+
+	assert_int_equal(pvv_host_open(0, &host), 0);
+	dom = make(host);
+	hostile_mode = HOSTILE_SYSCALL;
+	hostile_seed = 3;
+	assert_int_equal(pvv_domain_start(dom, 0), 0);
+	assert_int_equal(pvv_domain_wait(dom, 10000, 0), 0);
+	assert_int_equal(pvv_domain_get_state(dom, &st, &reason), 0);
+	assert_int_equal(st, PVV_DOMAIN_SHUTOFF);
+	assert_int_equal(reason, PVV_SHUTOFF_CRASHED);
+	assert_int_equal(pvv_domain_get_reason_text(dom, &text), 0);
+	assert_non_null(strstr(text, "made a system call that it may not make"));
+	pvv_free(text);
+	pvv_domain_unref(dom);
+	pvv_host_unref(host);
+}
+
 /* One bad neighbour: the others' verbs still work in bounded time. */
 static void test_neighbours(void **state)
 {
@@ -181,6 +204,7 @@ int main(void)
 		cmocka_unit_test(test_garbage_everywhere),
 		cmocka_unit_test(test_ends_of_any_kind),
 		cmocka_unit_test(test_pause),
+		cmocka_unit_test(test_forbidden_system_call),
 		cmocka_unit_test(test_neighbours),
 	};
 	int fd = mkstemp(disk_path), ret;
