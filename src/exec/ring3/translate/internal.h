@@ -121,6 +121,8 @@ struct user_site {
 #define MAX_FAR	       (1u << 20) /* a power of two; hash */
 #define MAX_USER_SITES (1u << 12)
 #define MAX_TOUCHED    (1u << 17)
+#define FILTER_FRAMES  (1u << 24) /* powers of two; beyond them, bits are shared */
+#define FILTER_PAGES   (1u << 20)
 
 #define XLATE_MAGIC 0x6574616c736e6172ull
 
@@ -148,6 +150,7 @@ struct xlate {
 	uint8_t *notes;
 	struct page_rec *pages; /* 1..nr_pages */
 	uint32_t *page_hash;	/* -> index of pages */
+	uint64_t *filter;	/* bits: is there a record for it at all? */
 	struct far_entry *far;
 	struct user_site *user; /* 1..nr_user */
 	uint32_t *touched;	/* pages of the flat table that were filled */

@@ -113,11 +113,27 @@ uint32_t xlate_frag_of(const struct xlate *x, uint32_t host)
 	return lo;
 }
 
+/*
+ * Nearly every page and frame that somebody asks about holds no code: a bit says so at the cost of
+ * one load. Frames have one each, guest pages share them.
+ */
+static uint64_t *filter_word(struct xlate *x, uint64_t key, uint64_t *bit)
+{
+	uint64_t n = key & PAGE_REC_FRAME ? key & (FILTER_FRAMES - 1)
+					  : FILTER_FRAMES + (key & (FILTER_PAGES - 1));
+
+	*bit = 1ull << (n & 63);
+	return &x->filter[n >> 6];
+}
+
 struct page_rec *xlate_page(struct xlate *x, uint64_t key, bool make)
 {
+	uint64_t bit, *filter = filter_word(x, key, &bit);
 	uint32_t h = (uint32_t)((key * 0x9e3779b97f4a7c15ull) >> 40) & (2 * MAX_PAGES - 1);
 	struct page_rec *r;
 
+	if (!(*filter & bit) && !make)
+		return NULL;
 	for (; x->page_hash[h]; h = (h + 1) & (2 * MAX_PAGES - 1)) {
 		r = &x->pages[x->page_hash[h]];
 		if (r->key == key)
@@ -125,6 +141,7 @@ struct page_rec *xlate_page(struct xlate *x, uint64_t key, bool make)
 	}
 	if (!make)
 		return NULL;
+	*filter |= bit;
 	x->page_hash[h] = ++x->nr_pages; /* xlate_translate() made sure that there is room */
 	r = &x->pages[x->nr_pages];
 	*r = (struct page_rec){.key = key};

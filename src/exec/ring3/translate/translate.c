@@ -121,6 +121,7 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	x->notes = carve(&at, NOTES_SIZE);
 	x->pages = carve(&at, sizeof(struct page_rec) * (MAX_PAGES + 1));
 	x->page_hash = carve(&at, sizeof(uint32_t) * 2 * MAX_PAGES);
+	x->filter = carve(&at, (FILTER_FRAMES + FILTER_PAGES) / 8);
 	x->far = carve(&at, sizeof(struct far_entry) * MAX_FAR);
 	x->user = carve(&at, sizeof(struct user_site) * (MAX_USER_SITES + 1));
 	x->touched = carve(&at, sizeof(uint32_t) * MAX_TOUCHED);
@@ -133,6 +134,7 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	if (again) {
 		__builtin_memset(x->page_hash, 0, sizeof(uint32_t) * 2 * MAX_PAGES);
 		__builtin_memset(x->far, 0, sizeof(struct far_entry) * MAX_FAR);
+		__builtin_memset(x->filter, 0, (FILTER_FRAMES + FILTER_PAGES) / 8);
 		__builtin_memset(x->touched_map, 0, TOUCHED_BYTES);
 	}
 	x->win_hi[0] = 0;
