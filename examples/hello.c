@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Host a guest: boot a PV kernel, show its console, say how it ended. cc hello.c $(pkg-config --cflags --libs libpvvirt) */
+/* Host a guest: boot a PV kernel, show its console, say how it ended. cc hello.c $(pkg-config
+ * --cflags --libs libpvvirt) */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -28,7 +29,8 @@ int main(int argc, char **argv)
 	pvv_domain_wait(domain, -1, 0);
 	pvv_domain_get_state(domain, NULL, &reason);
 	pvv_domain_get_reason_text(domain, &why);
-	printf("%s %s\n", reason == PVV_SHUTOFF_SHUTDOWN ? "powered off" : "did not power off:", why);
+	printf("%s %s\n",
+	       reason == PVV_SHUTOFF_SHUTDOWN ? "powered off" : "did not power off:", why);
 	pvv_free(why);
 	close(fd);
 	pvv_domain_unref(domain);

@@ -80,8 +80,8 @@ typedef enum pvv_crashed_reason {
  * @param xml the document, UTF-8, at most 1 MiB
  * @param flags PVV_XML_STRICT or 0
  * @param ret_domain the domain with one reference; NULL on failure
- * @return 0, or PVV_EINVAL, PVV_EXML (message with line and column), PVV_ELIMIT (a documented limit,
- *         the document's size among them), PVV_EEXIST (name or UUID in use), PVV_EUNSUPPORTED,
+ * @return 0, or PVV_EINVAL, PVV_EXML (message with line and column), PVV_ELIMIT (a documented
+ * limit, the document's size among them), PVV_EEXIST (name or UUID in use), PVV_EUNSUPPORTED,
  *         PVV_ENOMEM, PVV_ESYS, PVV_EFORK
  * @thread-safe
  * Since: 0.1
@@ -285,7 +285,8 @@ PVV_API int pvv_domain_open_console(pvv_domain *domain, uint32_t index, uint64_t
 
 /**
  * Say what a console is connected to, instead of what the XML or the options said. The domain must
- * be shut off; the streams that were opened with pvv_domain_open_console() end, of all its consoles.
+ * be shut off; the streams that were opened with pvv_domain_open_console() end, of all its
+ * consoles.
  *
  * @param index console number, 0 = the first
  * @param type a pvv_console_type

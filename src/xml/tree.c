@@ -401,8 +401,8 @@ int tree_build(struct tree *tree, const char *text, size_t len, const char *file
 
 	*tree = (struct tree){0};
 	/*
-	 * Failures that libxml2 cannot tie to a parser (memory) go to the thread's handler, which is
-	 * the embedding program's, or to its stderr.
+	 * Failures that libxml2 cannot tie to a parser (memory) go to the thread's handler, which
+	 * is the embedding program's, or to its stderr.
 	 */
 	xmlStructuredErrorFunc theirs = xmlStructuredError;
 	void *their_context = xmlStructuredErrorContext;

@@ -252,12 +252,13 @@ static void hammer(const char *kernel, int seconds)
 		ok(pvv_domain_destroy(s.dom[i], 0));
 	}
 	/* Those short-lived ones that ended by themselves are gone; all descriptors, too. */
-	for (int i = 0; i < 500 && (count_dir("/proc/self/fd") != fds ||
-				    count_dir("/proc/self/task") > tasks);
+	for (int i = 0;
+	     i < 500 && (count_dir("/proc/self/fd") != fds || count_dir("/proc/self/task") > tasks);
 	     i++)
 		usleep(10000);
 	assert_int_equal(count_dir("/proc/self/fd"), fds);
-	/* Not more; a thread of the test before may have been on its way out when they were counted. */
+	/* Not more; a thread of the test before may have been on its way out when they were
+	 * counted. */
 	assert_in_range(count_dir("/proc/self/task"), 1, tasks);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG | __WALL), -1);
 	assert_int_equal(errno, ECHILD);

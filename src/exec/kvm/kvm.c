@@ -14,7 +14,8 @@
 static void kvm_probe(struct exec_probe *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	snprintf(ret->reason, sizeof(ret->reason), "this version of libpvvirt was built without it");
+	snprintf(ret->reason, sizeof(ret->reason),
+		 "this version of libpvvirt was built without it");
 }
 
 static int kvm_start(const struct exec_params *params, struct exec **ret_exec)

@@ -94,7 +94,8 @@ static void do_mmu_update(void)
 
 static void measure_mmu(void)
 {
-	/* An L1 of its own, filled with read-only entries of one page, flipped by NORMAL updates. */
+	/* An L1 of its own, filled with read-only entries of one page, flipped by NORMAL updates.
+	 */
 	u64 *table = pvg_page_alloc();
 	u8 *page = pvg_page_alloc();
 	u64 mfn = pvg_mfn_of(table), leaf = pvg_mfn_of(page) << 12 | PTE_P | PTE_A;

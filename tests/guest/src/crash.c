@@ -64,7 +64,8 @@ void guest_main(void)
 	pvg_traps_init();
 	iret_frame(0x33 | 3, (u64)guest_main, (u64)unmapped + 2048);
 #elif defined IRET_BAD_CS_NO_FAILSAFE
-	/* The console's answer to "before" must be pending, or the end depends on how fast it is. */
+	/* The console's answer to "before" must be pending, or the end depends on how fast it is.
+	 */
 	pvg_shared_init();
 	while (!VCPU0->evtchn_upcall_pending)
 		barrier();
