@@ -42,8 +42,7 @@ static bool forbidden(const ZydisDecodedInstruction *in, const ZydisDecodedOpera
 	switch (in->mnemonic) {
 	case ZYDIS_MNEMONIC_CPUID:
 	case ZYDIS_MNEMONIC_HLT:
-	case ZYDIS_MNEMONIC_PUSHF:
-	case ZYDIS_MNEMONIC_PUSHFQ:
+	case ZYDIS_MNEMONIC_PUSHF: /* (pushfq is completed from what the core knows) */
 	case ZYDIS_MNEMONIC_POPF:
 	case ZYDIS_MNEMONIC_POPFQ:
 	case ZYDIS_MNEMONIC_SGDT:

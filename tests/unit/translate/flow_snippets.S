@@ -335,6 +335,10 @@ begin pushes
 	popq (%rsp)
 	pushq -8(%rsp)
 	popq 8(%rsp)
+	cmp %rbx, %r8
+	pushf
+	pop %rax
+	and $~0x100, %rax /* the oracle is single-stepped */
 	add $0, %rsp
 finish pushes
 	.section .note.GNU-stack, "", @progbits

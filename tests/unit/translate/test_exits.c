@@ -48,7 +48,7 @@ static void test_sensitive(void **state)
 	} list[] = {
 		{"cli", BYTES("\xfa")},
 		{"sti", BYTES("\xfb")},
-		{"pushf", BYTES("\x9c")},
+		{"pushfw", BYTES("\x66\x9c")},
 		{"popf", BYTES("\x9d")},
 		{"hlt", BYTES("\xf4")},
 		{"in al, dx", BYTES("\xec")},
@@ -90,7 +90,7 @@ static void test_sensitive(void **state)
 		{"mov cr3, rax", BYTES("\x0f\x22\xd8")},
 		{"mov rax, dr7", BYTES("\x0f\x21\xf8")},
 		{"mov dr0, rax", BYTES("\x0f\x23\xc0")},
-		{"mov eax, ds", BYTES("\x8c\xd8")},
+		{"mov esp, ds", BYTES("\x8c\xdc")},
 		{"mov [rbx], gs", BYTES("\x8c\x2b")},
 		{"mov ss, eax", BYTES("\x8e\xd0")},
 		{"push fs", BYTES("\x0f\xa0")},
@@ -119,6 +119,43 @@ static void test_sensitive(void **state)
 		assert_int_equal(e, XLATE_SENSITIVE);
 		assert_int_equal(R.rip, CODE);
 		regs_untouched();
+	}
+}
+
+/* Selectors and flags are the guest's, not the host's. */
+static void test_virtual_state(void **state)
+{
+	/* mov eax, cs; mov r9, ss; mov dx, ds; mov esi, es; mov edi, fs; mov bp, gs; pushfq;
+	 * syscall */
+	static const uint8_t code[] = {0x8c, 0xc8, 0x49, 0x8c, 0xd1, 0x66, 0x8c, 0xda, 0x8c,
+				       0xc6, 0x8c, 0xe7, 0x66, 0x8c, 0xed, 0x9c, 0x0f, 0x05};
+	static const uint64_t extra[] = {0, 0x40000, 0x200000, 0x244000};
+	unsigned int k;
+
+	harness_begin();
+	for (k = 0; k < 4; k++) {
+		poke(CODE, code, sizeof(code));
+		memset(&R, 0xff, sizeof(R));
+		R.gs_base = R.fs_base = 0;
+		R.cs = 0xe033;
+		R.ss = 0xe02b;
+		R.ds = 1;
+		R.es = 2;
+		R.fs = 3;
+		R.gs = 4;
+		R.rip = CODE;
+		R.gpr[R_RSP] = STACK;
+		R.rflags = 0x202 | 0x4d5 | extra[k];
+		assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
+		assert_int_equal(R.gpr[R_RAX], 0xe033);
+		assert_int_equal(R.gpr[R_R9], 0xe02b);
+		assert_int_equal(R.gpr[R_RDX], 0xffffffffffff0001);
+		assert_int_equal(R.gpr[R_RSI], 2);
+		assert_int_equal(R.gpr[R_RDI], 3);
+		assert_int_equal(R.gpr[R_RBP], 0xffffffffffff0004);
+		assert_int_equal(R.gpr[R_RSP], STACK - 8);
+		assert_int_equal(*(uint64_t *)guest_ptr(STACK - 8), 0x202 | 0x4d5 | extra[k]);
+		assert_int_equal(R.rflags, 0x202 | 0x4d5 | extra[k]);
 	}
 }
 
@@ -269,9 +306,10 @@ static void test_hypercall_time(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sensitive), cmocka_unit_test(test_undefined),
-		cmocka_unit_test(test_traps),	  cmocka_unit_test(test_hypercall),
-		cmocka_unit_test(test_kick_flag), cmocka_unit_test(test_hypercall_time),
+		cmocka_unit_test(test_sensitive),      cmocka_unit_test(test_virtual_state),
+		cmocka_unit_test(test_undefined),      cmocka_unit_test(test_traps),
+		cmocka_unit_test(test_hypercall),      cmocka_unit_test(test_kick_flag),
+		cmocka_unit_test(test_hypercall_time),
 	};
 
 	if (!harness_init(0))

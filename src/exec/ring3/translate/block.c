@@ -142,6 +142,8 @@ static void emit_insn(struct em *e, const struct insn *i)
 		em_exit(e, XC_SYSCALL, e->next);
 		break;
 	case IC_SENS:
+		if (op_sensitive(e, i))
+			break;
 		em_exit(e, XC_SENS, e->pc);
 		break;
 	case IC_INT:

@@ -162,6 +162,8 @@ void op_push(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_pop(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_enter(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_leave(struct em *e, const struct insn *i) XLATE_HIDDEN;
+/* The few sensitive instructions that need not leave the cache. */
+bool op_sensitive(struct em *e, const struct insn *i) XLATE_HIDDEN;
 
 /* ---- op_flow.c ---- */
 void op_string(struct em *e, const struct insn *i) XLATE_HIDDEN;

@@ -38,6 +38,7 @@ struct xlate_vcpu {
 	uint64_t fs_base, redirect, hw_fs, host_fs, host_gs;
 	const uint32_t *kick;
 	uint64_t scratch, shift, sp2, after, fs_shift, fs_unshift, host_tf;
+	uint64_t sel[2], flags;
 };
 #define XV ((struct xlate_vcpu *)XLATE_VCPU)
 

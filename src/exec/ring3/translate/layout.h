@@ -75,5 +75,7 @@
 #define XV_FS_SHIFT   184 /* guest's FS base + shift */
 #define XV_FS_UNSHIFT 192 /* and its negative */
 #define XV_HOST_TF    200 /* hosted builds: 0x100 = single-step the host in the cache */
+#define XV_SEL	      208 /* the guest's selectors: cs, ss, ds, es, fs, gs */
+#define XV_FLAGS      224 /* what pushf shows beyond the hardware's flags */
 
 #endif

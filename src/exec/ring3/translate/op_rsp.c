@@ -346,3 +346,60 @@ void op_leave(struct em *e, const struct insn *i)
 		e1(e, 0x66);
 	e1(e, 0x5d);
 }
+
+/* mov r, selector: from the vCPU page, where the guest's own selectors are */
+static void mov_selector(struct em *e, const struct insn *i)
+{
+	static const uint8_t place[6] = {6, 0, 2, 4, 8, 10}; /* es, cs, ss, ds, fs, gs */
+	unsigned int r = insn_rm(i);
+
+	if (i->p66 && !i->w)
+		e1(e, 0x66);
+	if (r >= 8)
+		e1(e, 0x44);
+	if (i->p66 && !i->w) {
+		e1(e, 0x8b);
+	} else { /* movzx r32 */
+		e1(e, 0x0f);
+		e1(e, 0xb7);
+	}
+	e1(e, 0x04 | (r & 7) << 3);
+	e1(e, 0x25);
+	e4(e, XLATE_VCPU + XV_SEL + place[insn_reg(i) & 7]);
+}
+
+/* pushf: the hardware's flags, and those that only the core knows (AC, ID, ...) */
+static void pushf(struct em *e)
+{
+	static const uint8_t load[] = {0x48, 0x8b, 0x04, 0x24}, store[] = {0x48, 0x89, 0x04, 0x24};
+	const uint32_t spilled = ACT_SP0(R_RAX) | ACT_SP1(R_RCX);
+
+	em_step(e, 0);
+	e1(e, 0x9c);
+	em_step(e, ACT_FIX(FIX_POP8));
+	em_store(e, XLATE_VCPU + XV_SP0, R_RAX);
+	em_store(e, XLATE_VCPU + XV_SP1, R_RCX);
+	em_step(e, ACT_FIX(FIX_POP8) | spilled);
+	ebytes(e, load, sizeof(load));
+	em_load(e, R_RCX, XLATE_VCPU + XV_FLAGS);
+	em_lea2(e, R_RAX, R_RAX, R_RCX);
+	ebytes(e, store, sizeof(store));
+	em_step(e, ACT_NEXT | spilled);
+	em_load(e, R_RCX, XLATE_VCPU + XV_SP1);
+	em_load(e, R_RAX, XLATE_VCPU + XV_SP0);
+}
+
+bool op_sensitive(struct em *e, const struct insn *i)
+{
+	if (i->enc != IE_LEGACY || i->map)
+		return false;
+	if (i->op == 0x9c && !i->p66) {
+		pushf(e);
+		return true;
+	}
+	if (i->op == 0x8c && i->modrm >= 0xc0 && insn_rm(i) != R_RSP && (i->modrm >> 3 & 7) < 6) {
+		mov_selector(e, i);
+		return true;
+	}
+	return false;
+}

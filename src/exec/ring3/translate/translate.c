@@ -5,6 +5,9 @@
 #define TARGET_NONE   1 /* in xlate_vcpu.target: no jump is under way */
 #define DEFAULT_CACHE (128ull << 20)
 #define RFLAGS_TF     0x100ull
+#define RFLAGS_RF     0x10000ull
+#define RFLAGS_VM     0x20000ull
+#define RFLAGS_HW     0xed7ull /* in the hardware's flags anyway: arithmetic, DF, IF, bit 1 */
 #define TOUCHED_BYTES (XLATE_TABLE_SIZE / 4096 / 8 + 8)
 
 #define CHECK(field, off)                                                                          \
@@ -34,8 +37,12 @@ CHECK(after, XV_AFTER);
 CHECK(fs_shift, XV_FS_SHIFT);
 CHECK(fs_unshift, XV_FS_UNSHIFT);
 CHECK(host_tf, XV_HOST_TF);
+CHECK(sel, XV_SEL);
+CHECK(flags, XV_FLAGS);
 _Static_assert(offsetof(struct core_regs, rip) == 128, "entry.S: R_RIP");
 _Static_assert(offsetof(struct core_regs, rflags) == 136, "entry.S: R_RFLAGS");
+_Static_assert(offsetof(struct core_regs, gs) - offsetof(struct core_regs, cs) == 10,
+	       "layout.h: XV_SEL");
 
 void xlate_areas(struct xlate_area a[XLATE_NR_AREAS], uint64_t cache_size)
 {
@@ -283,6 +290,8 @@ enum xlate_exit xlate_enter(struct xlate *x)
 	XV->fs_base = r->fs_base;
 	XV->fs_shift = r->fs_base + XLATE_SHIFT;
 	XV->fs_unshift = -XV->fs_shift;
+	__builtin_memcpy(XV->sel, &r->cs, sizeof(XV->sel));
+	XV->flags = r->rflags & ~(RFLAGS_HW | RFLAGS_RF | RFLAGS_VM);
 	x->stepping = r->rflags & RFLAGS_TF ? 1 : 0;
 	x->cur_frag = 0;
 	host = find_rip(x);
