@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "exec/ring3/translate/internal.h"
 #include "harness.h"
 
 static struct xlate_stats stats(void)
@@ -290,6 +291,141 @@ static void test_windows(void **state)
 	assert_int_equal(stats().exact_mode, 1);
 }
 
+/* A jump to where no code is costs nothing: no window moves, nothing is forgotten. */
+static void test_wild_jumps(void **state)
+{
+	unsigned int k;
+
+	harness_begin();
+	harness_reset();
+	put_const(CODE, 3);
+	for (k = 0; k < 50; k++) {
+		assert_int_equal(go(0x123456789000ul + (uint64_t)k * 0x100000000ul, 0).exit,
+				 XLATE_FETCH_FAULT);
+		assert_int_equal(go(CODE, 0).exit, XLATE_HYPERCALL);
+	}
+	assert_int_equal(stats().fragments, 1);
+	assert_int_equal(stats().flushes, 0);
+}
+
+/*
+ * Indirect transfers to addresses that share their low bits with translated code: each must fault
+ * at the target itself, with the stack as the transfer leaves it.
+ */
+static void test_no_alias(void **state)
+{
+	static const struct {
+		const char *what;
+		uint8_t code[4];
+		unsigned int len;
+		int pushed;
+	} forms[] = {
+		{"jmp rax", {0xff, 0xe0}, 2, 0},
+		{"jmp r12", {0x41, 0xff, 0xe4}, 3, 0},
+		{"jmp [rdi]", {0xff, 0x27}, 2, 0},
+		{"call rax", {0xff, 0xd0}, 2, 8},
+		{"call r13", {0x41, 0xff, 0xd5}, 3, 8},
+		{"call [rdi]", {0xff, 0x17}, 2, 8},
+		{"ret", {0xc3}, 1, -8},
+		{"ret 16", {0xc2, 0x10, 0x00}, 3, -24},
+	};
+	static const uint64_t upper[] = {
+		0xfffffffe00000000, 0x600000000000,
+		0x7fff00000000,	    0x555500000000,
+		0xdead000000000000, 0xffff888000000000,
+		0xffffc90000000000, 0x8000000000000,
+		0x200000000000,	    0xffffffff00000000 - 0x80000000,
+	};
+	const uint64_t target = CODE + 0x4000, base = CODE + 0x100;
+	unsigned int f, u, again, k;
+
+	harness_begin();
+	harness_reset();
+	put_const(target, 5);
+	assert_int_equal(go(target, 0).exit, XLATE_HYPERCALL);
+	for (f = 0; f < sizeof(forms) / sizeof(*forms); f++) {
+		uint64_t rip = base + 16 * f;
+
+		poke(rip, forms[f].code, forms[f].len);
+		for (u = 0; u < sizeof(upper) / sizeof(*upper); u++)
+			for (again = 0; again < 2; again++) {
+				uint64_t wild = target + upper[u], *sp = (void *)guest_ptr(STACK);
+				struct outcome o;
+
+				memset(&R, 0, sizeof(R));
+				R.rip = rip;
+				R.rflags = 0x202 | 0x8d5;
+				for (k = 0; k < 16; k++)
+					R.gpr[k] = k;
+				R.gpr[R_RSP] = STACK;
+				R.gpr[R_RDI] = DATA;
+				R.gpr[R_RAX] = R.gpr[R_R12] = R.gpr[R_R13] = wild;
+				*sp = wild;
+				memcpy(guest_ptr(DATA), &wild, 8);
+				o = run_guest();
+				if (o.exit != XLATE_FETCH_FAULT || R.rip != wild)
+					printf("%s to %#lx: exit %d signal %d rip %#lx\n",
+					       forms[f].what, wild, o.exit, o.sig, R.rip);
+				assert_int_equal(o.exit, XLATE_FETCH_FAULT);
+				assert_int_equal(R.rip, wild);
+				assert_int_equal(R.gpr[R_RSP],
+						 STACK - (uint64_t)(int64_t)forms[f].pushed);
+				assert_int_equal(R.gpr[R_RAX], wild);
+				assert_int_equal(R.gpr[R_RBX], R_RBX);
+				assert_int_equal(R.rflags & 0xcd5, 0x8d5);
+				if (forms[f].pushed == 8)
+					assert_int_equal(*(uint64_t *)guest_ptr(STACK - 8),
+							 rip + forms[f].len);
+			}
+		/* and the real one is reached as ever */
+		R.rip = rip;
+		R.gpr[R_RSP] = STACK;
+		R.gpr[R_RAX] = R.gpr[R_R12] = R.gpr[R_R13] = target;
+		memcpy(guest_ptr(STACK), &target, 8);
+		memcpy(guest_ptr(DATA), &target, 8);
+		assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
+		assert_int_equal(R.gpr[R_RAX], 5);
+	}
+#ifndef XLATE_NO_TABLE
+	assert_int_equal(X->exact, 0);
+#endif
+}
+
+/* Exact mode ends when far code is not seen for long; a verifying frame gets another chance. */
+static void test_modes_end(void **state)
+{
+	unsigned int k;
+
+	harness_begin();
+	test_windows(state);
+	assert_int_equal(X->exact, 1);
+	put_const(CODE, 9);
+	for (k = 0; k < WIN_QUIET + 10; k++) {
+		xlate_invalidate_va_range(X, CODE, 4096);
+		assert_int_equal(go(CODE, 0).exit, XLATE_HYPERCALL);
+	}
+#ifndef XLATE_NO_TABLE
+	assert_int_equal(X->exact, 0);
+#endif
+	assert_int_equal(R.gpr[R_RAX], 9);
+
+	harness_reset();
+	for (k = 0; k < 12; k++) {
+		put_const(CODE, k);
+		go(CODE, 0);
+	}
+	assert_int_equal(X->nr_verify, 1);
+	for (k = 1; k <= X->nr_pages; k++)
+		X->pages[k].last_tsc -= VERIFY_CYCLES << 3;
+	for (k = 0; k < 0x1001; k++)
+		assert_int_equal(go(CODE, 0).exit, XLATE_HYPERCALL);
+	assert_int_equal(X->nr_verify, 0);
+	assert_true(frame_protected((CODE - GUEST_LOW) >> 12));
+	put_const(CODE, 99);
+	assert_int_equal(go(CODE, 0).exit, XLATE_HYPERCALL);
+	assert_int_equal(R.gpr[R_RAX], 99);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -297,6 +433,8 @@ int main(void)
 		cmocka_unit_test(test_alias),		cmocka_unit_test(test_own_page),
 		cmocka_unit_test(test_verified_blocks), cmocka_unit_test(test_unmapped),
 		cmocka_unit_test(test_crossing),	cmocka_unit_test(test_windows),
+		cmocka_unit_test(test_wild_jumps),	cmocka_unit_test(test_no_alias),
+		cmocka_unit_test(test_modes_end),
 	};
 
 	if (!harness_init(0))

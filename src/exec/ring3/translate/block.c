@@ -227,7 +227,7 @@ static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 	bool verify = e->f->flags & FRAG_VERIFY;
 	const uint64_t start = e->pc;
 	uint64_t limit = ~0ull;
-	unsigned int count, max = x->stepping ? 1 : FRAG_MAX_INSNS, glen;
+	unsigned int count, max = x->stepping || x->redo ? 1 : FRAG_MAX_INSNS, glen;
 	struct insn i = *first;
 	uint32_t err, site;
 
@@ -249,7 +249,7 @@ static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 		glen = i.len;
 		e->next = e->pc + glen;
 		em_begin(e);
-		if (!verify && !x->stepping)
+		if (!verify && !x->stepping && !x->redo)
 			xlate_map(x, e->pc, here(e));
 		if ((i.desc & ID_FPU) && !(e->f->flags & FRAG_FPU)) {
 			e->f->flags |= FRAG_FPU;
@@ -291,18 +291,21 @@ bool xlate_have_room(const struct xlate *x)
 	       x->notes_used + (1u << 16) < NOTES_SIZE;
 }
 
-/* Code outside of both windows: move one of them there; after some back and forth, exact mode. */
-static void choose_window(struct xlate *x, uint64_t gva)
+/* Code outside of the flat table's windows: exact mode, until none has been seen for long. */
+static void choose_mode(struct xlate *x, uint64_t gva)
 {
-	if (in_window(x, gva) || x->exact)
-		return;
-	xlate_flush(x);
-	if (++x->win_switches > 8) {
+#ifndef XLATE_NO_TABLE
+	if (!in_window(gva)) {
+		x->win_quiet = 0;
+		if (!x->exact)
+			xlate_flush(x);
 		x->exact = 1;
 		x->st.exact_mode = 1;
-		return;
+	} else if (x->exact && ++x->win_quiet > WIN_QUIET) {
+		xlate_flush(x);
+		x->exact = 0;
 	}
-	x->win_hi[gva >> 31 & 1] = (uint32_t)(gva >> 32);
+#endif
 }
 
 /* A new fragment: its record, not yet counted. */
@@ -315,7 +318,7 @@ static void prepare_frag(struct xlate *x, struct em *e, uint64_t gva)
 	e->pc = gva;
 	e->end = false;
 	e->redirect = false;
-	e->exact = x->exact || x->stepping;
+	e->exact = x->exact || x->stepping || x->redo;
 	e->nr_edges = e->nr_calls = 0;
 }
 
@@ -353,7 +356,11 @@ uint32_t xlate_translate(struct xlate *x, uint64_t gva, uint32_t *err, uint64_t 
 	unsigned int avail, k, off = gva & 0xfff;
 
 	*addr = gva;
-	choose_window(x, gva);
+	/* Nothing is forgotten for a jump to where no code is. */
+	*err = x->cfg.fetch(x->cfg.priv, gva, &code);
+	if (*err)
+		return 0;
+	choose_mode(x, gva);
 	if (!xlate_have_room(x))
 		xlate_flush(x);
 	*err = open_page(x, gva, &code, &page, &frame);
@@ -381,7 +388,7 @@ uint32_t xlate_translate(struct xlate *x, uint64_t gva, uint32_t *err, uint64_t 
 	place_frag(x, e);
 	emit_body(x, e, &first);
 	xlate_end_frag(x, e);
-	if ((e->f->flags & FRAG_VERIFY) && !x->stepping)
+	if ((e->f->flags & FRAG_VERIFY) && !x->stepping && !x->redo)
 		xlate_map(x, gva, e->f->host);
 	if (x->stepping)
 		e->f->flags |= FRAG_STEP;

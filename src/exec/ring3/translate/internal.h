@@ -93,8 +93,9 @@ struct page_rec {
 	uint32_t head; /* fragments */
 	uint32_t nr_invalidated;
 	uint64_t last_tsc;
-	uint32_t verify; /* frame: blocks check their source; it is not write-protected */
-	uint32_t noted;	 /* frame: the monitor was told */
+	uint32_t verify;       /* frame: blocks check their source; it is not write-protected */
+	uint32_t noted;	       /* frame: the monitor was told */
+	uint32_t verify_times; /* how often it was in that mode: it lasts twice as long each time */
 };
 #define PAGE_REC_FRAME (1ull << 62)
 
@@ -133,8 +134,11 @@ struct xlate {
 	uint32_t hot_start, hot, cold, cache_end;
 	uint32_t nr_frags, nr_edges, nr_pages, nr_far, nr_user, nr_touched;
 	uint32_t notes_used;
-	uint32_t win_hi[2]; /* bits 32-63 of the addresses in the lower and upper table half */
-	uint32_t win_switches, exact;
+	uint32_t win_quiet, exact;
+	uint32_t redo; /* the instruction at redo_rip is to be executed in the exact way */
+	uint64_t redo_rip;
+	uint32_t nr_verify;  /* frames in verifying mode */
+	uint32_t nr_entered; /* for what is done every now and then */
 	uint32_t generation; /* of the cache's content; bumped when all is forgotten */
 	enum xlate_exit exit;
 	uint32_t exit_vector, exit_len, exit_error;
@@ -178,16 +182,24 @@ extern char xlate_asm_abort[], xlate_asm_signal[];
 #define TRAMP_SLOT (XLATE_CACHE + 48)
 #define HOT_FIRST  (XLATE_CACHE + 64)
 
-/* Is this address served by the flat table? */
-static inline bool in_window(const struct xlate *x, uint64_t gva)
+/*
+ * The flat table serves (-2 GiB, 2 GiB), indexed by address + 2 GiB - 1: emitted code computes that
+ * in 64 bits by one lea. Any address below -2 GiB makes it read in the upper half of the host's
+ * address space, and those of 32 TiB and more (user memory, poison) at addresses that are not
+ * canonical: the access faults, see recover.c. Only [2 GiB, 32 TiB) leads to where the monitor or
+ * the guest may have memory: a guest with code there is in the exact mode, and one that jumps there
+ * without having any hurts itself.
+ */
+static inline bool in_window(uint64_t gva)
 {
 #ifdef XLATE_NO_TABLE
 	return false;
 #else
-	return (gva >> 32) == x->win_hi[gva >> 31 & 1];
+	return gva + 0x7fffffff <= 0xfffffffe;
 #endif
 }
-#define FLAT(gva) (((uint32_t *)XLATE_TABLE)[(uint32_t)(gva)])
+#define FLAT_INDEX(gva) ((uint32_t)(gva) + 0x7fffffffu)
+#define FLAT(gva)	(((uint32_t *)XLATE_TABLE)[FLAT_INDEX(gva)])
 uint32_t xlate_lookup(const struct xlate *x, uint64_t gva) XLATE_HIDDEN; /* 0 = not translated */
 void xlate_map(struct xlate *x, uint64_t gva, uint32_t host) XLATE_HIDDEN;
 void xlate_unmap(struct xlate *x, uint64_t gva, uint32_t host) XLATE_HIDDEN;
@@ -229,7 +241,11 @@ bool xlate_notes_next(struct note_iter *it) XLATE_HIDDEN; /* false: at the end *
 void xlate_notes_advance(struct note_iter *it) XLATE_HIDDEN;
 
 /* ---- invalidate.c ---- */
-#define THRASH_MAX 6 /* invalidations in quick succession before a frame is verified instead */
+/* Cycles after which a verifying frame gets another chance: some seconds. */
+#define VERIFY_CYCLES (1ull << 33)
+void xlate_expire_verify(struct xlate *x) XLATE_HIDDEN;
+#define WIN_QUIET  20000 /* fragments */
+#define THRASH_MAX 6	 /* invalidations in quick succession before a frame is verified instead */
 void xlate_kill(struct xlate *x, uint32_t frag) XLATE_HIDDEN;
 void xlate_flush(struct xlate *x) XLATE_HIDDEN;
 

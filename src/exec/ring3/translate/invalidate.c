@@ -77,6 +77,8 @@ bool xlate_invalidate_frame(struct xlate *x, uint64_t mfn)
 		r->nr_invalidated = THRASH_MAX;
 	if (r->nr_invalidated >= THRASH_MAX && !r->verify) {
 		r->verify = 1;
+		r->verify_times++;
+		x->nr_verify++;
 		x->st.verify_frames++;
 	}
 	r->noted = 0;
@@ -85,6 +87,30 @@ bool xlate_invalidate_frame(struct xlate *x, uint64_t mfn)
 	if (!room_for_stubs(x))
 		return true;
 	return kill_list(x, r);
+}
+
+/*
+ * Linux patches its text heavily while it boots and never again: verifying is not for ever. A frame
+ * that still thrashes comes back after a few write faults, and then stays twice as long.
+ */
+void xlate_expire_verify(struct xlate *x)
+{
+	uint64_t now = __builtin_ia32_rdtsc();
+	uint32_t k;
+
+	if (!room_for_stubs(x))
+		return;
+	for (k = 1; k <= x->nr_pages; k++) {
+		struct page_rec *r = &x->pages[k];
+		unsigned int shift = r->verify_times < 10 ? r->verify_times : 10;
+
+		if (!r->verify || now - r->last_tsc < VERIFY_CYCLES << shift)
+			continue;
+		r->verify = 0;
+		r->nr_invalidated = 0;
+		x->nr_verify--;
+		kill_list(x, r);
+	}
 }
 
 void xlate_set_ts(struct xlate *x, bool ts)
@@ -156,6 +182,7 @@ void xlate_flush(struct xlate *x)
 	x->cur_frag = 0;
 	if (x->nr_pages > MAX_PAGES / 2) {
 		x->nr_pages = 0;
+		x->nr_verify = 0;
 		__builtin_memset(x->page_hash, 0, 2 * MAX_PAGES * sizeof(*x->page_hash));
 	}
 	for (k = 1; k <= x->nr_pages; k++)

@@ -41,7 +41,7 @@ uint32_t xlate_lookup(const struct xlate *x, uint64_t gva)
 {
 	uint32_t v;
 
-	if (in_window(x, gva)) {
+	if (in_window(gva)) {
 		v = FLAT(gva);
 		return v == TRAMP_MISS ? 0 : v;
 	}
@@ -55,8 +55,8 @@ void xlate_map(struct xlate *x, uint64_t gva, uint32_t host)
 {
 	uint32_t s;
 
-	if (in_window(x, gva)) {
-		fill_page(x, (uint32_t)gva);
+	if (in_window(gva)) {
+		fill_page(x, FLAT_INDEX(gva));
 		FLAT(gva) = host;
 		return;
 	}
@@ -73,7 +73,7 @@ void xlate_unmap(struct xlate *x, uint64_t gva, uint32_t host)
 
 	if (xlate_lookup(x, gva) != host)
 		return;
-	if (in_window(x, gva)) {
+	if (in_window(gva)) {
 		FLAT(gva) = TRAMP_MISS;
 		return;
 	}

@@ -48,6 +48,8 @@ enum fix {
 	FIX_REG_ADD,	     /* register += rsp */
 	FIX_FETCH,	     /* a source byte of a verifying fragment is being read */
 	FIX_RBP_SP0_RSP_SP1, /* enter: both are in their slots */
+	FIX_LOOKUP,	     /* none; a fault here is a look beyond the flat table */
+	FIX_LOOKUP_REG,	     /* likewise, with the register in slot */
 	FIX_REL8,	     /* see ACT_REL8 */
 	FIX_REDIRECT,	     /* a redirected operand is being accessed */
 };

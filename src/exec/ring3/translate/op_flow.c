@@ -93,15 +93,21 @@ void op_call(struct em *e, const struct insn *i)
 	em_edge(e, target);
 }
 
-/* r = [low half of r * 4 + table]: the host address of guest address r */
-static void emit_lookup(struct em *e, unsigned int r)
+/*
+ * r = [(r + 2 GiB - 1) * 4 + table]: the host address of guest address r. `act` is the action of
+ * the table access itself, the only one of these that can fault.
+ */
+static void emit_lookup(struct em *e, unsigned int r, uint32_t act)
 {
 	const unsigned int rx = r >> 3;
 
-	if (rx)
-		e1(e, 0x45);
-	e1(e, 0x89); /* mov r32, r32 */
-	e1(e, 0xc0 | (r & 7) << 3 | (r & 7));
+	e1(e, 0x48 | rx << 2 | rx); /* lea r, [r + 0x7fffffff] */
+	e1(e, 0x8d);
+	e1(e, 0x80 | (r & 7) << 3 | (r & 7));
+	if ((r & 7) == R_RSP)
+		e1(e, 0x24);
+	e4(e, 0x7fffffff);
+	em_step(e, act);
 	if (rx)
 		e1(e, 0x46);
 	e1(e, 0x8b);
@@ -158,7 +164,8 @@ static void lookup_in_register(struct em *e, unsigned int r)
 	em_step(e, 0);
 	em_store(e, ABS(XV_SLOT), r);
 	em_step(e, ACT_FIX(FIX_REG_SLOT) | ACT_REG(r));
-	emit_lookup(e, r);
+	emit_lookup(e, r, ACT_FIX(FIX_LOOKUP_REG) | ACT_REG(r));
+	em_step(e, ACT_FIX(FIX_REG_SLOT) | ACT_REG(r));
 	em_store(e, ABS(XV_TARGET), r);
 	em_load(e, r, ABS(XV_SLOT));
 }
@@ -177,7 +184,8 @@ static void lookup_operand(struct em *e, const struct insn *i)
 	em_step(e, 0);
 	em_store(e, ABS(XV_SLOT), R_RAX);
 	if (!e->exact) {
-		emit_lookup(e, R_RAX);
+		emit_lookup(e, R_RAX, ACT_FIX(FIX_LOOKUP));
+		em_step(e, 0);
 		em_store(e, ABS(XV_TARGET), R_RAX);
 	}
 	em_load(e, R_RAX, ABS(XV_SP2));
@@ -226,13 +234,8 @@ static void ret_fast(struct em *e)
 	em_step(e, 0);
 	em_store(e, ABS(XV_SP0), R_RAX);
 	em_step(e, act);
-	e1(e, 0x8b); /* mov eax, [rsp] */
-	e1(e, 0x04);
-	e1(e, 0x24);
-	e1(e, 0x8b); /* mov eax, [rax * 4 + table] */
-	e1(e, 0x04);
-	e1(e, 0x85);
-	e4(e, XLATE_TABLE);
+	load_return(e);
+	emit_lookup(e, R_RAX, act | ACT_FIX(FIX_LOOKUP));
 	/* The page below may not be writable, which is not the guest's problem: complete it. */
 	em_step(e, act | ACT_FIX(FIX_RET));
 	e1(e, 0x50);
@@ -260,7 +263,8 @@ static void ret_n(struct em *e, unsigned int n)
 	e1(e, 0x25);
 	e4(e, ABS(XV_RETIMM));
 	e4(e, n);
-	emit_lookup(e, R_RAX);
+	emit_lookup(e, R_RAX, act | ACT_FIX(FIX_LOOKUP));
+	em_step(e, act);
 	em_store(e, ABS(XV_TARGET), R_RAX); /* a miss is to look at XV_SLOT */
 	em_step(e, act | ACT_FIX(FIX_RETI));
 	e1(e, 0x48); /* mov [rsp], rax */

@@ -98,6 +98,12 @@ static void apply(struct core_regs *r, uint32_t act, uint64_t start, uint64_t ne
 		r->rip = v->slot;
 		ret->completed = true;
 		break;
+	case FIX_LOOKUP_REG:
+		r->gpr[reg] = v->slot;
+		/* fall through */
+	case FIX_LOOKUP:
+		ret->lookup = true;
+		break;
 	case FIX_REG_SLOT:
 		r->gpr[reg] = v->slot;
 		break;
@@ -193,6 +199,16 @@ void xlate_recover(struct xlate *x, const struct xlate_sigregs *s, struct xlate_
 		off -= it.steps[4 * k];
 	}
 	apply(r, act, it.gva, it.gva + it.glen, s->rsp, ret);
+	/*
+	 * If it is a fault: an indirect transfer to an address that the flat table does not serve.
+	 * It has been taken back, and is made once more in the exact way, in which C looks the
+	 * address up. (A kick may stop here as well; that it is exact then does no harm.)
+	 */
+	if (ret->lookup) {
+		x->redo = 1;
+		x->redo_rip = r->rip;
+		ret->completed = true;
+	}
 }
 
 enum xlate_where xlate_where(const struct xlate *x, uint64_t rip)

@@ -144,8 +144,6 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 		__builtin_memset(x->filter, 0, (FILTER_FRAMES + FILTER_PAGES) / 8);
 		__builtin_memset(x->touched_map, 0, TOUCHED_BYTES);
 	}
-	x->win_hi[0] = 0;
-	x->win_hi[1] = 0xffffffff;
 #ifdef XLATE_NO_TABLE
 	x->exact = 1;
 	x->st.exact_mode = 1;
@@ -183,7 +181,7 @@ static enum xlate_exit fetch_fault(struct xlate *x, uint32_t err, uint64_t addr)
 /* The host address for regs->rip, translating if needed; 0 = fetch fault, recorded. */
 static uint32_t find_rip(struct xlate *x)
 {
-	uint32_t host = x->stepping ? 0 : xlate_lookup(x, x->cfg.regs->rip), err;
+	uint32_t host = x->stepping || x->redo ? 0 : xlate_lookup(x, x->cfg.regs->rip), err;
 	uint64_t addr;
 
 	if (host)
@@ -294,7 +292,12 @@ enum xlate_exit xlate_enter(struct xlate *x)
 	XV->flags = r->rflags & ~(RFLAGS_HW | RFLAGS_RF | RFLAGS_VM);
 	x->stepping = r->rflags & RFLAGS_TF ? 1 : 0;
 	x->cur_frag = 0;
+	if (x->nr_verify && !(++x->nr_entered & 0xfff))
+		xlate_expire_verify(x);
+	if (x->redo && x->redo_rip != r->rip)
+		x->redo = 0; /* the core had other plans */
 	host = find_rip(x);
+	x->redo = 0;
 	for (;;) {
 		if (!host)
 			return XLATE_FETCH_FAULT;

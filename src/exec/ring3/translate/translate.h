@@ -19,9 +19,8 @@
  * stub that overwrites the pushed host address with the guest's return address; a return looks the
  * guest address up in a flat table, writes the host address over it and executes a real `ret`: the
  * processor's return prediction works, and a modified return address works as well. The flat table
- * is indexed by the low 32 bits of the guest address: [0, 2 GiB) and [-2 GiB, 0) at the same time.
- * A kernel that lives elsewhere moves these two windows; one that keeps code in several places at
- * odds with that is run in an exact mode, in which every indirect transfer is resolved in C.
+ * serves (-2 GiB, 2 GiB); anything else makes the look-up fault, and the transfer is redone in the
+ * exact way, by C. A guest with code elsewhere is run in an exact mode altogether.
  *
  * Who does what
  *	monitor: maps the areas below; maps guest pages at guest VA + S on demand; write-protects
@@ -158,7 +157,8 @@ enum xlate_where xlate_where(const struct xlate *x, uint64_t host_rip);
 /* What a fault in the cache means beyond its registers. */
 struct xlate_recovered {
 	bool fetch;	/* it is an instruction fetch of the guest at regs->rip (verified blocks) */
-	bool completed; /* regs are behind the instruction: nothing to report, just go on */
+	bool completed; /* nothing to report to the guest: leave, and enter again */
+	bool lookup;	/* the translator's own business (completed is set) */
 };
 /* XLATE_IN_CACHE only: write the precise guest state to core_regs. */
 void xlate_recover(struct xlate *x, const struct xlate_sigregs *s, struct xlate_recovered *ret);
