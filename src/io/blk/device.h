@@ -54,6 +54,7 @@ enum blk_phase {
 struct blk_map {
 	uint32_t ref;
 	int persistent; /* handle, or negative: mapped for this request only */
+	void *page;
 };
 
 /* A request that was taken from the ring, found good, and not answered yet. */

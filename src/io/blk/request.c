@@ -79,7 +79,7 @@ static int map_page(struct blk_req *req, uint32_t ref, void **ret_page)
 		handle = blk_pgrants_get(dev->conn.persistent, ref, ret_page);
 	if (handle < 0 && io_grant_map(dev->guest, ref, req->map_write, ret_page) < 0)
 		return -1;
-	*map = (struct blk_map){.ref = ref, .persistent = handle};
+	*map = (struct blk_map){.ref = ref, .persistent = handle, .page = *ret_page};
 	req->nr_maps++;
 	return 0;
 }
@@ -89,6 +89,9 @@ static void unmap_pages(struct blk_req *req)
 	struct blk_device *dev = req->dev;
 
 	for (unsigned int i = 0; i < req->nr_maps; i++) {
+		/* Before the answer: the guest may run what was read as soon as it sees it. */
+		if (req->map_write)
+			io_page_written(dev->guest, req->maps[i].page);
 		if (req->maps[i].persistent >= 0)
 			blk_pgrants_put(dev->conn.persistent, req->maps[i].persistent);
 		else
