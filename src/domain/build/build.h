@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The domain builder: lays a kernel image out in fresh guest memory the way <xen/xen.h> describes
- * the start of day, and says where the first vCPU starts. Frames are identity mapped: pfn n is mfn
- * n is byte n << 12 of the domain's memory.
+ * the start of day, and says where the first vCPU starts. pfn n is mfn ram_first + n, byte
+ * (ram_first + n) << 12 of the domain's memory.
  */
 #ifndef PVV_DOMAIN_BUILD_BUILD_H
 #define PVV_DOMAIN_BUILD_BUILD_H
