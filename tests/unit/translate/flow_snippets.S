@@ -76,6 +76,8 @@ begin indirect
 	lea 2f(%rip), %rcx
 	mov %rcx, 8(%rdi)
 	call *8(%rdi)
+	.fill 12, 1, 0x67 /* 15 bytes, and mov with the same prefixes would be 16 */
+	call *8(%rdi)
 	mov $3, %edx
 	lea 3f(%rip), %r11
 	mov %r11, 24(%rdi)

@@ -70,6 +70,24 @@ static bool runnable(const struct insn *i)
 	return true;
 }
 
+/* The same instruction with one of its prefixes repeated, up to 15 bytes. */
+static void lengthen(struct test_insn *t)
+{
+	const struct insn *i = &t->i;
+	unsigned int n = INSN_MAX - t->len, k;
+	uint8_t b = i->lock  ? 0xf0
+		    : i->rep ? i->rep
+		    : i->p67 ? 0x67
+		    : i->p66 ? 0x66
+		    : i->seg ? i->seg
+			     : 0x3e;
+
+	memmove(t->bytes + n, t->bytes, t->len);
+	for (k = 0; k < n; k++)
+		t->bytes[k] = b;
+	t->len = insn_decode(&t->i, t->bytes, INSN_MAX);
+}
+
 /* A random encoding around an opcode: prefixes, REX, ModRM, SIB, displacement, immediate. */
 static bool make(struct test_insn *t, int enc, unsigned int map, unsigned int op)
 {
@@ -160,6 +178,8 @@ static bool make(struct test_insn *t, int enc, unsigned int map, unsigned int op
 	if (insn_class(&t->i) == IC_ENTER)
 		p[t->i.o_imm + 1] &= 1;
 	insn_decode(&t->i, p, 15);
+	if (!(r >> 40 & 15))
+		lengthen(t);
 	return true;
 }
 

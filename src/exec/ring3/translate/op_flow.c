@@ -135,17 +135,18 @@ static void load_target(struct em *e, const struct insn *i)
 		return;
 	}
 	/* the same operand, with mov rax; 66 does not count */
-	for (k = 0; k < i->npfx; k++)
-		if (i->bytes[k] == 0x67 || i->bytes[k] == 0x64 || i->bytes[k] == 0x65)
-			buf[n++] = i->bytes[k];
+	if (i->p67)
+		buf[n++] = 0x67;
+	if (i->seg)
+		buf[n++] = i->seg;
 	buf[n++] = 0x48 | i->xb >> 2 | i->b >> 3;
 	buf[n++] = 0x8b;
 	buf[n++] = i->modrm & ~0x38;
 	if (i->has_sib)
 		buf[n++] = i->sib;
-	for (k = 0; k < i->disp_len && n < 16; k++)
+	for (k = 0; k < i->disp_len; k++)
 		buf[n++] = i->bytes[i->o_disp + k];
-	insn_decode(&j, buf, n > INSN_MAX ? INSN_MAX : n);
+	insn_decode(&j, buf, n);
 	op_copy(e, &j);
 }
 

@@ -118,16 +118,20 @@ unsigned int insn_recode(const struct insn *i, const struct recode *rc, uint8_t 
 	unsigned int o = 0, k;
 	uint8_t m = i->modrm;
 
+	/*
+	 * Each prefix once: what is repeated does not count, but would not leave room for the
+	 * segment prefix in 15 bytes. Of F2 and F3 the last one counts.
+	 */
 	if (rc->seg)
 		out[o++] = (uint8_t)rc->seg;
-	for (k = 0; k < i->npfx; k++) {
-		uint8_t b = i->bytes[k];
-
-		if (b == 0x64 || b == 0x65 || b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e ||
-		    (b & 0xf0) == 0x40 || (b == 0x67 && rc->drop67))
-			continue;
-		out[o++] = b;
-	}
+	if (i->p66)
+		out[o++] = 0x66;
+	if (i->p67 && !rc->drop67)
+		out[o++] = 0x67;
+	if (i->lock)
+		out[o++] = 0xf0;
+	if (i->rep)
+		out[o++] = i->rep;
 	o = recode_opcode(i, rc, rc->mem != RM_SAME, out, o);
 	if (!i->o_modrm)
 		goto imm;
