@@ -126,8 +126,8 @@ PVV_API int pvv_domain_start(pvv_domain *domain, uint64_t flags);
  * paused domain succeeds.
  *
  * @param flags 0
- * @return 0, or PVV_ESTATE (not running), PVV_ETIMEDOUT (the sandbox does not answer; it is then
- *         ended as crashed), PVV_EINVAL, PVV_EFORK
+ * @return 0, or PVV_ESTATE (not running), PVV_ETIMEDOUT (the sandbox has not answered within 2
+ *         s; the request is withdrawn and the guest runs on), PVV_EINVAL, PVV_EFORK
  * @thread-safe
  * Since: 0.1
  */
@@ -237,6 +237,34 @@ typedef struct pvv_domain_info {
  * Since: 0.1
  */
 PVV_API int pvv_domain_get_info(pvv_domain *domain, pvv_domain_info *info);
+
+/**
+ * Ask the guest to have this much memory, by its balloon (xenstore's memory/target). Returns at
+ * once; the guest may take its time, or have no balloon driver: pvv_domain_get_info() says what it
+ * has. Whether it follows or not, it cannot take more than 1 MiB above what it was asked to have.
+ * The request outlives a reboot of the guest, not its end.
+ *
+ * @param bytes rounded up to whole MiB; 4 MiB at least, at most the info's `max_memory`
+ * @param flags 0
+ * @return 0, or PVV_ESTATE (not running), PVV_EINVAL, PVV_EUNSUPPORTED (memballoon
+ *         model='none'), PVV_ENOMEM, PVV_EFORK
+ * @thread-safe
+ * Since: 0.1
+ */
+PVV_API int pvv_domain_set_memory(pvv_domain *domain, uint64_t bytes, uint64_t flags);
+
+/**
+ * Ask the guest to use this many vCPUs, by CPU hot-plug (xenstore's cpu/N/availability). Returns at
+ * once; the guest may take its time, or not know hot-plug: pvv_domain_get_info() says how many are
+ * up. The request outlives a reboot of the guest, not its end.
+ *
+ * @param vcpus 1 to the info's `max_vcpus`
+ * @param flags 0
+ * @return 0, or PVV_ESTATE (not running), PVV_EINVAL, PVV_ENOMEM, PVV_EFORK
+ * @thread-safe
+ * Since: 0.1
+ */
+PVV_API int pvv_domain_set_vcpus(pvv_domain *domain, uint32_t vcpus, uint64_t flags);
 
 /**
  * The domain as canonical libvirt XML; pvv_domain_create_xml() accepts it.

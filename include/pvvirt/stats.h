@@ -30,6 +30,8 @@ typedef struct pvv_domain_stats {
 	uint64_t console_out;	  /**< bytes written to console 0 */
 	uint64_t console_in;	  /**< bytes read from console 0 */
 	uint64_t overhead_memory; /**< bytes of host memory beyond guest RAM */
+	uint64_t resident_memory; /**< bytes of host memory that hold guest RAM now: what was never
+				       touched, or given back, does not count */
 } pvv_domain_stats;
 
 /** Counters of a disk; set `size` before the call. Since: 0.1 */

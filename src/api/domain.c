@@ -92,6 +92,20 @@ int pvv_domain_get_state(pvv_domain *domain, int *ret_state, int *ret_reason)
 	return 0;
 }
 
+int pvv_domain_set_memory(pvv_domain *domain, uint64_t bytes, uint64_t flags)
+{
+	int ret = api_verb(domain, flags, 0, "pvv_domain_set_memory");
+
+	return ret < 0 ? ret : domain_set_memory(domain, bytes);
+}
+
+int pvv_domain_set_vcpus(pvv_domain *domain, uint32_t vcpus, uint64_t flags)
+{
+	int ret = api_verb(domain, flags, 0, "pvv_domain_set_vcpus");
+
+	return ret < 0 ? ret : domain_set_vcpus(domain, vcpus);
+}
+
 static int give_text(const char *text, char **ret_text)
 {
 	*ret_text = strdup(text);
@@ -151,10 +165,10 @@ int pvv_domain_get_info(pvv_domain *domain, pvv_domain_info *info)
 	const struct config *cfg = domain->cfg;
 	full.state = domain->state;
 	full.reason = domain->reason;
-	full.max_memory = cfg->max_memory > cfg->memory ? cfg->max_memory : cfg->memory;
-	full.memory = domain->id >= 0 ? domain->stats.memory : cfg->memory;
+	full.max_memory = domain_max_memory(cfg);
+	full.memory = domain->id >= 0 ? domain->stats.memory : domain_target_memory(domain);
 	full.max_vcpus = cfg->vcpus;
-	full.vcpus = cfg->vcpus_online;
+	full.vcpus = domain->id >= 0 ? domain->vcpus_up : domain_target_vcpus(domain);
 	full.cpu_time_ns = domain->stats.cpu_time_ns;
 	full.overhead_memory = domain->id >= 0 ? domain->stats.overhead_memory : 0;
 	full.id = domain->id;

@@ -41,8 +41,9 @@ static const char help[] =
 	"\n"
 	"Signals: SIGINT and SIGTERM ask the guest to power off; the second one, or SIGHUP, ends "
 	"it.\n"
-	"Exit status: 0 powered off, 10 crashed, 11 timed out, 1 host or library failed, 2 "
-	"usage.\n";
+	"Exit status: 0 powered off, 10 crashed, 11 timed out, 1 ended by a signal, or the host or "
+	"the\n"
+	"library failed, 2 usage.\n";
 
 struct run {
 	const char *xml, *console, *events_path, *executor;
@@ -63,7 +64,7 @@ struct run {
 		size_t at, len;
 	} out, in;
 	int asked; /* shutdown was asked for */
-	int ended, failed, crashed, timed_out;
+	int ended, failed, crashed, timed_out, killed;
 	char *text; /* why */
 	struct timespec deadline;
 };
@@ -428,7 +429,8 @@ static void on_signal(struct run *r)
 		fprintf(stderr, "pvvirt: asked '%s' to power off; once more ends it\n",
 			pvv_domain_get_name(r->dom));
 	} else {
-		pvv_domain_destroy(r->dom, 0);
+		/* Or it has ended by itself at this very moment. */
+		r->killed |= pvv_domain_destroy(r->dom, 0) == 0;
 	}
 }
 
@@ -620,6 +622,11 @@ static int go(struct run *r)
 		fprintf(stderr, "pvvirt: '%s' was ended: the time allowed has passed\n",
 			pvv_domain_get_name(r->dom));
 		return CLI_TIMEOUT;
+	}
+	if (r->killed) {
+		fprintf(stderr, "pvvirt: '%s' was ended before it had powered off\n",
+			pvv_domain_get_name(r->dom));
+		return CLI_ERROR;
 	}
 	if (r->crashed || r->failed)
 		fprintf(stderr, "pvvirt: '%s' %s: %s\n", pvv_domain_get_name(r->dom),

@@ -119,6 +119,7 @@ struct core_ctl {
 	int32_t tsc_shift;
 	uint64_t wall_sec; /* CLOCK_REALTIME at system time 0 */
 	uint32_t wall_nsec, wall_version;
+	uint64_t mem_limit; /* frames the guest may have now, at most boot.max_pages; 0 = that */
 	struct core_boot boot;
 
 	/* -- written by the monitor -- */

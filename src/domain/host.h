@@ -83,8 +83,12 @@ struct pvv_domain {
 	 * is the I/O thread's.
 	 */
 	struct run *run;
-	bool paused_ack; /* the monitor said that it stands still */
+	uint64_t live_memory; /* asked for since the start, bytes; 0: as configured */
+	uint32_t live_vcpus;  /* likewise */
+	uint32_t vcpus_up;    /* as of the last look */
+	bool paused_ack;      /* the monitor said that it stands still */
 	bool want_paused;
+	uint32_t pause_failed;	/* the request to pause that was withdrawn unanswered */
 	pvv_domain_stats stats; /* as of the last look, or the end */
 	struct block_counter {
 		char target[16];
@@ -127,6 +131,16 @@ int domain_resume(struct pvv_domain *d);
 int domain_ask_shutdown(struct pvv_domain *d, const char *what);
 int domain_destroy(struct pvv_domain *d);
 int domain_wait(struct pvv_domain *d, int64_t timeout_ms);
+/* ---- resources.c: likewise. What is asked for holds until the domain is shut off. ---- */
+#define DOMAIN_TARGET_MIN (4ull << 20) /* bytes; less does not hold a guest's kernel */
+int domain_set_memory(struct pvv_domain *d, uint64_t bytes);
+int domain_set_vcpus(struct pvv_domain *d, uint32_t vcpus);
+/* Bytes the balloon may grow to; bytes and vCPUs the guest is to have now. Under d->lock, or where
+ * d->cfg may be read and no verb can run. */
+uint64_t domain_max_memory(const struct config *cfg);
+uint64_t domain_target_memory(const struct pvv_domain *d);
+uint32_t domain_target_vcpus(const struct pvv_domain *d);
+
 /* Bring d->stats and d->blocks up to date. On the I/O thread; domain_update_stats() on others. */
 void domain_refresh_stats(struct pvv_domain *d);
 void domain_update_stats(struct pvv_domain *d);

@@ -93,6 +93,8 @@ int domain_start(struct pvv_domain *d, uint64_t flags)
 	d->state = PVV_DOMAIN_PAUSED;
 	d->reason = PVV_PAUSED_STARTING_UP;
 	d->cancel_start = false;
+	d->live_memory = 0;
+	d->live_vcpus = 0;
 	memset(&d->stats, 0, sizeof(d->stats));
 	for (unsigned int i = 0; i < d->nr_blocks; i++)
 		memset(&d->blocks[i].stats, 0, sizeof(d->blocks[i].stats));
@@ -120,6 +122,7 @@ struct request {
 	struct pvv_error error;
 	unsigned int ends; /* of the domain at that moment */
 	uint32_t pause_seq;
+	bool made; /* the request to pause, and did not join another's */
 	bool done;
 };
 
@@ -134,6 +137,8 @@ static void pause_work(void *opaque)
 	q->ends = d->ends;
 	if (is_running(d) && r && !r->ending) {
 		q->pause_seq = ++r->pause_seq;
+		q->made = true;
+		d->pause_failed = 0;
 		d->want_paused = true;
 		d->paused_ack = false;
 		d->state = PVV_DOMAIN_PAUSED;
@@ -157,6 +162,26 @@ static void pause_work(void *opaque)
 	domain_post(d, PVV_EVENT_SUSPENDED, 0, "");
 }
 
+/* Lock held, on the I/O thread. */
+static void set_running(struct pvv_domain *d)
+{
+	d->want_paused = false;
+	d->state = PVV_DOMAIN_RUNNING;
+	d->reason = PVV_RUNNING_UNPAUSED;
+	pthread_cond_broadcast(&d->changed);
+}
+
+static void let_run(struct run *r)
+{
+	__atomic_and_fetch(&memory_ctl(&r->mem)->request, ~CORE_REQ_PAUSE, __ATOMIC_SEQ_CST);
+	guest_kick_all(r->guest);
+	domain_post(r->d, PVV_EVENT_RESUMED, 0, "");
+}
+
+/*
+ * The request is withdrawn: what failed must not happen some time later. The host may be
+ * overloaded, so a silent sandbox is no reason to end a guest; that is for the embedder to say.
+ */
 static void unresponsive_work(void *opaque)
 {
 	struct request *q = opaque;
@@ -167,11 +192,16 @@ static void unresponsive_work(void *opaque)
 	struct run *r = d->run;
 	bool silent = r && !r->ending && r->exec && d->ends == q->ends && d->want_paused &&
 		      !d->paused_ack && r->pause_seq == q->pause_seq;
+	bool withdraw = silent && q->made;
+	if (withdraw) {
+		d->pause_failed = q->pause_seq;
+		r->pause_seq++; /* an answer that comes yet is to nobody */
+		set_running(d);
+	}
 	pthread_mutex_unlock(&d->lock);
-	if (silent)
-		run_stop(r, RUN_END_FAULT, "the sandbox did not answer a request to pause");
-	else
-		q->done = true;
+	if (withdraw)
+		let_run(r);
+	q->done = !silent;
 }
 
 static void deadline_in(struct timespec *ts, uint64_t ns)
@@ -186,7 +216,7 @@ int domain_pause(struct pvv_domain *d)
 {
 	struct request q = {.d = d};
 	struct timespec ts;
-	bool timeout = false, waiting = true, same = true;
+	bool timeout = false, waiting = true, same = true, failed;
 
 	io_loop_call(d->host->loop, pause_work, &q);
 	if (q.ret < 0)
@@ -201,17 +231,21 @@ int domain_pause(struct pvv_domain *d)
 			break;
 		timeout = pthread_cond_timedwait(&d->changed, &d->lock, &ts) == ETIMEDOUT;
 	}
+	failed = q.pause_seq && d->pause_failed == q.pause_seq;
 	pthread_mutex_unlock(&d->lock);
 	if (!same)
 		return wrong_state(d, "running any more: it ended while it was being paused");
 	/* It stands still; or it did as far as anybody can tell, and was resumed meanwhile. */
-	if (!waiting)
+	if (!waiting && !failed)
 		return 0;
-	io_loop_call(d->host->loop, unresponsive_work, &q);
+	if (waiting)
+		io_loop_call(d->host->loop, unresponsive_work, &q);
 	if (q.done)
 		return 0;
 	return err_set(PVV_ETIMEDOUT, PVV_SUBSYS_DOMAIN, d->name,
-		       "the sandbox of domain '%s' does not answer; it was ended", d->name);
+		       "domain '%s' was not paused: its sandbox did not answer within %llu s; it "
+		       "runs on (pvv_domain_destroy() ends it)",
+		       d->name, PAUSE_TIMEOUT_NS / 1000000000);
 }
 
 static void resume_work(void *opaque)
@@ -228,14 +262,9 @@ static void resume_work(void *opaque)
 		pthread_mutex_unlock(&d->lock);
 		return;
 	}
-	d->want_paused = false;
-	d->state = PVV_DOMAIN_RUNNING;
-	d->reason = PVV_RUNNING_UNPAUSED;
-	pthread_cond_broadcast(&d->changed);
+	set_running(d);
 	pthread_mutex_unlock(&d->lock);
-	__atomic_and_fetch(&memory_ctl(&r->mem)->request, ~CORE_REQ_PAUSE, __ATOMIC_SEQ_CST);
-	guest_kick_all(r->guest);
-	domain_post(d, PVV_EVENT_RESUMED, 0, "");
+	let_run(r);
 }
 
 int domain_resume(struct pvv_domain *d)

@@ -37,6 +37,17 @@ static uint32_t ports_limit(uint32_t highest)
 	return highest < CORE_MAX_PORTS ? highest + 1 : CORE_MAX_PORTS;
 }
 
+/* As Xen's tools: a guest starts with its target, the balloon can fetch what is above it. */
+static uint64_t start_memory(struct pvv_domain *d)
+{
+	uint64_t bytes;
+
+	pthread_mutex_lock(&d->lock);
+	bytes = domain_target_memory(d);
+	pthread_mutex_unlock(&d->lock);
+	return bytes;
+}
+
 static int build(struct run *r)
 {
 	const struct config *cfg = r->d->cfg;
@@ -46,11 +57,10 @@ static int build(struct run *r)
 		.name = cfg->initrd ? cfg->initrd : "initrd descriptor",
 		.fd = r->initrd_fd,
 	};
-	uint64_t max = cfg->max_memory > cfg->memory ? cfg->max_memory : cfg->memory;
 	struct memory_params mp = {
 		.name = r->d->name,
-		.nr_pages = cfg->memory >> 12,
-		.max_pages = max >> 12,
+		.nr_pages = start_memory(r->d) >> 12,
+		.max_pages = domain_max_memory(cfg) >> 12,
 		.ram_first = MEMORY_RAM_FIRST,
 		.grant_frames = cfg->max_grant_frames,
 		.max_ports = ports_limit(cfg->max_event_channels),

@@ -203,12 +203,20 @@ static int start_sandbox(struct run *r)
 		.name = r->d->name,
 		.memory = &r->mem,
 		.nr_vcpus = r->boot.nr_vcpus,
+		.shares = r->d->cfg->shares,
 	};
 	struct core_ctl *ctl = memory_ctl(&r->mem);
 	int ret;
 
+	for (unsigned int i = 0; i < r->boot.nr_vcpus && i < CORE_MAX_VCPUS; i++) {
+		const struct config_cpuset *cpus = config_vcpu_affinity(r->d->cfg, i);
+
+		ep.affinity[i] = cpus ? cpus->bits : NULL;
+	}
 	r->boot.domid = r->domid;
 	ctl->boot = r->boot;
+	if (r->d->live_memory) /* a reboot; changes come on this thread only */
+		run_limit_memory(r, r->d->live_memory);
 	if (r->start_paused)
 		ctl->request = CORE_REQ_PAUSE;
 	ret = r->ops->start(&ep, &r->exec);
@@ -242,9 +250,9 @@ static int attach_guest(struct run *r)
 		.domid = r->domid,
 		.name = d->name,
 		.uuid = d->uuid,
-		.memory_kib = d->cfg->current_memory >> 10,
+		.memory_kib = r->boot.nr_pages << 2,
 		.max_memory_kib = r->boot.max_pages << 2,
-		.vcpus = d->cfg->vcpus_online,
+		.vcpus = domain_target_vcpus(d),
 		.max_vcpus = d->cfg->vcpus,
 		.store_mfn = r->boot.ram_first + r->layout.region[BUILD_STORE].pfn,
 		.store_port = r->boot.store_port,

@@ -81,6 +81,8 @@ void run_attach(struct run *r);
 void run_stop(struct run *r, enum run_end why, const char *text);
 /* Devices, console ports and xenstore (devices.c). */
 int run_attach_devices(struct run *r);
+/* resources.c: what the guest may have, with the balloon's target and a little more. */
+void run_limit_memory(struct run *r, uint64_t bytes);
 void run_detach_devices(struct run *r); /* calls run_devices_gone() when all have drained */
 void run_devices_gone(struct run *r);
 void run_free(struct run *r);

@@ -60,13 +60,19 @@ void domain_refresh_stats(struct pvv_domain *d)
 		return;
 	sum_vcpus(memory_ctl(&r->mem), r->boot.nr_vcpus, &s);
 	s.cpu_time_ns = r->ops->cpu_time ? r->ops->cpu_time(r->exec) : 0;
+	uint32_t up = 0;
+	for (unsigned int i = 0; i < r->boot.nr_vcpus && i < CORE_MAX_VCPUS; i++)
+		up += __atomic_load_n(&memory_ctl(&r->mem)->vcpu[i].state, __ATOMIC_RELAXED) !=
+		      CORE_VCPU_DOWN;
 	s.memory = __atomic_load_n(&memory_ctl(&r->mem)->nr_pages, __ATOMIC_RELAXED) << 12;
 	if (s.memory > r->boot.max_pages << 12)
 		s.memory = r->boot.max_pages << 12;
+	s.resident_memory = memory_resident(&r->mem);
 	s.overhead_memory = r->ops->overhead(r->exec);
 	consoles_counters(d->consoles, &s.console_out, &s.console_in);
 	pthread_mutex_lock(&d->lock);
 	d->stats = s;
+	d->vcpus_up = up ? up : 1;
 	refresh_blocks(d, r);
 	pthread_mutex_unlock(&d->lock);
 }

@@ -39,11 +39,19 @@ struct exec_memory {
 
 struct exec; /* one running sandbox; defined by each executor */
 
+#define EXEC_CPU_WORDS 16u /* host CPUs 0..1023 */
+
 struct exec_params {
 	const char *name; /* of the domain, for process names */
 	const struct exec_memory *memory;
 	unsigned int nr_vcpus;
 	uint64_t flags; /* none yet */
+	/*
+	 * Host CPUs on which vCPU i may run: EXEC_CPU_WORDS words, bit n % 64 of word n / 64; NULL
+	 * = all. They stay where they are until destroy(), for vCPUs that start later.
+	 */
+	const uint64_t *affinity[CORE_MAX_VCPUS];
+	uint32_t shares; /* weight against other domains, 1024 is usual; 0 = not said */
 };
 
 /* Why an executor can or cannot be used on this host; `reason` is a sentence, "" if available. */

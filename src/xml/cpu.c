@@ -49,9 +49,6 @@ static int parse_vcpu(struct xml_ctx *ctx, struct tree_node *vcpu, struct config
 	if (xml_attr(vcpu, "cpuset")) {
 		XML_CHECK(parse_cpuset(ctx, vcpu, &cfg->cpuset));
 		cfg->has_cpuset = true;
-		xml_warn(ctx, vcpu, xml_attr_pos(vcpu, "cpuset"),
-			 "attribute 'cpuset' is kept, but without effect (vCPUs are not bound to "
-			 "CPUs)");
 	}
 	if (!config_check_vcpus(cfg, &problem))
 		return xml_fail_problem(ctx, vcpu, &problem);
@@ -77,7 +74,6 @@ static int parse_pin(struct xml_ctx *ctx, struct tree_node *node, struct config 
 		if (cfg->vcpupins[i].vcpu == vcpu)
 			return xml_fail(ctx, PVV_EXML, node, NULL, "vcpu '%s' appears twice", text);
 	XML_CHECK(config_add_vcpupin(cfg, &pin));
-	xml_kept(ctx, node, "vCPUs are not bound to CPUs");
 	pin->vcpu = (uint32_t)vcpu;
 	pin->cpus = cpus;
 	return PVV_OK;
@@ -114,19 +110,15 @@ static int parse_cputune(struct xml_ctx *ctx, struct tree_node *tune, struct con
 	if (node && (n < 2 || n > 262144))
 		return xml_fail(ctx, PVV_EXML, node, NULL, "%lld is not within 2..262144",
 				(long long)n);
-	if (node)
-		xml_kept(ctx, node, "all domains weigh the same");
 	cfg->shares = node ? (uint32_t)n : 0;
 	XML_CHECK(parse_tune(ctx, tune, "period", &n, &node));
 	if (node && (n < 1000 || n > 1000000))
 		return xml_fail(ctx, PVV_EXML, node, NULL, "%lld is not within 1000..1000000 us",
 				(long long)n);
 	cfg->period = node ? (uint64_t)n : 0;
-	if (node)
-		xml_kept(ctx, node, "processor time is not capped");
 	XML_CHECK(parse_tune(ctx, tune, "quota", &cfg->quota, &node));
-	if (node)
-		xml_kept(ctx, node, "processor time is not capped");
+	if (node && cfg->quota > 0)
+		xml_kept(ctx, node, "only a cgroup of the program's can cap processor time");
 	for (node = NULL; (node = xml_next(tune, "vcpupin", node));)
 		XML_CHECK(parse_pin(ctx, node, cfg));
 	if (cfg->nr_vcpupins)

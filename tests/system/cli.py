@@ -206,8 +206,9 @@ class Run(unittest.TestCase):
         time.sleep(0.3)
         s.p.send_signal(signal.SIGTERM)
         code, err = s.end()
-        self.assertEqual(code, 0, err)
+        self.assertEqual(code, 1, err)
         self.assertIn("asked", err)
+        self.assertIn("ended before it had powered off", err)
 
     @needs_grub
     def test_console_unix(self):
@@ -348,7 +349,8 @@ class Run(unittest.TestCase):
         s.expect("grub> ")
         start = time.monotonic()
         s.p.send_signal(signal.SIGHUP)
-        s.end()
+        code, err = s.end()
+        self.assertEqual(code, 1, err)
         self.assertLess(time.monotonic() - start, 15)
 
     @needs_grub

@@ -153,7 +153,8 @@ uint64_t mm_frame_alloc(struct core_ctx *c, unsigned int order)
 
 	if (d->free_head == CORE_INVALID_MFN)
 		mm_reclaim(c);
-	if (d->free_head == CORE_INVALID_MFN || nr > d->max_pages - d->tot_pages)
+	uint64_t limit = mm_reservation_limit(c);
+	if (d->free_head == CORE_INVALID_MFN || d->tot_pages > limit || nr > limit - d->tot_pages)
 		return CORE_INVALID_MFN;
 	first = order == 0 ? d->free_head : find_run(c, order);
 	if (first == CORE_INVALID_MFN)

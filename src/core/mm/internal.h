@@ -50,6 +50,14 @@ static inline uint64_t mm_ram_end(const struct core_ctx *c)
 	return c->d->ram_first + c->d->max_pages;
 }
 
+/* Frames the guest may have now: the library lowers it with the balloon's target. */
+static inline uint64_t mm_reservation_limit(const struct core_ctx *c)
+{
+	uint64_t limit = __atomic_load_n(&c->ctl->mem_limit, __ATOMIC_RELAXED);
+
+	return limit != 0 && limit < c->d->max_pages ? limit : c->d->max_pages;
+}
+
 static inline bool mm_is_ram(const struct core_ctx *c, uint64_t mfn)
 {
 	return mfn - c->d->ram_first < c->d->max_pages;

@@ -24,7 +24,7 @@ static long reservation_size(struct core_ctx *c, unsigned int op, uint64_t va)
 		return -XEN_ESRCH;
 	}
 	if (op == XENMEM_maximum_reservation)
-		return (long)c->d->max_pages;
+		return (long)mm_reservation_limit(c);
 	if (op == XENMEM_current_reservation) {
 		mm_lock(c);
 		mm_reclaim(c);

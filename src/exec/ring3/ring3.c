@@ -113,6 +113,8 @@ static int ring3_start(const struct exec_params *params, struct exec **ret_exec)
 		.doorbell_fd = e->doorbell,
 		.memory = params->memory,
 		.vcpu = 0,
+		.affinity = params->affinity[0],
+		.shares = params->shares,
 	};
 	r = ring3_spawn(&s, &e->pidfd, &e->pid);
 	if (r < 0) {
@@ -171,6 +173,8 @@ static const char *meaning_of(int status)
 		return "there is no address space for the guest's memory (RLIMIT_AS?)";
 	case 124:
 		return "it could not close the program's descriptors";
+	case 126:
+		return "it may not use any of the host CPUs that <vcpupin> or cpuset= name";
 	default:
 		return NULL;
 	}

@@ -29,7 +29,12 @@ struct ring3_spawn {
 	int memory_fd, doorbell_fd;
 	const struct exec_memory *memory;
 	unsigned int vcpu;
+	const uint64_t *affinity; /* EXEC_CPU_WORDS words, NULL: any CPU */
+	uint32_t shares;	  /* 0: as this process */
 };
+
+/* The niceness that gives about `shares` / 1024 of the usual weight, -20..19. */
+int ring3_nice(uint32_t shares);
 /*
  * Make the process of one vCPU; it dies with the calling thread. On success *ret_pidfd is its pidfd
  * (close-on-exec) and *ret_pid its id.

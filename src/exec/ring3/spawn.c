@@ -13,11 +13,14 @@
 #include "exec/ring3/ring3.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/rseq.h>
 #include <unistd.h>
 
@@ -34,15 +37,43 @@ struct child_args {
 	uintptr_t rseq_area;
 	uint32_t rseq_size;
 	uintptr_t tramp, params;
+	const uint64_t *affinity;
+	char autogroup[24], nice_text[8]; /* a file, and what to write there; "": leave it */
+	int nice;			  /* to add */
 };
 
 /*
  * The child, between clone and the trampoline: in a copy of the program's memory, with whatever
  * locks other threads held. Raw system calls only.
  */
-__attribute__((no_sanitize("address", "thread", "undefined"), noreturn, noinline,
-	       optimize("no-stack-protector"))) static void
-child(const struct child_args *a)
+#define IN_CHILD                                                                                   \
+	__attribute__((no_sanitize("address", "thread", "undefined"), noinline,                    \
+		       optimize("no-stack-protector")))
+
+/*
+ * Where it may run, and with what weight. The session is new, so the host may have put it into a
+ * scheduling group of its own (CONFIG_SCHED_AUTOGROUP): then the group's niceness is what counts.
+ * A weight above the usual one is for the privileged; the others get the usual one.
+ */
+IN_CHILD static void child_scheduling(const struct child_args *a)
+{
+	int fd;
+
+	if (a->affinity && sys3(SYS_sched_setaffinity, 0, EXEC_CPU_WORDS * 8, a->affinity) < 0)
+		sys_exit(126);
+	if (!a->nice_text[0])
+		return;
+	/* The raw call answers with 20 - niceness. */
+	sys3(SYS_setpriority, PRIO_PROCESS, 0,
+	     20 - sys2(SYS_getpriority, PRIO_PROCESS, 0) + a->nice);
+	fd = (int)sys3(SYS_open, a->autogroup, O_WRONLY | O_CLOEXEC, 0);
+	if (fd >= 0) {
+		sys3(SYS_write, fd, a->nice_text, sizeof(a->nice_text) - 1);
+		sys1(SYS_close, fd);
+	}
+}
+
+IN_CHILD __attribute__((noreturn)) static void child(const struct child_args *a)
 {
 	int fd[3];
 
@@ -51,6 +82,7 @@ child(const struct child_args *a)
 		sys_exit(121); /* the program died in between */
 	/* Its own session: a ^C on the program's terminal is not for the guest. */
 	sys0(SYS_setsid);
+	child_scheduling(a);
 	sys2(SYS_prctl, PR_SET_NAME, a->name);
 	sys2(SYS_prctl, PR_SET_DUMPABLE, 0);
 	sys6(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0);
@@ -166,6 +198,20 @@ static void fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr
 	memcpy(p->filter, filter.insn, filter.len * sizeof(filter.insn[0]));
 }
 
+/* The host's scheduler weighs by steps of a quarter: 1024 / 1.25^nice. */
+int ring3_nice(uint32_t shares)
+{
+	uint64_t weight = 1024ull << 20, want = (uint64_t)shares << 20;
+	int nice = 0;
+
+	/* To the nearest step: half of one is about 12 %. */
+	for (; nice < 19 && want < weight - weight / 9; nice++)
+		weight -= weight / 5;
+	for (; nice > -20 && want > weight + weight / 8; nice--)
+		weight += weight / 4;
+	return nice;
+}
+
 static pid_t clone_child(int *pidfd)
 {
 	struct clone_args args = {
@@ -186,6 +232,8 @@ __attribute__((noinline)) static int spawn_from(const struct ring3_spawn *s, uin
 		.tramp = tramp,
 		.params = tramp + 4096,
 		.root = "/",
+		.affinity = s->affinity,
+		.autogroup = "/proc/self/autogroup",
 	};
 	sigset_t all, old;
 	pid_t pid;
@@ -193,6 +241,10 @@ __attribute__((noinline)) static int spawn_from(const struct ring3_spawn *s, uin
 	size_t n = strlen(s->name);
 	memcpy(a.name, "pvv:", 4);
 	memcpy(a.name + 4, s->name, n < 11 ? n : 11);
+	if (s->shares) {
+		a.nice = ring3_nice(s->shares);
+		snprintf(a.nice_text, sizeof(a.nice_text), "%d", a.nice);
+	}
 	close_gaps(&a);
 	if (__rseq_size) {
 		a.rseq_area = (uintptr_t)__builtin_thread_pointer() + (uintptr_t)__rseq_offset;

@@ -285,8 +285,6 @@ static void test_cpu(void **state)
 		 .contains = "<vcpu placement='static'>32</vcpu>"},
 		{"current and cpuset",
 		 EXTRA("<vcpu placement='static' cpuset='0-3,^1,8' current='2'>4</vcpu>"),
-		 .warnings = "5:26: <vcpu> attribute 'cpuset' is kept, but without effect (vCPUs "
-			     "are not bound to CPUs)",
 		 .contains = "<vcpu placement='static' cpuset='0,2-3,8' current='2'>4</vcpu>"},
 		{"all of them", EXTRA("<vcpu current='4'>4</vcpu>"),
 		 .contains = "<vcpu placement='static'>4</vcpu>"},
@@ -309,20 +307,14 @@ static void test_cpu(void **state)
 		 "5:7: <vcpu> cpuset '0-' is not a list of CPUs below 1024 such as '0-3,^2,8'"},
 		{"cpuset of nothing", EXTRA("<vcpu cpuset='1,^1'>2</vcpu>"),
 		 "5:7: <vcpu> cpuset '1,^1' leaves no CPU"},
+		{"quota", EXTRA("<cputune><period>100000</period><quota>50000</quota></cputune>"),
+		 .warnings = "5:33: <quota> is kept, but without effect (only a cgroup of the "
+			     "program's can cap processor time)",
+		 .contains = "<quota>50000</quota>"},
 		{"cputune",
 		 EXTRA("<vcpu>4</vcpu><cputune><shares>2048</shares><period>100000</period>"
 		       "<quota>-1</quota><vcpupin vcpu='3' cpuset='1'/>"
 		       "<vcpupin vcpu='0' cpuset='0-1'/></cputune>"),
-		 .warnings =
-			 "5:24: <shares> is kept, but without effect (all domains weigh the same)\n"
-			 "5:45: <period> is kept, but without effect (processor time is not "
-			 "capped)\n"
-			 "5:68: <quota> is kept, but without effect (processor time is not "
-			 "capped)\n"
-			 "5:85: <vcpupin> is kept, but without effect (vCPUs are not bound to "
-			 "CPUs)\n"
-			 "5:115: <vcpupin> is kept, but without effect (vCPUs are not bound to "
-			 "CPUs)",
 		 .contains = "<cputune>\n<shares>2048</shares>\n<period>100000</period>\n"
 			     "<quota>-1</quota>\n<vcpupin vcpu='0' cpuset='0-1'/>\n"
 			     "<vcpupin vcpu='3' cpuset='1'/>\n</cputune>"},
