@@ -35,6 +35,12 @@ typedef enum pvv_event_type {
 /** Details of PVV_EVENT_STARTED. Since: 0.1 */
 typedef enum pvv_event_started { PVV_EVENT_STARTED_BOOTED = 0 } pvv_event_started;
 
+/** Details of PVV_EVENT_SHUTDOWN: what the guest asked for. Since: 0.1 */
+typedef enum pvv_event_shutdown {
+	PVV_EVENT_SHUTDOWN_POWEROFF = 0,
+	PVV_EVENT_SHUTDOWN_REBOOT = 100, /**< Whether it is restarted, on_reboot says. */
+} pvv_event_shutdown;
+
 /** Details of PVV_EVENT_STOPPED. Since: 0.1 */
 typedef enum pvv_event_stopped {
 	PVV_EVENT_STOPPED_SHUTDOWN = 0,

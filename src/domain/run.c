@@ -337,7 +337,10 @@ void run_stop(struct run *r, enum run_end why, const char *text)
 	}
 	domain_set_state(r->d, PVV_DOMAIN_SHUTDOWN, 0);
 	if (why == RUN_END_POWEROFF || why == RUN_END_REBOOT)
-		domain_post(r->d, PVV_EVENT_SHUTDOWN, 0, text);
+		domain_post(r->d, PVV_EVENT_SHUTDOWN,
+			    why == RUN_END_REBOOT ? PVV_EVENT_SHUTDOWN_REBOOT
+						  : PVV_EVENT_SHUTDOWN_POWEROFF,
+			    text);
 	if (r->guest)
 		guest_detach(r->guest);
 	/* The guest is dead, its rings are not: what it wrote into them last still counts. */

@@ -40,6 +40,27 @@ static void test_power_off(void **state)
 	pvv_host_unref(host);
 }
 
+/* Who decides what follows a reboot has to know that it was one. */
+static void test_reboot_is_told_from_power_off(void **state)
+{
+	pvv_host *host = open_host();
+	pvv_domain_options o = PVV_DOMAIN_OPTIONS_INIT;
+	pvv_domain *dom;
+	char events[256];
+
+	o.name = "reboot";
+	o.kernel = guest_path("end-reboot");
+	o.memory = 64ull << 20;
+	o.on_reboot = PVV_ACTION_DESTROY;
+	ok(pvv_domain_create(host, &o, 0, &dom));
+	ok(pvv_domain_start(dom, 0));
+	ok(pvv_domain_wait(dom, 10000, 0));
+	collect(host, events, sizeof(events));
+	assert_string_equal(events, "started(0) shutdown(100) stopped(0)");
+	pvv_domain_unref(dom);
+	pvv_host_unref(host);
+}
+
 static void test_start_again(void **state)
 {
 	pvv_host *host = open_host();
@@ -211,11 +232,17 @@ static void test_names_are_unique(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_power_off),	    cmocka_unit_test(test_start_again),
-		cmocka_unit_test(test_destroy_at_any_time), cmocka_unit_test(test_pause_resume),
-		cmocka_unit_test(test_start_paused),	    cmocka_unit_test(test_missing_kernel),
-		cmocka_unit_test(test_bad_image),	    cmocka_unit_test(test_autodestroy),
-		cmocka_unit_test(test_unref_does_not_stop), cmocka_unit_test(test_names_are_unique),
+		cmocka_unit_test(test_power_off),
+		cmocka_unit_test(test_start_again),
+		cmocka_unit_test(test_destroy_at_any_time),
+		cmocka_unit_test(test_pause_resume),
+		cmocka_unit_test(test_start_paused),
+		cmocka_unit_test(test_missing_kernel),
+		cmocka_unit_test(test_bad_image),
+		cmocka_unit_test(test_autodestroy),
+		cmocka_unit_test(test_unref_does_not_stop),
+		cmocka_unit_test(test_names_are_unique),
+		cmocka_unit_test(test_reboot_is_told_from_power_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

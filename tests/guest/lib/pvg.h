@@ -212,6 +212,8 @@ long pvg_store_request(u32 type, u32 tx, const void *payload, u32 len, char *buf
 long pvg_store_read(const char *path, char *buf, u32 size);
 long pvg_store_write(const char *path, const char *value);
 u64 pvg_store_number(const char *path);
+/* Whether a watch (set by a request XS_WATCH) has fired since the last call. */
+bool pvg_store_watch_fired(void);
 
 /* ---- blk.c */
 struct blkif_request;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* A client of xenstored that waits for each answer by yielding. Watch events are skipped. */
+/* A client of xenstored that waits for each answer by yielding. Watch events are only counted. */
 #include "pvg.h"
 #include <xen/io/xs_wire.h>
 
 static volatile struct xenstore_domain_interface *ring;
+static unsigned int watch_events;
 
 void pvg_store_init(void)
 {
@@ -49,26 +50,49 @@ static void receive_bytes(void *data, u32 len)
 	}
 }
 
+/* One message; what does not fit into buf is dropped. */
+static struct xsd_sockmsg receive(char *buf, u32 size)
+{
+	struct xsd_sockmsg m;
+	u32 n;
+
+	receive_bytes(&m, sizeof(m));
+	for (n = 0; n < m.len; n++) {
+		char c;
+
+		receive_bytes(&c, 1);
+		if (n + 1 < size)
+			buf[n] = c;
+	}
+	buf[n < size ? n : size - 1] = 0;
+	kick();
+	if (m.type == XS_WATCH_EVENT)
+		watch_events++;
+	return m;
+}
+
+bool pvg_store_watch_fired(void)
+{
+	char drop[64];
+	bool fired;
+
+	while (ring->rsp_prod != ring->rsp_cons)
+		receive(drop, sizeof(drop));
+	fired = watch_events != 0;
+	watch_events = 0;
+	return fired;
+}
+
 long pvg_store_request(u32 type, u32 tx, const void *payload, u32 len, char *buf, u32 size)
 {
 	static u32 id;
 	struct xsd_sockmsg m = {.type = type, .req_id = ++id, .tx_id = tx, .len = len};
-	u32 n;
 
 	send_bytes(&m, sizeof(m));
 	send_bytes(payload, len);
 	kick();
 	for (;;) {
-		receive_bytes(&m, sizeof(m));
-		for (n = 0; n < m.len; n++) {
-			char c;
-
-			receive_bytes(&c, 1);
-			if (n + 1 < size)
-				buf[n] = c;
-		}
-		buf[n < size ? n : size - 1] = 0;
-		kick();
+		m = receive(buf, size);
 		if (m.type != XS_WATCH_EVENT && m.req_id == id)
 			return m.type == XS_ERROR ? -1 : (long)m.len;
 	}
