@@ -59,6 +59,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(guest_ptr(start + size - 2), 0xcc, 16);
 	start += delta[data[0] & 3];
 	X->stepping = !!(data[0] & 4);
+	if (data[0] &
+	    16) /* gates in front of FPU instructions, from now on (until the next reset) */
+		xlate_set_fpu_trap(X, true);
 	if (data[0] & 8) { /* verified blocks */
 		for (k = 0; k < 8; k++)
 			xlate_invalidate_frame(X, (CODE - GUEST_LOW) >> 12);

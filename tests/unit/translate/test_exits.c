@@ -275,6 +275,108 @@ static void test_kick_flag(void **state)
 	assert_int_equal(R.gpr[R_RAX], 1);
 }
 
+static const struct {
+	const char *what, *code;
+	unsigned int len;
+} fpu_insns[] = {
+	{"fninit", BYTES("\xdb\xe3")},
+	{"fld1", BYTES("\xd9\xe8")},
+	{"fnsave", BYTES("\xdd\x33")},
+	{"frstor", BYTES("\xdd\x23")},
+	{"fnstenv", BYTES("\xd9\x33")},
+	{"fwait", BYTES("\x9b")},
+	{"emms", BYTES("\x0f\x77")},
+	{"fxsave", BYTES("\x48\x0f\xae\x03")},
+	{"fxrstor", BYTES("\x48\x0f\xae\x0b")},
+	{"ldmxcsr", BYTES("\x0f\xae\x13")},
+	{"stmxcsr", BYTES("\x0f\xae\x1b")},
+	{"xsave", BYTES("\x48\x0f\xae\x23")},
+	{"xrstor", BYTES("\x48\x0f\xae\x2b")},
+	{"xsaveopt", BYTES("\x48\x0f\xae\x33")},
+	{"xsavec", BYTES("\x48\x0f\xc7\x23")},
+	{"movups", BYTES("\x0f\x10\x03")},
+	{"movd", BYTES("\x0f\x6e\xc0")},
+	{"cvtsi2sd", BYTES("\xf2\x0f\x2a\xc0")},
+	{"maskmovq", BYTES("\x0f\xf7\xc1")},
+	{"vzeroupper", BYTES("\xc5\xf8\x77")},
+	{"vaddps ymm", BYTES("\xc5\xfc\x58\xc1")},
+	{"kmovw", BYTES("\xc5\xf8\x92\xc8")},
+	{"vaddps zmm", BYTES("\x62\xf1\x7c\x48\x58\xc1")},
+};
+
+/* The monitor's trap: each FPU instruction leaves in front of itself, by whatever way it is met. */
+static void test_fpu_trap(void **state)
+{
+	unsigned int k;
+
+	harness_begin();
+	for (k = 0; k < sizeof(fpu_insns) / sizeof(*fpu_insns); k++) {
+		enum xlate_exit e;
+
+		xlate_set_fpu_trap(X, true);
+		e = run_bytes(fpu_insns[k].code, fpu_insns[k].len);
+		if (e != XLATE_FPU || R.rip != CODE)
+			printf("%s: exit %d rip %#lx\n", fpu_insns[k].what, e, R.rip);
+		assert_int_equal(e, XLATE_FPU);
+		assert_int_equal(R.rip, CODE);
+		regs_untouched();
+		xlate_set_ts(X, true);
+		assert_int_equal(run_guest().exit, XLATE_NM);
+		xlate_set_ts(X, false);
+		R.rflags |= 0x100;
+		assert_int_equal(run_guest().exit, XLATE_FPU);
+		R.rflags &= ~0x100ull;
+	}
+	/* nothing else does */
+	assert_int_equal(run_bytes(BYTES("\x0f\xae\xe8\x0f\xc3\x03\x48\x0f\xc7\x0b\x0f\x05")),
+			 XLATE_HYPERCALL);
+	harness_reset();
+}
+
+/* One instruction of the guest: where it stands and what it left. */
+static void fpu_run(uint64_t rip, uint64_t stop, bool trap)
+{
+	enum xlate_exit e;
+
+	R.rip = rip;
+	xlate_set_fpu_trap(X, trap);
+	e = (enum xlate_exit)run_guest().exit;
+	assert_int_equal(e, trap ? XLATE_FPU : XLATE_HYPERCALL);
+	assert_int_equal(R.rip, stop);
+}
+
+/* Within a run of FPU instructions, which has one gate: every way into it finds a gate as well. */
+static void test_fpu_run(void **state)
+{
+	/*
+	 * 0 inc eax; 2 paddq xmm0, xmm0; 6 paddq xmm1, xmm1; 10 movq rcx, xmm0; 15 inc edx;
+	 * 17 movq rsi, xmm1; 22 syscall
+	 */
+	static const char code[] = "\xff\xc0\x66\x0f\xd4\xc0\x66\x0f\xd4\xc9"
+				   "\x66\x48\x0f\x7e\xc1\xff\xc2\x66\x48\x0f\x7e\xce\x0f\x05";
+	static const char jump[] = "\xe9\x01\xff\xff\xff"; /* from CODE + 0x100 to CODE + 6 */
+	static const unsigned int entry[] = {2, 6, 10, 17};
+	unsigned int k;
+
+	harness_begin();
+	xlate_set_fpu_trap(X, true);
+	xlate_set_fpu_trap(X, false);
+	assert_int_equal(run_bytes(code, sizeof(code) - 1), XLATE_HYPERCALL);
+	poke(CODE + 0x100, jump, 5);
+	for (k = 0; k < 8; k++) {
+		uint64_t at = CODE + entry[k & 3];
+
+		fpu_run(at, at, true);
+		fpu_run(at, CODE + 24, false);
+		fpu_run(CODE, CODE + 2, true);
+		fpu_run(CODE, CODE + 24, false);
+		fpu_run(CODE + 15, CODE + 17, true);
+		fpu_run(CODE + 0x100, CODE + 6, true);
+		fpu_run(CODE + 0x100, CODE + 24, false);
+	}
+	harness_reset();
+}
+
 /* A hypercall that does nothing: out of the cache and back in. */
 static void test_hypercall_time(void **state)
 {
@@ -309,6 +411,7 @@ int main(void)
 		cmocka_unit_test(test_sensitive),      cmocka_unit_test(test_virtual_state),
 		cmocka_unit_test(test_undefined),      cmocka_unit_test(test_traps),
 		cmocka_unit_test(test_hypercall),      cmocka_unit_test(test_kick_flag),
+		cmocka_unit_test(test_fpu_trap),       cmocka_unit_test(test_fpu_run),
 		cmocka_unit_test(test_hypercall_time),
 	};
 

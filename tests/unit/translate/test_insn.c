@@ -606,12 +606,25 @@ static void test_faults(void **state)
 	all_opcodes(s ? (unsigned int)atoi(s) : 4, true);
 }
 
+/* With gates in front of FPU instructions: the same results, and the same at each boundary. */
+static void test_gates(void **state)
+{
+	harness_begin();
+	xlate_set_fpu_trap(X, true);
+	xlate_set_fpu_trap(X, false);
+	all_opcodes(2, false);
+	all_opcodes(2, true);
+	test_every_boundary(state);
+	harness_reset();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_every_boundary),
+		cmocka_unit_test(test_gates),
 	};
 
 	if (!VECTORS_COMPARED)

@@ -231,6 +231,10 @@ static void run_guest(void)
 		k.ctlv->exits_exception++;
 		core_exception(c, 7, 0, 0);
 		break;
+	case XLATE_FPU:
+		/* K has no state but its guest kernel's. */
+		xlate_set_fpu_trap(k.x, false);
+		break;
 	case XLATE_UD:
 		k.ctlv->exits_exception++;
 		core_exception(c, 6, 0, 0);

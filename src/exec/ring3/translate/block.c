@@ -221,6 +221,31 @@ static void resolve_edges(struct xlate *x, struct em *e)
 	}
 }
 
+/*
+ * Behind the gate of a run of FPU instructions and within it: not to be entered from elsewhere,
+ * because the trap may have been set since.
+ */
+static bool in_gated_run(const struct em *e, const struct insn *i)
+{
+	return e->gated && (i->desc & ID_FPU);
+}
+
+static void note_fpu(struct xlate *x, struct em *e, const struct insn *i)
+{
+	if (!(i->desc & ID_FPU)) {
+		e->gated = false;
+		return;
+	}
+	if (!(e->f->flags & FRAG_FPU)) {
+		e->f->flags |= FRAG_FPU;
+		x->nr_fpu_frags++;
+	}
+	if (x->fpu_lazy && !x->ts && !e->gated) {
+		op_fpu_gate(e);
+		e->gated = true;
+	}
+}
+
 /* Emit instructions from e->pc on. */
 static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 {
@@ -248,13 +273,10 @@ static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 		}
 		glen = i.len;
 		e->next = e->pc + glen;
-		em_begin(e);
-		if (!verify && !x->stepping && !x->redo)
+		if (!verify && !x->stepping && !x->redo && !in_gated_run(e, &i))
 			xlate_map(x, e->pc, here(e));
-		if ((i.desc & ID_FPU) && !(e->f->flags & FRAG_FPU)) {
-			e->f->flags |= FRAG_FPU;
-			x->nr_fpu_frags++;
-		}
+		note_fpu(x, e, &i);
+		em_begin(e);
 		site = xlate_user_find(x, e->pc);
 		if ((i.desc & ID_FPU) && x->ts) {
 			em_exit(e, XC_NM, e->pc);
@@ -318,6 +340,7 @@ static void prepare_frag(struct xlate *x, struct em *e, uint64_t gva)
 	e->pc = gva;
 	e->end = false;
 	e->redirect = false;
+	e->gated = false;
 	e->exact = x->exact || x->stepping || x->redo;
 	e->nr_edges = e->nr_calls = 0;
 }

@@ -43,6 +43,7 @@ struct em {
 	bool end;	   /* the fragment ends behind it */
 	bool exact;	   /* no use of the flat table: every indirect transfer leaves */
 	bool redirect;	   /* the memory operand is at XV_REDIRECT */
+	bool gated;	   /* the last instruction was an FPU instruction behind a gate */
 
 	/* notes of the instruction in work */
 	uint8_t *note;	     /* where they begin */
@@ -164,6 +165,9 @@ void op_enter(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_leave(struct em *e, const struct insn *i) XLATE_HIDDEN;
 /* The few sensitive instructions that need not leave the cache. */
 bool op_sensitive(struct em *e, const struct insn *i) XLATE_HIDDEN;
+
+/* ---- op_fpu.c ---- */
+void op_fpu_gate(struct em *e) XLATE_HIDDEN;
 
 /* ---- op_flow.c ---- */
 void op_string(struct em *e, const struct insn *i) XLATE_HIDDEN;

@@ -12,8 +12,9 @@
  *	note		how to recover the guest state at a host instruction, see recover.c
  *
  * Every guest instruction boundary in a fragment is a valid entry point: registers map one to one
- * and nothing is carried from one instruction to the next. The only exception are verifying
- * fragments, which are entered at their start only.
+ * and nothing is carried from one instruction to the next. The exceptions are verifying fragments,
+ * which are entered at their start only, and the FPU instructions of a run behind its gate
+ * (op_fpu.c): neither is in the lookup tables.
  *
  * Memory is never reused piecemeal: dead fragments stay where they are until the cache is full,
  *then everything is forgotten at once. So an address in the cache never changes its meaning while
@@ -38,7 +39,7 @@ struct xlate_vcpu {
 	uint64_t fs_base, redirect, hw_fs, host_fs, host_gs;
 	const uint32_t *kick;
 	uint64_t scratch, shift, sp2, after, fs_shift, fs_unshift, host_tf;
-	uint64_t sel[2], flags;
+	uint64_t sel[2], flags, fpu_trap;
 };
 #define XV ((struct xlate_vcpu *)XLATE_VCPU)
 
@@ -54,6 +55,7 @@ enum exit_code {
 	XC_INT,
 	XC_UD,
 	XC_NM,	   /* an FPU instruction while cr0.TS is set */
+	XC_FPU,	   /* an FPU instruction while the monitor's trap is set */
 	XC_VERIFY, /* number of the fragment whose source changed */
 	XC_USER,   /* number of the user site */
 	XC_DONE, /* a redirected instruction was executed; rip in core_regs is not yet behind it */
@@ -145,7 +147,8 @@ struct xlate {
 	uint64_t exit_addr;
 	uint32_t cur_frag; /* of the last xlate_recover(), 0 = none */
 	uint32_t stepping;
-	uint32_t ts; /* cr0.TS */
+	uint32_t ts;	   /* cr0.TS */
+	uint32_t fpu_lazy; /* FPU instructions have gates, see op_fpu.c */
 	uint32_t nr_fpu_frags;
 	uint64_t gs_base; /* the one the hardware FS base was made from */
 	struct xlate_stats st;
@@ -248,6 +251,8 @@ void xlate_expire_verify(struct xlate *x) XLATE_HIDDEN;
 #define THRASH_MAX 6	 /* invalidations in quick succession before a frame is verified instead */
 void xlate_kill(struct xlate *x, uint32_t frag) XLATE_HIDDEN;
 void xlate_flush(struct xlate *x) XLATE_HIDDEN;
+/* All fragments with FPU instructions. */
+void xlate_kill_fpu(struct xlate *x) XLATE_HIDDEN;
 
 /* ---- user.c ---- */
 uint32_t xlate_user_find(const struct xlate *x, uint64_t gva) XLATE_HIDDEN; /* 0 = none */

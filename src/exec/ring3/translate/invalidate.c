@@ -115,11 +115,16 @@ void xlate_expire_verify(struct xlate *x)
 
 void xlate_set_ts(struct xlate *x, bool ts)
 {
-	uint32_t k;
-
 	if (x->ts == ts)
 		return;
 	x->ts = ts;
+	xlate_kill_fpu(x);
+}
+
+void xlate_kill_fpu(struct xlate *x)
+{
+	uint32_t k;
+
 	if (!x->nr_fpu_frags || !room_for_stubs(x))
 		return;
 	for (k = 1; k <= x->nr_frags; k++)

@@ -77,5 +77,6 @@
 #define XV_HOST_TF    200 /* hosted builds: 0x100 = single-step the host in the cache */
 #define XV_SEL	      208 /* the guest's selectors: cs, ss, ds, es, fs, gs */
 #define XV_FLAGS      224 /* what pushf shows beyond the hardware's flags */
+#define XV_FPU_TRAP   232 /* not 0: FPU instructions leave */
 
 #endif

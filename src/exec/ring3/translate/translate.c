@@ -39,6 +39,7 @@ CHECK(fs_unshift, XV_FS_UNSHIFT);
 CHECK(host_tf, XV_HOST_TF);
 CHECK(sel, XV_SEL);
 CHECK(flags, XV_FLAGS);
+CHECK(fpu_trap, XV_FPU_TRAP);
 _Static_assert(offsetof(struct core_regs, rip) == 128, "entry.S: R_RIP");
 _Static_assert(offsetof(struct core_regs, rflags) == 136, "entry.S: R_RFLAGS");
 _Static_assert(offsetof(struct core_regs, gs) - offsetof(struct core_regs, cs) == 10,
@@ -158,6 +159,7 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	trampoline_code(TRAMP_DONE, XC_DONE);
 	trampoline_code(TRAMP_SLOT, XC_SLOT);
 	XV->target = TARGET_NONE;
+	XV->fpu_trap = 0;
 	x->xsave_size = xsave_size();
 	XV->exit_vec = (uintptr_t)xlate_asm_exit;
 	XV->miss_vec = (uintptr_t)xlate_asm_miss;
@@ -268,6 +270,8 @@ static enum xlate_exit report(struct xlate *x, uint32_t info)
 		return XLATE_SENSITIVE;
 	case XC_NM:
 		return XLATE_NM;
+	case XC_FPU:
+		return XLATE_FPU;
 	case XC_INT:
 		x->exit_vector = info >> 8 & 0xff;
 		x->exit_len = info >> 16 & 0xff;

@@ -124,6 +124,7 @@ enum xlate_exit {
 	XLATE_SENSITIVE,   /* rip at an instruction for core_emulate() */
 	XLATE_SOFT_INT,	   /* int n, int3: rip behind it; xlate_exit_vector(), xlate_exit_len() */
 	XLATE_NM,	   /* rip at an FPU instruction, and cr0.TS is set */
+	XLATE_FPU,	   /* rip at an FPU instruction, and xlate_set_fpu_trap() is set */
 	XLATE_UD,	   /* rip at an invalid opcode or ud2 (forced emulation prefix or not) */
 	XLATE_FETCH_FAULT, /* #PF: rip at the instruction; xlate_exit_addr(), xlate_exit_error() */
 	XLATE_PAGE_FAULT,  /* #PF of a redirected user access; likewise */
@@ -142,6 +143,18 @@ uint32_t xlate_exit_error(const struct xlate *x);
  * only. Without cost for kernels that leave it alone.
  */
 void xlate_set_ts(struct xlate *x, bool ts);
+
+/*
+ * A trap of the monitor's own, for lazy switching: while it is set, the FPU does not hold the state
+ * that the guest's kernel would see, and FPU instructions (x87, MMX, SSE, AVX, also those that save
+ * and restore state: fxsave, xsave, ldmxcsr, fninit, emms ...) leave with XLATE_FPU in front of the
+ * instruction. The monitor brings the state, clears the trap and enters again. xsaves and xrstors
+ * are XLATE_SENSITIVE as always. cr0.TS goes first: the guest's #NM.
+ *
+ * Outside of the cache only. To set and clear it is a store; before it is set for the first time,
+ * FPU instructions cost nothing more, and from then on a load and a branch for each run of them.
+ */
+void xlate_set_fpu_trap(struct xlate *x, bool trap);
 
 /* ---- signal handlers ---------------------------------------------------------------------- */
 
