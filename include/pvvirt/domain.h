@@ -312,6 +312,21 @@ PVV_API int pvv_domain_open_console(pvv_domain *domain, uint32_t index, uint64_t
 				    int *ret_fd);
 
 /**
+ * Open a channel (libvirt's \<channel\> with a target name; the guest finds a console device of
+ * that name in its xenstore) as a stream descriptor, as pvv_domain_open_console() does.
+ *
+ * @param name the target's name
+ * @param flags PVV_CONSOLE_*
+ * @param ret_fd a descriptor that the caller owns (close-on-exec); -1 on failure
+ * @return 0, or PVV_ENOENT (no such channel), PVV_EBUSY (opened already), PVV_EINVAL, PVV_ENOMEM,
+ *         PVV_ESYS, PVV_EFORK
+ * @thread-safe
+ * Since: 0.1
+ */
+PVV_API int pvv_domain_open_channel(pvv_domain *domain, const char *name, uint64_t flags,
+				    int *ret_fd);
+
+/**
  * Say what a console is connected to, instead of what the XML or the options said. The domain must
  * be shut off; the streams that were opened with pvv_domain_open_console() end, of all its
  * consoles.

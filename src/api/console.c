@@ -10,6 +10,7 @@
 struct console_request {
 	pvv_domain *domain;
 	uint32_t index;
+	const char *channel; /* instead of the index */
 	int fd, ret;
 	char *path;
 	struct pvv_error error;
@@ -19,9 +20,24 @@ static void open_work(void *opaque)
 {
 	struct console_request *q = opaque;
 
-	q->ret = consoles_open(q->domain->consoles, q->index, &q->fd);
+	q->ret = q->channel ? consoles_open_channel(q->domain->consoles, q->channel, &q->fd)
+			    : consoles_open(q->domain->consoles, q->index, &q->fd);
 	if (q->ret < 0)
 		err_save(&q->error); /* this thread's record; the caller's is another */
+}
+
+static int open_stream(struct console_request *q, uint64_t flags, int *ret_fd)
+{
+	io_loop_call(q->domain->host->loop, open_work, q);
+	if (q->ret < 0) {
+		err_restore(&q->error);
+		return q->ret;
+	}
+	/* The library's end is non-blocking; the caller's is as the caller wants it. */
+	if (flags & PVV_CONSOLE_NONBLOCK)
+		fcntl(q->fd, F_SETFL, O_RDWR | O_NONBLOCK);
+	*ret_fd = q->fd;
+	return 0;
 }
 
 int pvv_domain_open_console(pvv_domain *domain, uint32_t index, uint64_t flags, int *ret_fd)
@@ -33,18 +49,21 @@ int pvv_domain_open_console(pvv_domain *domain, uint32_t index, uint64_t flags, 
 		return API_EINVAL("pvv_domain_open_console: ret_fd is NULL");
 	*ret_fd = -1;
 	ret = api_verb(domain, flags, PVV_CONSOLE_NONBLOCK, "pvv_domain_open_console");
-	if (ret < 0)
-		return ret;
-	io_loop_call(domain->host->loop, open_work, &q);
-	if (q.ret < 0) {
-		err_restore(&q.error);
-		return q.ret;
-	}
-	/* The library's end is non-blocking; the caller's is as the caller wants it. */
-	if (flags & PVV_CONSOLE_NONBLOCK)
-		fcntl(q.fd, F_SETFL, O_RDWR | O_NONBLOCK);
-	*ret_fd = q.fd;
-	return 0;
+	return ret < 0 ? ret : open_stream(&q, flags, ret_fd);
+}
+
+int pvv_domain_open_channel(pvv_domain *domain, const char *name, uint64_t flags, int *ret_fd)
+{
+	struct console_request q = {.domain = domain, .channel = name, .fd = -1};
+	int ret;
+
+	if (!ret_fd)
+		return API_EINVAL("pvv_domain_open_channel: ret_fd is NULL");
+	*ret_fd = -1;
+	ret = api_verb(domain, flags, PVV_CONSOLE_NONBLOCK, "pvv_domain_open_channel");
+	if (!ret && !name)
+		ret = API_EINVAL("pvv_domain_open_channel: name is NULL");
+	return ret < 0 ? ret : open_stream(&q, flags, ret_fd);
 }
 
 static void path_work(void *opaque)

@@ -216,6 +216,7 @@ struct config_clock {
 
 struct config_limits {			/* our namespace; 0: the library's default */
 	uint64_t code_cache;		/* bytes of translated code (ring3) */
+	uint64_t overhead;		/* bytes of host memory beyond RAM */
 	uint32_t xenstore_nodes;	/* nodes the domain may own */
 	uint32_t xenstore_watches;	/* */
 	uint32_t xenstore_transactions; /* open at once */

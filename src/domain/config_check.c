@@ -249,8 +249,13 @@ static bool check_features(const struct config *cfg, struct config_problem *prob
 
 static bool check_limits(const struct config *cfg, struct config_problem *problem)
 {
-	uint64_t cache = cfg->limits.code_cache;
+	uint64_t cache = cfg->limits.code_cache, overhead = cfg->limits.overhead;
 
+	if (overhead % (1u << 20) || overhead > CONFIG_MEMORY_MAX)
+		return config_problem(problem, PVV_EINVAL,
+				      "overhead: %" PRIu64 " bytes is not a whole number of MiB "
+				      "up to %llu",
+				      overhead, CONFIG_MEMORY_MAX >> 20);
 	if (cache % (1u << 20) || cache > CONFIG_MEMORY_MAX)
 		return config_problem(problem, PVV_EINVAL,
 				      "codeCache: %" PRIu64 " bytes is not a whole number of MiB "

@@ -16,10 +16,12 @@
 
 #include "core/mm/frame.h"
 #include "core/state.h"
+#include "io/loop.h"
 #include "util/err.h"
 
 #define GRANTS_PER_FRAME (4096u / sizeof(grant_entry_v1_t))
 #define MAP_TRIES	 64
+#define SETTLE_NS	 20000u
 
 struct port_binding {
 	io_event_fn *notify;
@@ -47,6 +49,7 @@ struct io_guest {
 	struct port_binding *ports;
 	const struct exec_ops *ops;
 	_Atomic(struct exec *) exec;
+	atomic_bool unsettled; /* pages that held code were written, the vCPUs do not know */
 };
 
 int guest_new(const struct guest_params *p, struct io_guest **ret_guest)
@@ -214,14 +217,8 @@ void io_page_written(struct io_guest *g, void *page)
 	if (__atomic_load_n(&g->frames[mfn].aux, __ATOMIC_ACQUIRE) & CORE_FRAME_CODE) {
 		__atomic_or_fetch(&g->frames[mfn].aux, CORE_FRAME_CODE_STALE, __ATOMIC_RELEASE);
 		__atomic_store_n(&g->ctl->code_stale, 1, __ATOMIC_RELEASE);
+		atomic_store(&g->unsettled, true);
 	}
-}
-
-static void bit_set(uint64_t *map, uint64_t *any, uint32_t n)
-{
-	__atomic_or_fetch(&map[n / 64], 1ull << (n % 64), __ATOMIC_RELEASE);
-	if (any)
-		__atomic_or_fetch(any, 1ull << (n / 64), __ATOMIC_RELEASE);
 }
 
 static void kick(struct io_guest *g, unsigned int vcpu)
@@ -232,6 +229,36 @@ static void kick(struct io_guest *g, unsigned int vcpu)
 	 * yet. */
 	if (__atomic_exchange_n(&g->ctl->vcpu[vcpu].kick, 1, __ATOMIC_SEQ_CST) == 0 && e)
 		g->ops->kick(e, vcpu);
+}
+
+static void settle(struct io_guest *g)
+{
+	uint64_t until = io_now_ns() + SETTLE_NS;
+
+	/*
+	 * A vCPU that is not on a processor now finds the kick before its next instruction. One
+	 * that is, has it within microseconds: wait for those. A hostile monitor that never answers
+	 * harms its own guest and costs us SETTLE_NS.
+	 */
+	for (unsigned int i = 0; i < g->nr_vcpus; i++)
+		if (__atomic_load_n(&g->ctl->vcpu[i].state, __ATOMIC_SEQ_CST) != CORE_VCPU_DOWN)
+			kick(g, i);
+	while (__atomic_load_n(&g->ctl->code_stale, __ATOMIC_ACQUIRE) && io_now_ns() < until)
+		__builtin_ia32_pause();
+}
+
+void io_pages_settle(struct io_guest *g)
+{
+	if (atomic_load_explicit(&g->unsettled, memory_order_relaxed) &&
+	    atomic_exchange(&g->unsettled, false))
+		settle(g);
+}
+
+static void bit_set(uint64_t *map, uint64_t *any, uint32_t n)
+{
+	__atomic_or_fetch(&map[n / 64], 1ull << (n % 64), __ATOMIC_RELEASE);
+	if (any)
+		__atomic_or_fetch(any, 1ull << (n / 64), __ATOMIC_RELEASE);
 }
 
 void guest_kick_all(struct io_guest *g)

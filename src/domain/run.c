@@ -204,6 +204,7 @@ static int start_sandbox(struct run *r)
 		.memory = &r->mem,
 		.nr_vcpus = r->boot.nr_vcpus,
 		.shares = r->d->cfg->shares,
+		.code_cache = r->d->cfg->limits.code_cache,
 	};
 	struct core_ctl *ctl = memory_ctl(&r->mem);
 	int ret;
@@ -229,6 +230,22 @@ static int start_sandbox(struct run *r)
 		ret = io_loop_add_fd(r->h->loop, r->ops->end_fd(r->exec), EPOLLIN, on_end, r,
 				     &r->end_reg);
 	return ret;
+}
+
+/* <pvvirt:limits> */
+static void limit_store(struct run *r)
+{
+	const struct config_limits *l = &r->d->cfg->limits;
+	struct xs_quota quota;
+
+	xs_get_quota(r->h->store, &quota);
+	if (l->xenstore_nodes)
+		quota.nodes = l->xenstore_nodes;
+	if (l->xenstore_watches)
+		quota.watches = l->xenstore_watches;
+	if (l->xenstore_transactions)
+		quota.transactions = l->xenstore_transactions;
+	xs_conn_set_quota(r->xs, &quota);
 }
 
 static int attach_guest(struct run *r)
@@ -274,6 +291,10 @@ static int attach_guest(struct run *r)
 	if (!ret)
 		ret = xs_conn_new(r->h->store, r->guest, page, info.store_port, &r->xs);
 	if (!ret)
+		limit_store(r);
+	if (!ret)
+		ret = consoles_attach_devices(d->consoles, r->guest, r->h->store);
+	if (!ret)
 		ret = run_attach_devices(r);
 	return ret;
 }
@@ -305,6 +326,7 @@ void run_attach(struct run *r)
 		run_stop(r, RUN_END_FAILED, e.message);
 		return;
 	}
+	run_watch(r);
 	pthread_mutex_lock(&d->lock);
 	d->id = (int)r->domid;
 	d->executor = r->ops == &exec_kvm ? 2 : 1;
@@ -327,6 +349,7 @@ void run_stop(struct run *r, enum run_end why, const char *text)
 	r->end = why;
 	snprintf(r->end_text, sizeof(r->end_text), "%s", text);
 
+	run_unwatch(r);
 	if (r->end_reg)
 		io_loop_del_fd(r->h->loop, r->end_reg);
 	if (r->doorbell_reg)

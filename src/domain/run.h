@@ -64,6 +64,8 @@ struct run {
 	struct io_fd *doorbell_reg, *end_reg;
 	uint32_t run_state; /* last one seen, enum core_run_state */
 	uint64_t debug_cons;
+	struct io_timer watchdog;
+	uint64_t overhead;  /* host memory beyond RAM at its last look */
 	uint32_t pause_seq; /* of the last request to pause */
 	enum run_end end;
 	char end_text[REASON_TEXT_MAX];
@@ -81,6 +83,9 @@ void run_attach(struct run *r);
 void run_stop(struct run *r, enum run_end why, const char *text);
 /* Devices, console ports and xenstore (devices.c). */
 int run_attach_devices(struct run *r);
+/* watchdog.c: between the start of the sandbox and its end. */
+void run_watch(struct run *r);
+void run_unwatch(struct run *r);
 /* resources.c: what the guest may have, with the balloon's target and a little more. */
 void run_limit_memory(struct run *r, uint64_t bytes);
 void run_detach_devices(struct run *r); /* calls run_devices_gone() when all have drained */

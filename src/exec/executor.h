@@ -51,7 +51,9 @@ struct exec_params {
 	 * = all. They stay where they are until destroy(), for vCPUs that start later.
 	 */
 	const uint64_t *affinity[CORE_MAX_VCPUS];
-	uint32_t shares; /* weight against other domains, 1024 is usual; 0 = not said */
+	uint64_t
+		code_cache; /* bytes of translated code for each vCPU; 0 = the executor's default */
+	uint32_t shares;    /* weight against other domains, 1024 is usual; 0 = not said */
 };
 
 /* Why an executor can or cannot be used on this host; `reason` is a sentence, "" if available. */

@@ -29,11 +29,16 @@ int io_grant_map(struct io_guest *g, uint32_t ref, bool write, void **ret_page);
 void io_grant_unmap(struct io_guest *g, uint32_t ref, bool write);
 
 /*
- * Data was put into a page that was mapped for writing (io_grant_map): call it for each page after
- * the data is there and before the guest is told. Code that was run from the page before is stale
- * then. Cheap; any thread.
+ * Data was put into a page that was mapped for writing (io_grant_map, io_frame_map): call it for
+ * each page after the data is there. Code that was run from the page before is stale then. Cheap;
+ * any thread.
  */
 void io_page_written(struct io_guest *g, void *page);
+/*
+ * Then, before the guest can see that the data is there (in a ring it may be looking at all the
+ * time): its vCPUs stop running what is stale. Nothing, but for pages that held code.
+ */
+void io_pages_settle(struct io_guest *g);
 
 /* A page the domain builder shared without a grant (console ring, xenstore ring), by mfn. */
 int io_frame_map(struct io_guest *g, uint64_t mfn, void **ret_page);

@@ -124,8 +124,6 @@ int console_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cf
 	console->port = port;
 	snprintf(key, sizeof(key), "%u", port);
 	XML_CHECK(claim(ctx, node, key, &console->chr));
-	if (port)
-		xml_kept(ctx, node, "this version connects console 0 only");
 	if (!config_check_console(cfg, cfg->nr_consoles - 1, &problem))
 		return xml_fail_problem(ctx, node, &problem);
 	return PVV_OK;
@@ -146,7 +144,6 @@ int channel_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *cf
 	XML_CHECK(xml_attr_string(ctx, target, "name", &channel->name));
 	if (channel->name)
 		XML_CHECK(claim(ctx, node, channel->name, &channel->chr));
-	xml_kept(ctx, node, "this version has no channels");
 	if (!config_check_channel(cfg, cfg->nr_channels - 1, &problem))
 		return xml_fail_problem(ctx, node, &problem);
 	return PVV_OK;

@@ -62,22 +62,31 @@ static int parse_limit(struct xml_ctx *ctx, struct tree_node *limits, const char
 	return PVV_OK;
 }
 
+static int parse_size_limit(struct xml_ctx *ctx, struct tree_node *limits, const char *name,
+			    uint64_t *field)
+{
+	struct tree_node *node;
+
+	XML_CHECK(child(ctx, limits, name, &node));
+	if (!node)
+		return PVV_OK;
+	XML_CHECK(xml_size(ctx, node, field));
+	if (!*field || *field > CONFIG_MEMORY_MAX)
+		return xml_fail(ctx, PVV_EXML, node, NULL, "is not within 1..%llu MiB",
+				CONFIG_MEMORY_MAX >> 20);
+	return PVV_OK;
+}
+
 static int parse_limits(struct xml_ctx *ctx, struct tree_node *domain, struct config *cfg)
 {
 	struct config_limits *l = &cfg->limits;
-	struct tree_node *limits, *node;
+	struct tree_node *limits;
 
 	XML_CHECK(child(ctx, domain, "limits", &limits));
 	if (!limits)
 		return PVV_OK;
-	xml_kept(ctx, limits, "this version has fixed limits");
-	XML_CHECK(child(ctx, limits, "codeCache", &node));
-	if (node) {
-		XML_CHECK(xml_size(ctx, node, &l->code_cache));
-		if (!l->code_cache || l->code_cache > CONFIG_MEMORY_MAX)
-			return xml_fail(ctx, PVV_EXML, node, NULL, "is not within 1..%llu MiB",
-					CONFIG_MEMORY_MAX >> 20);
-	}
+	XML_CHECK(parse_size_limit(ctx, limits, "codeCache", &l->code_cache));
+	XML_CHECK(parse_size_limit(ctx, limits, "overhead", &l->overhead));
 	XML_CHECK(parse_limit(ctx, limits, "xenstoreNodes", &l->xenstore_nodes));
 	XML_CHECK(parse_limit(ctx, limits, "xenstoreWatches", &l->xenstore_watches));
 	return parse_limit(ctx, limits, "xenstoreTransactions", &l->xenstore_transactions);
@@ -164,7 +173,7 @@ int pvvirt_parse(struct xml_ctx *ctx, struct config *cfg)
 
 static bool has_limits(const struct config_limits *l)
 {
-	return l->code_cache || l->xenstore_nodes || l->xenstore_watches ||
+	return l->code_cache || l->overhead || l->xenstore_nodes || l->xenstore_watches ||
 	       l->xenstore_transactions;
 }
 
@@ -241,6 +250,7 @@ void pvvirt_format(struct xml_out *out, const struct config *cfg)
 	if (has_limits(l)) {
 		xml_out_start(out, "pvvirt:limits");
 		xml_out_size(out, "pvvirt:codeCache", l->code_cache);
+		xml_out_size(out, "pvvirt:overhead", l->overhead);
 		put_number(out, "pvvirt:xenstoreNodes", l->xenstore_nodes);
 		put_number(out, "pvvirt:xenstoreWatches", l->xenstore_watches);
 		put_number(out, "pvvirt:xenstoreTransactions", l->xenstore_transactions);

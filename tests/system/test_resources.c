@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory, processors and consoles of a running guest, with tests/guest/src/agent.c inside. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -278,13 +279,143 @@ static void test_shares(void **state)
 	}
 }
 
+/* ---- consoles ---- */
+
+static void say(int fd, const char *line, const char *answer)
+{
+	type(fd, line);
+	assert_true(read_until(fd, answer, 20000, NULL, 0));
+}
+
+static void test_consoles(void **state)
+{
+	struct session s =
+		begin("", "<console type='null'/><console type='pty'/><console type='null'>"
+			  "<target type='xen' port='4'/></console>"
+			  "<channel type='null'><target type='xen' name='org.example.agent.0'/>"
+			  "</channel>");
+	int pty, second, channel, other;
+	char *path;
+
+	ok(pvv_domain_open_console(s.dom, 2, 0, &second));
+	ok(pvv_domain_open_channel(s.dom, "org.example.agent.0", 0, &channel));
+	assert_code(pvv_domain_open_channel(s.dom, "org.example.agent.0", 0, &other), PVV_EBUSY);
+	assert_code(pvv_domain_open_channel(s.dom, "nothing", 0, &other), PVV_ENOENT);
+	assert_code(pvv_domain_open_channel(s.dom, NULL, 0, &other), PVV_EINVAL);
+	assert_code(pvv_domain_open_console(s.dom, 3, 0, &other), PVV_ENOENT);
+	start(&s);
+
+	tell(&s, "read device/console/5/name", "name: org.example.agent.0\n");
+	tell(&s, "read device/console/1/name", "name: error ENOENT\n");
+	ok(pvv_domain_get_console_path(s.dom, 1, &path));
+	pty = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(pty >= 0);
+	tell(&s, "read device/console/1/tty", path);
+	pvv_free(path);
+
+	/* Input that waits for the guest is not lost. */
+	type(pty, "early\n");
+	tell(&s, "con 1", "console 1 echoed");
+	assert_true(read_until(pty, "you said early\n", 20000, NULL, 0));
+	type(s.fd, "con 4\n");
+	say(second, "to the second\n", "you said to the second\n");
+	assert_true(read_until(s.fd, "console 4 echoed", 20000, NULL, 0));
+	type(s.fd, "con 5\n");
+	say(channel, "to the agent\n", "you said to the agent\n");
+	assert_true(read_until(s.fd, "console 5 echoed", 20000, NULL, 0));
+
+	/* The guest's driver goes and comes again. */
+	tell(&s, "close 4", "console 4 closed, grant in use: 0\n");
+	type(s.fd, "con 4\n");
+	say(second, "again\n", "you said again\n");
+
+	end(&s);
+	/* End of file for all. */
+	char buf[16];
+	assert_int_equal(read(second, buf, sizeof(buf)), 0);
+	assert_int_equal(read(channel, buf, sizeof(buf)), 0);
+	close(second);
+	close(channel);
+	close(pty);
+}
+
+/* What cannot be opened fails the start, as for the first console. */
+static void test_console_that_fails(void **state)
+{
+	struct session s = begin("", "<console type='null'/><console type='file'>"
+				     "<source path='/nonexistent/folder/file'/></console>");
+	char *text;
+
+	ok(pvv_domain_start(s.dom, 0));
+	ok(pvv_domain_wait(s.dom, 20000, 0));
+	assert_state(s.dom, PVV_DOMAIN_SHUTOFF, PVV_SHUTOFF_FAILED);
+	ok(pvv_domain_get_reason_text(s.dom, &text));
+	assert_non_null(strstr(text, "/nonexistent/folder/file"));
+	pvv_free(text);
+	pvv_domain_unref(s.dom);
+	pvv_host_unref(s.host);
+}
+
+/* ---- limits ---- */
+
+#define LIMITS(text)                                                                               \
+	"<metadata><p:domain xmlns:p='https://libpvvirt.org/schemas/domain/1.0'><p:limits>" text   \
+	"</p:limits></p:domain></metadata>"
+
+static void test_limits(void **state)
+{
+	struct session s = begin(LIMITS("<p:codeCache unit='MiB'>1</p:codeCache>"
+					"<p:xenstoreNodes>20</p:xenstoreNodes>"),
+				 "");
+
+	start(&s);
+	/* It owns a dozen of the nodes it was made with. */
+	tell(&s, "nodes 20", "ENOSPC\n");
+	tell(&s, "fill 100", "filled 100\n");
+	end(&s);
+}
+
+/* What the sandbox takes of the host's memory is looked at. */
+static void test_overhead(void **state)
+{
+	struct session s = {.host = open_host()};
+	char *text, *xml;
+
+	assert_true(
+		asprintf(&xml,
+			 "<domain type='xen'><name>hog</name>" LIMITS(
+				 "<p:overhead unit='MiB'>1</p:overhead>") "<memory "
+									  "unit='MiB'>64</"
+									  "memory><os><type>linux</"
+									  "type><kernel>%s"
+									  "</kernel></os></domain>",
+			 grub_or_skip()) > 0);
+	ok(pvv_domain_create_xml(s.host, xml, 0, &s.dom));
+	free(xml);
+	ok(pvv_domain_start(s.dom, 0));
+	ok(pvv_domain_wait(s.dom, 20000, 0));
+	assert_state(s.dom, PVV_DOMAIN_SHUTOFF, PVV_SHUTOFF_CRASHED);
+	ok(pvv_domain_get_reason_text(s.dom, &text));
+	assert_non_null(strstr(text, "of the host's memory beyond the guest's RAM, 1 MiB are"));
+	pvv_free(text);
+	pvv_domain_unref(s.dom);
+	pvv_host_unref(s.host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_balloon),	   cmocka_unit_test(test_current_memory),
-		cmocka_unit_test(test_no_balloon), cmocka_unit_test(test_set_vcpus),
-		cmocka_unit_test(test_pinning),	   cmocka_unit_test(test_pinned_to_nothing),
+		cmocka_unit_test(test_balloon),
+		cmocka_unit_test(test_current_memory),
+		cmocka_unit_test(test_no_balloon),
+		cmocka_unit_test(test_set_vcpus),
+		cmocka_unit_test(test_pinning),
+		cmocka_unit_test(test_pinned_to_nothing),
 		cmocka_unit_test(test_shares),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_overhead),
+		cmocka_unit_test(test_consoles),
+		cmocka_unit_test(test_console_that_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,6 +55,7 @@ struct k_params {
 	uint64_t mem_size, nr_frames;
 	uint64_t ctl_off, state_off, frames_off;
 	uint64_t rlimit_as;
+	uint64_t code_cache; /* bytes, 0 = default */
 	uint32_t vcpu;
 	uint32_t filter_len; /* BPF instructions */
 	uint64_t filter[K_FILTER_MAX];

@@ -115,6 +115,7 @@ static int ring3_start(const struct exec_params *params, struct exec **ret_exec)
 		.vcpu = 0,
 		.affinity = params->affinity[0],
 		.shares = params->shares,
+		.code_cache = params->code_cache,
 	};
 	r = ring3_spawn(&s, &e->pidfd, &e->pid);
 	if (r < 0) {

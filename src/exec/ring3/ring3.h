@@ -31,6 +31,7 @@ struct ring3_spawn {
 	unsigned int vcpu;
 	const uint64_t *affinity; /* EXEC_CPU_WORDS words, NULL: any CPU */
 	uint32_t shares;	  /* 0: as this process */
+	uint64_t code_cache;	  /* bytes, 0: default */
 };
 
 /* The niceness that gives about `shares` / 1024 of the usual weight, -20..19. */

@@ -25,9 +25,11 @@
 #include <unistd.h>
 
 #include "exec/ring3/sys.h"
+#include "exec/ring3/translate/layout.h"
 #include "util/err.h"
 
-#define TRAMP_LEN 12288ul /* one page of code, two of parameters */
+#define TRAMP_LEN 12288ul      /* one page of code, two of parameters */
+#define CACHE_MIN (4ull << 20) /* the translator insists on that */
 
 struct child_args {
 	pid_t parent;
@@ -169,6 +171,15 @@ static int open_image(void)
 	return fd;
 }
 
+static uint64_t cache_size(uint64_t asked)
+{
+	if (!asked)
+		return 0;
+	if (asked < CACHE_MIN)
+		asked = CACHE_MIN;
+	return asked < XLATE_CACHE_SIZE_MAX ? asked : XLATE_CACHE_SIZE_MAX;
+}
+
 static void fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr_t tramp)
 {
 	const struct k_image_header *h = (const struct k_image_header *)ring3_image_start;
@@ -194,6 +205,7 @@ static void fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr
 	 */
 	p->rlimit_as = 16 * s->memory->size + (64ull << 30);
 	p->vcpu = s->vcpu;
+	p->code_cache = cache_size(s->code_cache);
 	p->filter_len = filter.len;
 	memcpy(p->filter, filter.insn, filter.len * sizeof(filter.insn[0]));
 }

@@ -36,6 +36,11 @@ static void publish(struct blk_device *dev)
 {
 	struct blk_conn *conn = &dev->conn;
 
+	if (conn->up && !conn->muted && conn->ring.rsp_pushed != conn->ring.rsp_prod) {
+		for (unsigned int i = 0; i < conn->nr_pages; i++)
+			io_page_written(dev->guest, conn->ring.pages[i]);
+		io_pages_settle(dev->guest);
+	}
 	if (conn->up && !conn->muted && io_ring_push(&conn->ring))
 		io_event_send(dev->guest, conn->port);
 }

@@ -72,6 +72,7 @@ static uint32_t take(struct io_console *con)
 	memcpy(buf + first, ring->out, len - first);
 	con->out_cons += len;
 	store_release(&ring->out_cons, con->out_cons);
+	io_page_written(con->guest, ring);
 	atomic_fetch_add_explicit(&con->out_bytes, len, memory_order_relaxed);
 	distribute(con, buf, len);
 	return len;
@@ -145,6 +146,8 @@ void con_input(struct io_console *con, const char *data, uint32_t len)
 	for (uint32_t i = 0; i < len; i++)
 		ring->in[MASK_XENCONS_IDX(con->in_prod + i, ring->in)] = data[i];
 	con->in_prod += len;
+	io_page_written(con->guest, ring);
+	io_pages_settle(con->guest);
 	store_release(&ring->in_prod, con->in_prod);
 	atomic_fetch_add_explicit(&con->in_bytes, len, memory_order_relaxed);
 	io_event_send(con->guest, con->port);

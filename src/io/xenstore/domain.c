@@ -42,7 +42,7 @@ void xsd_put(struct xs_store *store, struct xs_domain *d)
 
 int xsd_check_memory(const struct xs_client *c, uint64_t bytes)
 {
-	if (c->privileged || c->domain->memory + bytes <= c->store->quota.memory)
+	if (c->privileged || c->domain->memory + bytes <= c->quota->memory)
 		return 0;
 	return ENOMEM;
 }
@@ -53,6 +53,7 @@ int xs_client_init(struct xs_client *c, struct xs_store *store, unsigned int dom
 		.store = store,
 		.domid = domid,
 		.privileged = domid == 0,
+		.quota = &store->quota,
 		.next_tx = 1,
 		.last_error = ENOENT,
 	};

@@ -174,6 +174,7 @@ struct xs_client {
 	struct xs_domain *domain;
 	unsigned int domid;
 	bool privileged;
+	const struct xs_quota *quota; /* the store's, or its own */
 	uint32_t nr_watches, nr_transactions;
 	uint32_t next_tx;
 	int last_error; /* why the latest path that failed did; see only_path() */

@@ -46,7 +46,7 @@ static int check_size(const struct xs_client *c, const struct xs_node *n)
 {
 	if (c->privileged)
 		return 0;
-	if (xsn_quota_size(n) >= c->store->quota.node_size)
+	if (xsn_quota_size(n) >= c->quota->node_size)
 		return ENOSPC;
 	return xsd_check_memory(c, xsn_memory(n));
 }
@@ -56,7 +56,7 @@ static int check_count(const struct xs_client *c, const struct xs_tx *tx, size_t
 	if (c->privileged)
 		return 0;
 	int64_t have = (int64_t)c->domain->nodes + (tx ? tx->node_delta : 0);
-	return have + (int64_t)more > (int64_t)c->store->quota.nodes ? ENOSPC : 0;
+	return have + (int64_t)more > (int64_t)c->quota->nodes ? ENOSPC : 0;
 }
 
 /* Put a node that passes the quotas; takes the reference. */
@@ -188,7 +188,7 @@ int xst_set_perms(struct xs_client *c, struct xs_tx *tx, const char *path, size_
 {
 	struct xs_node *old;
 
-	if (!c->privileged && nr_perms > c->store->quota.node_perms)
+	if (!c->privileged && nr_perms > c->quota->node_perms)
 		return ENOSPC;
 	int r = xst_get(c, tx, path, len, XS_PERM_W | XS_PERM_OWNER, &old);
 	if (r)

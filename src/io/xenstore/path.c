@@ -52,7 +52,7 @@ int xsp_resolve(const struct xs_client *client, const char *path, bool special,
 	for (size_t i = 0; i < len; i++)
 		if (!valid_char(buf[i]) || (buf[i] == '/' && i > 0 && buf[i - 1] == '/'))
 			return EINVAL;
-	if (len > home_prefix(buf, len) + client->store->quota.path_len)
+	if (len > home_prefix(buf, len) + client->quota->path_len)
 		return EINVAL;
 	*ret_len = len;
 	return 0;

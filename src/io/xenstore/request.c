@@ -261,7 +261,7 @@ static int do_watch(struct request *q)
 		return r;
 	if (xsw_find(c, q->path, q->path_len, token))
 		return EEXIST;
-	if (!c->privileged && c->nr_watches >= c->store->quota.watches)
+	if (!c->privileged && c->nr_watches >= c->quota->watches)
 		return E2BIG;
 	r = xsd_check_memory(c, sizeof(*q->new_watch) + q->len);
 	if (r)

@@ -26,6 +26,7 @@ struct message {
 struct xs_conn {
 	struct xs_client c;
 	struct io_guest *guest;
+	struct xs_quota quota; /* if it has its own */
 	struct xenstore_domain_interface *page;
 	uint32_t port;
 	uint32_t req_cons, rsp_prod; /* ours; the page's are copies of them */
@@ -138,7 +139,7 @@ static void on_event(struct xs_client *c, const struct xs_watch *w, const char *
 		    !(m == TAILQ_FIRST(&conn->out) && conn->out_sent))
 			return;
 	}
-	if (conn->event_bytes + total > c->store->quota.event_bytes)
+	if (conn->event_bytes + total > c->quota->event_bytes)
 		return;
 	struct xsd_sockmsg hdr = {.type = XS_WATCH_EVENT, .len = (uint32_t)total};
 	m = new_message(&hdr);
@@ -176,6 +177,8 @@ static bool flush(struct xs_conn *conn, bool *progress)
 		/* Header and payload lie one behind the other. */
 		copy_to_ring(page->rsp, conn->rsp_prod, (const char *)&m->hdr + conn->out_sent, n);
 		conn->rsp_prod += n;
+		io_page_written(conn->guest, page);
+		io_pages_settle(conn->guest);
 		store_release(&page->rsp_prod, conn->rsp_prod);
 		*progress = true;
 		conn->out_sent += n;
@@ -275,7 +278,7 @@ static bool serve(struct xs_conn *conn, bool *progress)
 	if (conn->dead || !flush(conn, progress))
 		return false;
 	for (int i = 0; i < REQUEST_BATCH; i++) {
-		if (conn->nr_replies >= conn->c.store->quota.requests)
+		if (conn->nr_replies >= conn->c.quota->requests)
 			return false; /* until the guest has read some: it will send an event */
 		int r = receive(conn, progress);
 		if (r <= 0)
@@ -349,6 +352,14 @@ int xs_conn_new(struct xs_store *store, struct io_guest *guest, void *ring_page,
 	io_loop_post(store->loop, &conn->work);
 	*ret_conn = conn;
 	return PVV_OK;
+}
+
+void xs_conn_set_quota(struct xs_conn *conn, const struct xs_quota *quota)
+{
+	pthread_mutex_lock(&conn->c.store->lock);
+	conn->quota = *quota;
+	conn->c.quota = &conn->quota;
+	pthread_mutex_unlock(&conn->c.store->lock);
 }
 
 void xs_conn_free(struct xs_conn *conn)

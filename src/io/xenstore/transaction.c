@@ -16,7 +16,7 @@ static struct xs_tx_entry *tx_entry(struct xs_entry *e)
 
 int xsx_start(struct xs_client *c, uint32_t *ret_id)
 {
-	if (!c->privileged && c->nr_transactions >= c->store->quota.transactions)
+	if (!c->privileged && c->nr_transactions >= c->quota->transactions)
 		return ENOSPC;
 	struct xs_tx *tx = calloc(1, sizeof(*tx));
 	if (!tx)
@@ -56,7 +56,7 @@ int xsx_access(struct xs_tx *tx, const char *path, size_t len, struct xs_tx_entr
 		*ret_entry = tx_entry(e);
 		return 0;
 	}
-	if (!tx->client->privileged && tx->touched >= store->quota.transaction_nodes) {
+	if (!tx->client->privileged && tx->touched >= tx->client->quota->transaction_nodes) {
 		tx->failed = true;
 		return ENOSPC;
 	}
@@ -120,7 +120,7 @@ static int prepare(struct xs_tx *tx)
 			return EAGAIN;
 	}
 	if (!c->privileged && tx->node_delta > 0 &&
-	    (int64_t)c->domain->nodes + tx->node_delta > (int64_t)store->quota.nodes)
+	    (int64_t)c->domain->nodes + tx->node_delta > (int64_t)c->quota->nodes)
 		return ENOSPC;
 	TAILQ_FOREACH(te, &tx->entries, link)
 	{

@@ -127,5 +127,7 @@ struct xs_quota {
 };
 void xs_get_quota(struct xs_store *store, struct xs_quota *ret_quota);
 void xs_set_quota(struct xs_store *store, const struct xs_quota *quota);
+/* A domain's own, instead of the store's. */
+void xs_conn_set_quota(struct xs_conn *conn, const struct xs_quota *quota);
 
 #endif

@@ -7,6 +7,7 @@
  *	fill N		write to the N last frames
  *	mem		balloon to memory/target; frames that come must be zero
  *	grow		populate until that is refused
+ *	nodes N		make nodes until that fails, at most N
  *	con N		connect console device N and echo one line there
  *	close N		disconnect it
  *	quit
@@ -14,6 +15,7 @@
 #include "pvg.h"
 #include <xen/io/console.h>
 #include <xen/io/xenbus.h>
+#include <xen/io/xs_wire.h>
 
 #define MAX_CONSOLES 80u
 #define FIRST_REF    16u
@@ -288,6 +290,22 @@ static void read_node(const char *path)
 	printf("%s: %s%s\n", path, n < 0 ? "error " : "", text);
 }
 
+static void make_nodes(u64 n)
+{
+	char path[32] = "data/node-", answer[64];
+
+	for (u64 i = 0; i < n; i++) {
+		char *end = put_number(path + 10, i);
+
+		if (pvg_store_request(XS_MKDIR, 0, path, (u32)(end - path) + 1, answer,
+				      sizeof(answer)) < 0) {
+			printf("node %lu: %s\n", i, answer);
+			return;
+		}
+	}
+	printf("made %lu\n", n);
+}
+
 /* ---- the lines ---- */
 
 static bool starts(const char *line, const char *word, const char **rest)
@@ -313,6 +331,8 @@ static bool obey(const char *line)
 		balloon();
 	else if (starts(line, "grow", &rest))
 		grow();
+	else if (starts(line, "nodes ", &rest))
+		make_nodes(get_number(rest));
 	else if (starts(line, "con ", &rest))
 		echo(get_number(rest));
 	else if (starts(line, "close ", &rest))

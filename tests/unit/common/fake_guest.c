@@ -250,6 +250,10 @@ void io_page_written(struct io_guest *g, void *page)
 	atomic_fetch_add(&g->pages_written, 1);
 }
 
+void io_pages_settle(struct io_guest *g)
+{
+}
+
 uint64_t fake_pages_written(const struct io_guest *g)
 {
 	return atomic_load(&g->pages_written);

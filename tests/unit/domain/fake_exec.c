@@ -30,7 +30,7 @@ struct exec {
 
 enum hostile_mode hostile_mode = HOSTILE_ALL;
 uint64_t hostile_seed = 1;
-uint64_t hostile_writes;
+uint64_t hostile_writes, hostile_overhead;
 
 static uint64_t next(struct exec *e)
 {
@@ -177,7 +177,7 @@ static void fake_kill(struct exec *e)
 
 static uint64_t fake_overhead(struct exec *e)
 {
-	return 0;
+	return __atomic_load_n(&hostile_overhead, __ATOMIC_RELAXED);
 }
 
 static void fake_destroy(struct exec *e)

@@ -12,5 +12,6 @@ enum hostile_mode {
 };
 extern enum hostile_mode hostile_mode;
 extern uint64_t hostile_seed, hostile_writes;
+extern uint64_t hostile_overhead; /* what is said of its memory */
 
 #endif

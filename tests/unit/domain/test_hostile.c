@@ -175,6 +175,34 @@ static void test_forbidden_system_call(void **state)
 	pvv_host_unref(host);
 }
 
+/* It fills its tables with the host's memory. */
+static void test_memory_hog(void **state)
+{
+	pvv_host *host = NULL;
+	pvv_domain *dom;
+	char *text;
+	int st = 0, reason = 0;
+
+	assert_int_equal(pvv_host_open(0, &host), 0);
+	dom = make(host);
+	hostile_mode = HOSTILE_ALL;
+	hostile_seed = 9;
+	__atomic_store_n(&hostile_overhead, 500ull << 20, __ATOMIC_RELAXED);
+	assert_int_equal(pvv_domain_start(dom, 0), 0);
+	assert_int_equal(pvv_domain_wait(dom, 1500, 0), PVV_ETIMEDOUT);
+	__atomic_store_n(&hostile_overhead, 600ull << 20, __ATOMIC_RELAXED);
+	assert_int_equal(pvv_domain_wait(dom, 20000, 0), 0);
+	__atomic_store_n(&hostile_overhead, 0, __ATOMIC_RELAXED);
+	assert_int_equal(pvv_domain_get_state(dom, &st, &reason), 0);
+	assert_int_equal(st, PVV_DOMAIN_SHUTOFF);
+	assert_int_equal(reason, PVV_SHUTOFF_CRASHED);
+	assert_int_equal(pvv_domain_get_reason_text(dom, &text), 0);
+	assert_non_null(strstr(text, "took 600 MiB of the host's memory"));
+	pvv_free(text);
+	pvv_domain_unref(dom);
+	pvv_host_unref(host);
+}
+
 /* One bad neighbour: the others' verbs still work in bounded time. */
 static void test_neighbours(void **state)
 {
@@ -209,6 +237,7 @@ int main(void)
 		cmocka_unit_test(test_ends_of_any_kind),
 		cmocka_unit_test(test_pause),
 		cmocka_unit_test(test_forbidden_system_call),
+		cmocka_unit_test(test_memory_hog),
 		cmocka_unit_test(test_neighbours),
 	};
 	int fd = mkstemp(disk_path), ret;

@@ -196,6 +196,40 @@ static void test_transaction_quota(void **state)
 	assert_true(start_tx(&f->p) != 0);
 }
 
+/* Of one domain alone. */
+static void test_own_quotas(void **state)
+{
+	struct fixture *f = *state;
+	static struct message_in m;
+	struct xs_quota q;
+	char payload[32];
+
+	xs_get_quota(f->store, &q);
+	q.nodes = xsd_find(f->store, 5)->nodes + 2;
+	q.watches = 3;
+	q.transactions = 1;
+	xs_conn_set_quota(f->p.conn, &q);
+	for (int i = 0; i < 4; i++) {
+		int n = snprintf(payload, sizeof(payload), "data%c%d", '\0', i);
+
+		assert_string_equal(peer_do(&f->p, XS_WATCH, 0, payload, (size_t)n + 1),
+				    i < 3 ? "" : "E2BIG");
+		assert_string_equal(peer_do(&f->other, XS_WATCH, 0, payload, (size_t)n + 1), "");
+		assert_true(i == 3 || peer_event(&f->p, &m));
+	}
+	assert_string_equal(write_node(&f->p, 0, "data/a", 1), "");
+	assert_string_equal(write_node(&f->p, 0, "data/b", 1), "");
+	assert_string_equal(write_node(&f->p, 0, "data/c", 1), "ENOSPC");
+	for (int i = 0; i < 10; i++) {
+		snprintf(payload, sizeof(payload), "data/%d", i);
+		assert_string_equal(write_node(&f->other, 0, payload, 1), "");
+	}
+	assert_true(start_tx(&f->p) != 0);
+	assert_string_equal(peer_str(&f->p, XS_TRANSACTION_START, 0, ""), "ENOSPC");
+	assert_true(start_tx(&f->other) != 0);
+	assert_true(start_tx(&f->other) != 0);
+}
+
 static void test_transaction_node_quota(void **state)
 {
 	struct fixture *f = *state;
@@ -630,6 +664,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_node_quota),
+		T(test_own_quotas),
 		T(test_node_quota_in_transactions),
 		T(test_node_size_quota),
 		T(test_watch_quota),

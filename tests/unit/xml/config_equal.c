@@ -207,6 +207,7 @@ bool config_equal(const struct config *a, const struct config *b, const char **r
 		SAME_STRING(seclabels[i]);
 	SAME(executor);
 	SAME(limits.code_cache);
+	SAME(limits.overhead);
 	SAME(limits.xenstore_nodes);
 	SAME(limits.xenstore_watches);
 	SAME(limits.xenstore_transactions);

@@ -343,6 +343,7 @@ struct config *config_random(uint32_t *seed)
 			PVV_OK);
 	cfg->executor = below(seed, 3);
 	cfg->limits.code_cache = maybe(seed) ? (1ull + below(seed, 4096)) << 20 : 0;
+	cfg->limits.overhead = maybe(seed) ? (1ull + below(seed, 4096)) << 20 : 0;
 	cfg->limits.xenstore_nodes = maybe(seed) ? 1 + below(seed, 10000) : 0;
 	cfg->limits.xenstore_watches = maybe(seed) ? UINT32_MAX : 0;
 	cfg->limits.xenstore_transactions = maybe(seed) ? 1 : 0;

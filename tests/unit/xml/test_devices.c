@@ -297,10 +297,6 @@ static void test_console(void **state)
 		{"several, the lowest free port",
 		 DEVICES("<console><target port='1'/></console><console type='null'/>"
 			 "<console type='file'><source path='/c'/></console>"),
-		 .warnings = "7:1: <console> is kept, but without effect (this version connects "
-			     "console 0 only)\n"
-			     "7:60: <console> is kept, but without effect (this version connects "
-			     "console 0 only)",
 		 .contains = "<console type='null'>\n<target type='xen' port='0'/>\n</console>\n"
 			     "<console type='pty'>\n<target type='xen' port='1'/>\n</console>\n"
 			     "<console type='file'>\n<source path='/c'/>\n"
@@ -359,8 +355,6 @@ static void test_channel_controller_others(void **state)
 		{"channel",
 		 DEVICES("<channel type='unix'><source mode='bind' path='/s'/>"
 			 "<target type='xen' name='org.qemu.guest_agent.0'/></channel>"),
-		 .warnings = "7:1: <channel> is kept, but without effect (this version has no "
-			     "channels)",
 		 .contains = "<channel type='unix'>\n<source mode='bind' path='/s'/>\n"
 			     "<target type='xen' name='org.qemu.guest_agent.0'/>\n</channel>"},
 		{"channel without name",
@@ -481,14 +475,14 @@ static void test_pvvirt(void **state)
 		 .contains = "<name>d</name>\n<memory unit='KiB'>65536</memory>"},
 		{"limits",
 		 EXTRA(OURS("<pvvirt:limits><pvvirt:codeCache unit='MiB'>64</pvvirt:codeCache>"
+			    "<pvvirt:overhead unit='GiB'>1</pvvirt:overhead>"
 			    "<pvvirt:xenstoreNodes>1000</pvvirt:xenstoreNodes>"
 			    "<pvvirt:xenstoreWatches>128</pvvirt:xenstoreWatches>"
 			    "<pvvirt:xenstoreTransactions>10</pvvirt:xenstoreTransactions>"
 			    "</pvvirt:limits>")),
-		 .warnings = "5:72: <pvvirt:limits> is kept, but without effect (this version has "
-			     "fixed limits)",
 		 .contains = "<pvvirt:limits>\n<pvvirt:codeCache unit='KiB'>65536"
 			     "</pvvirt:codeCache>\n"
+			     "<pvvirt:overhead unit='KiB'>1048576</pvvirt:overhead>\n"
 			     "<pvvirt:xenstoreNodes>1000</pvvirt:xenstoreNodes>\n"
 			     "<pvvirt:xenstoreWatches>128</pvvirt:xenstoreWatches>\n"
 			     "<pvvirt:xenstoreTransactions>10</pvvirt:xenstoreTransactions>\n"
@@ -502,9 +496,7 @@ static void test_pvvirt(void **state)
 		 "<v:interface index='0'/><v:console port='0'/><v:channel name='a'/>"
 		 "</v:descriptors></v:domain></domain>",
 		 .warnings = "1:175: <interface> is kept, but without effect (this version has no "
-			     "network back end)\n"
-			     "1:225: <channel> is kept, but without effect (this version has no "
-			     "channels)",
+			     "network back end)",
 		 .contains = "<pvvirt:descriptors>\n<pvvirt:kernel/>\n<pvvirt:initrd/>\n"
 			     "<pvvirt:disk target='xvda'/>\n<pvvirt:interface index='0'/>\n"
 			     "<pvvirt:console port='0'/>\n<pvvirt:channel name='a'/>\n"

@@ -91,10 +91,11 @@ static void map_memory(const struct k_params *p)
 				  MAP_FIXED | MAP_NORESERVE);
 }
 
-static void map_translator(void)
+static void map_translator(uint64_t cache_size)
 {
 	struct xlate_area areas[XLATE_NR_AREAS];
 	struct xlate_config cfg = {
+		.cache_size = cache_size,
 		.regs = &k.c.v->regs,
 		.kick = &k.ctlv->kick,
 		.fetch = k_fetch,
@@ -102,7 +103,7 @@ static void map_translator(void)
 		.user = k_user,
 	};
 
-	xlate_areas(areas, 0);
+	xlate_areas(areas, cache_size);
 	for (unsigned int i = 0; i < XLATE_NR_AREAS; i++)
 		if (areas[i].size)
 			map_anonymous(areas[i].addr, areas[i].size,
@@ -264,7 +265,7 @@ void k_start(const struct k_params *p)
 	map_memory(p);
 	k.exc_vector = K_NO_EXC;
 	core_attach(c, p->vcpu);
-	map_translator();
+	map_translator(p->code_cache);
 	fpu_init();
 	/* Behind the translator, which a kick's handler asks; until here they are blocked. */
 	signals_init();
