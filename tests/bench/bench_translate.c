@@ -156,6 +156,68 @@ static double hypercall_ns(void)
 }
 
 /*
+ * A loop over user memory, of 1,000 times `code`: ns each. (Native: the same on the RAM behind it.)
+ */
+static double user_ns(const char *code, unsigned int len, uint64_t bytes, bool native)
+{
+	static const char tail[] = "\x41\xff\xc8\x75"; /* dec r8d; jnz */
+	const uint64_t user = native ? GUEST_LOW + USER_RAM : USER_BASE;
+	double best = 1e9;
+	uint8_t end[3];
+	int n;
+
+	harness_reset();
+	poke(CODE, code, len);
+	poke(CODE + len, tail, sizeof(tail) - 1);
+	end[0] = (uint8_t) - (len + sizeof(tail));
+	memcpy(end + 1, "\x0f\x05", 2);
+	poke(CODE + len + sizeof(tail) - 1, end, 3);
+	memcpy(ram_native + (CODE - GUEST_LOW) + len + sizeof(tail), native_end_code, 8);
+	for (n = 0; n < 100; n++) {
+		struct core_regs r;
+		uint64_t t;
+
+		memset(&r, 0, sizeof(r));
+		r.rip = CODE;
+		r.rflags = 0x202;
+		r.gpr[R_R8] = 1000;
+		r.gpr[R_RBX] = bytes;
+		r.gpr[R_R9] = user;
+		r.gpr[R_R10] = DATA;
+		R = r;
+		t = now_ns();
+		if ((native ? run_native(&r) : run_guest()).exit != XLATE_HYPERCALL)
+			exit(1);
+		t = now_ns() - t;
+		best = (double)t / 1000 < best ? (double)t / 1000 : best;
+	}
+	return best;
+}
+
+static void user_accesses(void)
+{
+	static const struct {
+		const char *what, *code;
+		unsigned int len;
+		uint64_t bytes;
+	} list[] = {
+		{"mov rax, [r9]", "\x49\x8b\x01", 3, 0},
+		{"mov [r9], rax", "\x49\x89\x01", 3, 0},
+		/* mov rsi, r9; mov rdi, r10; mov ecx, ebx; rep movsb */
+		{"64 bytes in", "\x4c\x89\xce\x4c\x89\xd7\x89\xd9\xf3\xa4", 10, 64},
+		{"4096 bytes in", "\x4c\x89\xce\x4c\x89\xd7\x89\xd9\xf3\xa4", 10, 4096},
+		{"4096 bytes out", "\x4c\x89\xcf\x4c\x89\xd6\x89\xd9\xf3\xa4", 10, 4096},
+		{"65536 bytes in", "\x4c\x89\xce\x4c\x89\xd7\x89\xd9\xf3\xa4", 10, 65536},
+	};
+	unsigned int k;
+
+	for (k = 0; k < ARRAY_SIZE(list); k++)
+		printf("user memory, %-16s %8.1f ns, native %8.1f\n", list[k].what,
+		       user_ns(list[k].code, list[k].len, list[k].bytes, false),
+		       user_ns(list[k].code, list[k].len, list[k].bytes, true));
+}
+
+/*
  * MB of guest code a second: runs the program with the 1,024 functions from an empty cache, less
  * the same run with everything translated.
  */
@@ -242,6 +304,7 @@ int main(int argc, char **argv)
 	printf("%-20s %10s %8.3f %8.3f\n", "geometric mean", "", nth_root(product[0], (int)count),
 	       nth_root(product[1], (int)count));
 	printf("%-20s %10s %8.3f %8.3f\n", "worst", "", worst[0], worst[1]);
+	user_accesses();
 	call = hypercall_ns();
 	speed = translation_speed(high);
 	printf("null hypercall %.1f ns (goal 60), translation %.1f MB/s (goal 12), rep %.2f (goal "

@@ -110,6 +110,19 @@ static bool rsp_in_scratch(const uint8_t *p)
 	return p[-8] == 0x48 && p[-7] == 0x8b && !__builtin_memcmp(p - 4, &a, 4);
 }
 
+/* A redirected operand: the index has just been cut to a byte, the base comes from XV_REDIRECT. */
+static bool redirect_ok(const uint8_t *p, const ZydisDecodedOperand *o)
+{
+	const uint32_t a = XLATE_VCPU + XV_REDIRECT;
+
+	if (o->mem.base == ZYDIS_REGISTER_NONE)
+		return o->mem.scale == 8 && o->mem.disp.value >= XLATE_VCPU + XV_TLB_TAG &&
+		       o->mem.disp.value <= XLATE_VCPU + XV_TLB_DELTA + 0x800 && p[-4] == 0x40 &&
+		       p[-3] == 0x0f && p[-2] == 0xb6;
+	return o->mem.index == ZYDIS_REGISTER_NONE && p[-8] == 0x48 && p[-7] == 0x8b &&
+	       !__builtin_memcmp(p - 4, &a, 4);
+}
+
 static bool insn_ok(struct xlate *x, const struct frag *f, const uint8_t *p,
 		    const ZydisDecodedInstruction *in, const ZydisDecodedOperand *ops)
 {
@@ -121,8 +134,9 @@ static bool insn_ok(struct xlate *x, const struct frag *f, const uint8_t *p,
 		return false;
 	}
 	for (i = 0; i < in->operand_count; i++) {
-		if (ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY && !operand_ok(in, &ops[i]) &&
-		    !rsp_in_scratch(p)) {
+		bool ok = ops[i].type != ZYDIS_OPERAND_TYPE_MEMORY || operand_ok(in, &ops[i]);
+
+		if (!ok && !rsp_in_scratch(p) && !redirect_ok(p, &ops[i])) {
 			complain(at, p, in->length, "memory operand is not shifted");
 			return false;
 		}

@@ -143,16 +143,17 @@ static void cb_note(void *priv, uint64_t mfn)
 	apply_rights(mfn);
 }
 
-uint64_t user_absent;
+uint64_t user_absent, user_swap, nr_user_asked;
 
 static uint32_t cb_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 {
 	uint64_t off;
 
+	nr_user_asked++;
 	if (va - USER_BASE < USER_SIZE) {
 		if (va >> 12 == user_absent >> 12 && (write || !(user_absent & 1)))
 			return (user_absent & 1) | (write ? 2 : 0) | 4;
-		off = USER_RAM + (va - USER_BASE);
+		off = USER_RAM + ((va - USER_BASE) ^ user_swap);
 	} else if (!to_offset(va, &off)) {
 		return write ? 6 : 4;
 	}

@@ -65,6 +65,8 @@ void set_rights(uint64_t gva, size_t len, int prot);
 bool frame_protected(uint64_t mfn);
 /* 0: all user pages are there; else the one at this address is not, or not writable (| 1) */
 extern uint64_t user_absent;
+/* Neighbouring user pages change places if this is 0x1000; how often the callback was asked. */
+extern uint64_t user_swap, nr_user_asked;
 extern uint64_t nr_notes, nr_write_faults;
 
 /* Run the guest until a hypercall exit, another exit, or a fault the harness does not serve. */

@@ -5,22 +5,26 @@
 #include <linux/mman.h>
 
 #include "core/cpu/cpu.h"
+#include "core/mm/mm.h"
 
 static void flush_all(struct core_ctx *c, uint64_t vcpu_mask)
 {
 	window_flush_all();
+	xlate_user_forget(k.x);
 	xlate_revalidate(k.x);
 }
 
 static void flush_va(struct core_ctx *c, uint64_t vcpu_mask, uint64_t va)
 {
 	window_flush_va(va);
+	xlate_user_forget_va(k.x, va);
 	xlate_invalidate_va_range(k.x, va & ~0xfffull, 4096);
 }
 
 static void frame_protect(struct core_ctx *c, uint64_t mfn)
 {
 	window_protect(mfn);
+	xlate_user_forget_writes(k.x);
 }
 
 static void frame_dirtied(struct core_ctx *c, uint64_t mfn)
@@ -35,6 +39,7 @@ static void root_changed(struct core_ctx *c)
 
 static void frames_discard(struct core_ctx *c, uint64_t mfn, uint64_t nr)
 {
+	xlate_user_forget(k.x);
 	for (uint64_t i = 0; i < nr; i++) {
 		window_protect(mfn + i);
 		xlate_invalidate_frame(k.x, mfn + i);
@@ -107,10 +112,9 @@ uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 {
 	uint64_t mfn, flags;
 
-	if (!core_walk(&k.c, k.c.v->kernel_root, va, &mfn, &flags))
-		return PF_USER_BIT | (write ? 2 : 0);
-	if (write && !(flags & 2))
-		return PF_USER_BIT | 3;
+	/* (accessed and dirty bits are set, as the processor would) */
+	if (!core_walk_access(&k.c, k.c.v->kernel_root, va, write ? PF_WRITE : 0, &mfn, &flags))
+		return PF_USER_BIT | (uint32_t)flags;
 	if (write)
 		xlate_invalidate_frame(k.x, mfn);
 	*ret = k.c.ram + (mfn << 12) + (va & 0xfff);

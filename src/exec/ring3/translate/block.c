@@ -21,6 +21,7 @@ static uint32_t open_page(struct xlate *x, uint64_t gva, struct xlate_code *code
 	if (!(*frame)->verify && !(*frame)->noted) {
 		(*frame)->noted = 1;
 		x->cfg.note(x->cfg.priv, code->mfn);
+		xlate_user_forget_writes(x);
 	}
 	return 0;
 }
@@ -283,7 +284,8 @@ static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 			e->end = true;
 		} else if (site) {
 			xlate_user_refresh(x, site, &i);
-			em_exit(e, XC_USER | site << 8, e->pc);
+			if (!op_user_inline(e, &i, site))
+				em_exit(e, XC_USER | site << 8, e->pc);
 		} else {
 			emit_insn(e, &i);
 		}

@@ -145,6 +145,8 @@ unsigned int insn_recode(const struct insn *i, const struct recode *rc, uint8_t 
 void op_copy(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_moffs(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_impl(struct em *e, const struct insn *i) XLATE_HIDDEN;
+/* r = effective address of the operand as the hardware sees it: shifted if the base is rsp. */
+void op_ea(struct em *e, const struct insn *i, unsigned int r) XLATE_HIDDEN;
 /* IC_COPY or IC_MOFFS while e->redirect. */
 void op_redirected(struct em *e, const struct insn *i) XLATE_HIDDEN;
 /* Is op_copy() of this memory form a single host instruction? */
@@ -165,6 +167,13 @@ void op_enter(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_leave(struct em *e, const struct insn *i) XLATE_HIDDEN;
 /* The few sensitive instructions that need not leave the cache. */
 bool op_sensitive(struct em *e, const struct insn *i) XLATE_HIDDEN;
+
+/* ---- user_tlb.c ---- */
+/*
+ * A user site that looks its operand up by itself and leaves only if that fails. False: it is not
+ * of the kind that can.
+ */
+bool op_user_inline(struct em *e, const struct insn *i, uint32_t site) XLATE_HIDDEN;
 
 /* ---- op_fpu.c ---- */
 void op_fpu_gate(struct em *e) XLATE_HIDDEN;

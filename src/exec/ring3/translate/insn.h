@@ -125,6 +125,11 @@ static inline int insn_index(const struct insn *i)
 		return -1;
 	return (i->sib >> 3 & 7) | i->xb;
 }
+/* bt, bts, btr, btc with a register: the operand is only where bit 0 is. */
+static inline bool insn_bit_string(const struct insn *i)
+{
+	return i->enc == IE_LEGACY && i->map == 1 && (i->op & 0xe7) == 0xa3;
+}
 int64_t insn_disp(const struct insn *i);
 int64_t insn_imm(const struct insn *i);
 

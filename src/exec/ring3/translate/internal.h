@@ -167,7 +167,9 @@ struct xlate {
 
 	uint64_t user_bloom[(1u << 15) / 64];
 	uint32_t xsave_size;
-	uint32_t bounce_len; /* to write back when a redirected instruction is done */
+	uint32_t bmi2;	      /* the processor has rorx and shrx */
+	uint32_t tlb_used[2]; /* user_tlb.c: there are entries for reads, for writes */
+	uint32_t bounce_len;  /* to write back when a redirected instruction is done */
 	uint64_t bounce_va;
 	uint32_t done_len; /* guest length of the redirected instruction under way */
 };
@@ -259,5 +261,11 @@ uint32_t xlate_user_find(const struct xlate *x, uint64_t gva) XLATE_HIDDEN; /* 0
 void xlate_user_refresh(struct xlate *x, uint32_t site, const struct insn *i) XLATE_HIDDEN;
 enum xlate_exit xlate_user_serve(struct xlate *x, uint32_t site, uint32_t *host) XLATE_HIDDEN;
 enum xlate_exit xlate_user_done(struct xlate *x) XLATE_HIDDEN;
+
+/* ---- user_tlb.c ---- */
+void xlate_tlb_init(struct xlate *x) XLATE_HIDDEN;
+void xlate_tlb_enter(struct xlate *x, uint64_t va, bool write, uint64_t delta) XLATE_HIDDEN;
+/* As the monitor's callback `user`, which is asked only for what the TLB does not know. */
+uint32_t xlate_user_ptr(struct xlate *x, uint64_t va, bool write, uint8_t **ret) XLATE_HIDDEN;
 
 #endif

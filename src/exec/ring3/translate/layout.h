@@ -79,4 +79,10 @@
 #define XV_FLAGS      224 /* what pushf shows beyond the hardware's flags */
 #define XV_FPU_TRAP   232 /* not 0: FPU instructions leave */
 
+/* The rest of the vCPU page. */
+#define XV_BOUNCE      0x8000 /* for redirected operands that cross pages */
+#define XV_BOUNCE_SIZE 0x4000
+#define XV_TLB_TAG     0xc000 /* user_tlb.c: 256 entries each for reads and, behind them, writes */
+#define XV_TLB_DELTA   0xd000
+
 #endif

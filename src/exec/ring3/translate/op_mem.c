@@ -232,7 +232,7 @@ static void emit_pop_adjust(struct em *e, const struct insn *i, unsigned int r)
 }
 
 /* r = EA of the operand as the hardware sees it: shifted if the base is rsp. */
-static void emit_ea(struct em *e, const struct insn *i, unsigned int r)
+void op_ea(struct em *e, const struct insn *i, unsigned int r)
 {
 	if (insn_rip_relative(i)) {
 		em_movi(e, r, rip_target(e, i));
@@ -277,7 +277,7 @@ static void op_mem_complex(struct em *e, const struct insn *i, enum mem_mode mod
 		rc.mem = RM_BASE;
 		rc.drop67 = true;
 		em_step(e, act);
-		emit_ea(e, i, r);
+		op_ea(e, i, r);
 		break;
 	case MM_REDIRECT:
 		rc.mem = RM_BASE;
@@ -301,7 +301,7 @@ static void op_mem_complex(struct em *e, const struct insn *i, enum mem_mode mod
 		em_store(e, XLATE_VCPU + XV_SP1, r2);
 		act |= ACT_SP1(r2);
 		em_step(e, act);
-		emit_ea(e, i, r);
+		op_ea(e, i, r);
 		em_step(e, act);
 		em_load(e, r2, XLATE_VCPU + XV_FS_BASE);
 		break;

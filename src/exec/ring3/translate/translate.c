@@ -161,6 +161,7 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	XV->target = TARGET_NONE;
 	XV->fpu_trap = 0;
 	x->xsave_size = xsave_size();
+	xlate_tlb_init(x);
 	XV->exit_vec = (uintptr_t)xlate_asm_exit;
 	XV->miss_vec = (uintptr_t)xlate_asm_miss;
 	XV->regs = cfg->regs;

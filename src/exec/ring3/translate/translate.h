@@ -54,7 +54,8 @@
  * access faults as #GP (SI_KERNEL). On any SIGSEGV/SIGBUS in the cache the handler may ask
  * xlate_user_access(): true = it was one, and the instruction will be executed with its operand
  * redirected through the `user` callback from now on; leave with xlate_leave(), and call
- * xlate_enter() again. If the callback refuses, xlate_enter() returns XLATE_PAGE_FAULT.
+ * xlate_enter() again. If the callback refuses, xlate_enter() returns XLATE_PAGE_FAULT. Its
+ * answers are kept in a small TLB: see xlate_user_forget().
  *
  * Code that changes. note() is called before a frame's bytes are read: the monitor removes write
  * access to it for all vCPUs. On a write fault to a noted frame: xlate_invalidate_frame(), allow
@@ -108,6 +109,7 @@ struct xlate_config {
 	 * means success, bit 2 is always set in it). It is also asked for kernel addresses (the
 	 * other operand of movs). The bytes will be written to if `write`: what write protection is
 	 * there for (noted frames) is the callback's business. May be NULL: nothing is redirected.
+	 * Answers are remembered: see xlate_user_forget().
 	 */
 	uint32_t (*user)(void *priv, uint64_t va, bool write, uint8_t **ret);
 	/* Addresses in [user_from, 2^47) are redirected; 0 = those outside of the window. */
@@ -200,6 +202,16 @@ void xlate_invalidate_va_range(struct xlate *x, uint64_t va, uint64_t len);
 /* Any mapping may have changed: ask fetch() for each page of code and drop those that moved. */
 void xlate_revalidate(struct xlate *x);
 void xlate_invalidate_all(struct xlate *x);
+
+/*
+ * What the `user` callback answered is remembered, as a TLB does, until one of these: everything,
+ * one page, or everything that was asked for writing (a frame must not be written any more; the
+ * translator does so by itself when it has called note()). To be called wherever the window forgets
+ * mappings, and for the same reasons. Anywhere but in a handler that does not leave the cache.
+ */
+void xlate_user_forget(struct xlate *x);
+void xlate_user_forget_va(struct xlate *x, uint64_t va);
+void xlate_user_forget_writes(struct xlate *x);
 
 struct xlate_stats {
 	uint64_t fragments, guest_insns, guest_bytes, host_bytes;

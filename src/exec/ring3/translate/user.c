@@ -14,8 +14,7 @@
 #define WINDOW_END                                                                                 \
 	(USER_END - XLATE_SHIFT) /* user addresses from here on are not in the window              \
 				  */
-#define BOUNCE	    ((uint8_t *)(uintptr_t)(XLATE_VCPU + 0x8000))
-#define BOUNCE_SIZE 0x4000u
+#define BOUNCE ((uint8_t *)(uintptr_t)ABS(XV_BOUNCE))
 
 static unsigned int bloom_bit(uint64_t gva)
 {
@@ -80,11 +79,31 @@ static uint64_t operand(const struct core_regs *r, const struct insn *i, uint64_
 	return ea + (i->seg == 0x64 ? r->fs_base : i->seg == 0x65 ? r->gs_base : 0);
 }
 
+/*
+ * bt, bts, btr, btc with a register: how far from the operand the word with the bit lies. The
+ * register keeps its value, so the redirected operand is as far before the word.
+ */
+static uint64_t bit_offset(const struct core_regs *r, const struct insn *i)
+{
+	int64_t v;
+
+	if (!insn_bit_string(i))
+		return 0;
+	v = (int64_t)r->gpr[insn_reg(i)];
+	if (i->w)
+		v = v >> 6 << 3;
+	else
+		v = i->p66 ? (int16_t)v >> 4 << 1 : (int32_t)v >> 5 << 2;
+	return (uint64_t)v;
+}
+
 static bool redirectable(const struct insn *i)
 {
 	if (insn_class(i) == IC_MOFFS)
 		return true;
-	return insn_class(i) == IC_COPY && insn_has_mem(i) && !(i->desc & ID_VSIB);
+	/* (8-bit displacements of EVEX are scaled by what the tables do not say) */
+	return insn_class(i) == IC_COPY && insn_has_mem(i) && !(i->desc & ID_VSIB) &&
+	       !(i->enc == IE_EVEX && i->disp_len == 1);
 }
 
 /* Which registers point to memory; true if the string instruction has this operand. */
@@ -137,7 +156,8 @@ bool xlate_user_access(struct xlate *x)
 		if (!(string_si(&i) && is_user(x, r->gpr[R_RSI] + seg)) &&
 		    !(string_di(&i) && is_user(x, r->gpr[R_RDI])))
 			return false;
-	} else if (!redirectable(&i) || !is_user(x, operand(r, &i, r->rip + i.len))) {
+	} else if (!redirectable(&i) ||
+		   !is_user(x, operand(r, &i, r->rip + i.len) + bit_offset(r, &i))) {
 		return false;
 	}
 	site = xlate_user_find(x, r->rip);
@@ -179,7 +199,7 @@ static bool element(struct str_op *s, uint64_t va, bool write, uint64_t *v)
 
 	for (k = 0; k < s->width; k++) {
 		if (!k || !((va + k) & 0xfff)) {
-			s->err = s->x->cfg.user(s->x->cfg.priv, va + k, write, &p);
+			s->err = xlate_user_ptr(s->x, va + k, write, &p);
 			s->err_va = va + k;
 			if (s->err)
 				return false;
@@ -256,6 +276,21 @@ static bool one_element(struct str_op *s, bool *stop)
 	return true;
 }
 
+/* rep stos of `n` bytes in elements of this width */
+static void store_elements(uint8_t *p, uint64_t v, unsigned int width, uint64_t n)
+{
+	uint64_t c = n / width;
+
+	if (width == 1)
+		__asm__ volatile("rep stosb" : "+D"(p), "+c"(c) : "a"((uint8_t)v) : "memory");
+	else if (width == 2)
+		__asm__ volatile("rep stosw" : "+D"(p), "+c"(c) : "a"((uint16_t)v) : "memory");
+	else if (width == 4)
+		__asm__ volatile("rep stosl" : "+D"(p), "+c"(c) : "a"((uint32_t)v) : "memory");
+	else
+		__asm__ volatile("rep stosq" : "+D"(p), "+c"(c) : "a"(v) : "memory");
+}
+
 static void copy_bytes(uint8_t *dst, const uint8_t *src, uint64_t n)
 {
 	__asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n)::"memory");
@@ -279,23 +314,17 @@ static uint64_t many_elements(struct str_op *s, uint64_t count)
 	if (kind == 0xa4 && n > 4096 - (si & 0xfff))
 		n = 4096 - (si & 0xfff);
 	n -= n % s->width;
-	if (!n || (kind == 0xaa && s->width != 1 && r->gpr[R_RAX]))
+	if (!n)
 		return 0;
-	if (kind == 0xa4 && s->x->cfg.user(s->x->cfg.priv, si, false, &p))
+	if (kind == 0xa4 && xlate_user_ptr(s->x, si, false, &p))
 		return 0; /* reported by the careful way */
-	if (s->x->cfg.user(s->x->cfg.priv, di, true, &d))
+	if (xlate_user_ptr(s->x, di, true, &d))
 		return 0;
 	if (kind == 0xa4) {
 		copy_bytes(d, p, n);
 		r->gpr[R_RSI] += n;
 	} else {
-		uint64_t c = n;
-		uint8_t *q = d;
-
-		__asm__ volatile("rep stosb"
-				 : "+D"(q), "+c"(c)
-				 : "a"((uint8_t)r->gpr[R_RAX])
-				 : "memory");
+		store_elements(d, r->gpr[R_RAX], s->width, n);
 	}
 	r->gpr[R_RDI] += n;
 	return n / s->width;
@@ -340,9 +369,9 @@ static uint32_t make_snippet(struct xlate *x, struct user_site *u)
 {
 	struct em *e = x->em;
 
-	if (!xlate_have_room(x))
-		xlate_flush(x);
 	if (!u->snippet) {
+		if (!xlate_have_room(x))
+			xlate_flush(x);
 		xlate_begin_frag(x, e, u->gva);
 		e->f->flags |= FRAG_SNIPPET;
 		e->redirect = true;
@@ -381,7 +410,7 @@ static bool bounce(struct xlate *x, uint64_t va, unsigned int n, bool write, boo
 	for (done = 0; done < n; done += part) {
 		uint64_t at = va + done;
 		uint8_t *p;
-		uint32_t err = x->cfg.user(x->cfg.priv, at, write, &p);
+		uint32_t err = xlate_user_ptr(x, at, write, &p);
 
 		if (err) {
 			*ret = page_fault(x, err, at);
@@ -419,16 +448,16 @@ enum xlate_exit xlate_user_serve(struct xlate *x, uint32_t site, uint32_t *host)
 		return string_access(x, i);
 	}
 	next = r->rip + i->len;
-	va = operand(r, i, next);
+	va = operand(r, i, next) + bit_offset(r, i);
 	if (is_user(x, va)) {
 		bool write = i->desc & ID_MEM_WRITE;
-		uint32_t err = x->cfg.user(x->cfg.priv, va, write, &p);
+		uint32_t err = xlate_user_ptr(x, va, write, &p);
 
 		if (err)
 			return page_fault(x, err, va);
 		size = operand_size(x, i);
 		if ((va & 0xfff) + size > 4096) {
-			if (size > BOUNCE_SIZE)
+			if (size > XV_BOUNCE_SIZE)
 				return page_fault(x, 4, va);
 			if (write && !bounce(x, va, size, true, true, &ret))
 				return ret;
@@ -440,9 +469,10 @@ enum xlate_exit xlate_user_serve(struct xlate *x, uint32_t site, uint32_t *host)
 		}
 	} else {
 		p = (uint8_t *)(uintptr_t)(va + XLATE_SHIFT);
+		xlate_tlb_enter(x, va, i->desc & ID_MEM_WRITE, XLATE_SHIFT);
 	}
 	snippet = make_snippet(x, u);
-	XV->redirect = (uintptr_t)p;
+	XV->redirect = (uintptr_t)p - bit_offset(r, i);
 	*host = x->bounce_len || x->stepping ? 0 : xlate_lookup(x, next);
 	XV->after = *host ? *host : TRAMP_DONE;
 	x->done_len = i->len;
