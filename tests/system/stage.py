@@ -4,6 +4,7 @@ pkg-config: how an embedder meets it. Tests that use this must not run in parall
 writes into the build folder)."""
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -26,20 +27,16 @@ class Stage:
         subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", self.root], check=True,
                        stdout=subprocess.DEVNULL, timeout=120)
         pc = next(self.root.rglob("libpvvirt.pc"))
+        # As if it had been installed there: others' .pc files are used beside it, so a sysroot will not do.
+        pc.write_text(re.sub(r"(?m)^prefix=", f"prefix={self.root}", pc.read_text()))
         self.lib = next(self.root.rglob("libpvvirt.so")).parent
         self.pvvirt = next(self.root.rglob("bin/pvvirt"))
-        self.env = dict(os.environ, PKG_CONFIG_PATH=str(pc.parent), PKG_CONFIG_SYSROOT_DIR=str(self.root),
-                        LD_LIBRARY_PATH=str(self.lib))
+        self.env = dict(os.environ, PKG_CONFIG_PATH=str(pc.parent), LD_LIBRARY_PATH=str(self.lib))
         self.env.pop("LD_PRELOAD", None)
 
     def flags(self, *packages):
-        """Only libpvvirt's .pc is in the stage; the sysroot must not be put before others' paths."""
-        out = []
-        for p in packages:
-            env = self.env if p == "libpvvirt" else os.environ
-            out += subprocess.run(["pkg-config", "--cflags", "--libs", p], env=env, check=True, text=True,
-                                  capture_output=True).stdout.split()
-        return out
+        return subprocess.run(["pkg-config", "--cflags", "--libs", *packages], env=self.env, check=True, text=True,
+                              capture_output=True).stdout.split()
 
     def compile(self, sources, to, *packages, std="c11", more=()):
         if isinstance(sources, (str, pathlib.Path)):
