@@ -73,16 +73,6 @@ struct core_exec_ops {
 	 * May be NULL: it runs vCPU 0 only.
 	 */
 	bool (*start_vcpu)(struct core_ctx *c, unsigned int id);
-	/*
-	 * A present entry of a page table in use lost rights, its frame, or its accessed or dirty
-	 * bit: entry `slot` of the table `mfn` of `level` was `old`. For executors that follow the
-	 * guest's tables exactly instead of forgetting everything at each flush: what they cached
-	 * through the entry must be gone after the next flush. May be NULL.
-	 */
-	void (*pte_changed)(struct core_ctx *c, uint64_t mfn, unsigned int level, unsigned int slot,
-			    uint64_t old);
-	/* `mfn` is no page table any more. May be NULL. */
-	void (*table_gone)(struct core_ctx *c, uint64_t mfn, unsigned int level);
 	/* The time-stamp counter. A function, so that tests own the time. */
 	uint64_t (*rdtsc)(struct core_ctx *c);
 	/* Guest debug registers or cr0.TS changed, for executors that mirror them. */
@@ -156,8 +146,6 @@ void core_emulate(struct core_ctx *c);
 
 /* `syscall` from guest user mode: bounce to the registered syscall callback. */
 void core_user_syscall(struct core_ctx *c);
-/* `sysenter` from guest user mode; where it was executed is not known. */
-void core_user_sysenter(struct core_ctx *c);
 
 /* ---- for the rooms inside core ---------------------------------------------------------- */
 

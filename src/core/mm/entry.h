@@ -38,16 +38,4 @@ static inline void mm_l1e_put(struct core_ctx *c, uint64_t pte)
 	mm_unref(c, pte_mfn(pte));
 }
 
-/* After an entry was written: an executor that follows the tables hears of what was taken away. */
-static inline void mm_pte_changed(struct core_ctx *c, unsigned int level, uint64_t table,
-				  unsigned int slot, uint64_t old, uint64_t new)
-{
-	const uint64_t given = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
-
-	if (!(old & PTE_PRESENT) || c->ops->pte_changed == NULL)
-		return;
-	if ((old & ~new &given) != 0 || (new & ~old &PTE_NX) != 0 || pte_mfn(old) != pte_mfn(new))
-		c->ops->pte_changed(c, table, level, slot, old);
-}
-
 #endif

@@ -28,9 +28,7 @@
 #define K_FD_DOORBELL 4
 #define K_FD_IMAGE    5 /* only until the image is mapped */
 
-#define K_FILTER_MAX	    256 /* BPF instructions */
-#define U_MAPPER_FILTER_MAX 128
-#define U_THREAD_FILTER_MAX 64
+#define K_FILTER_MAX 256 /* BPF instructions */
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
@@ -55,14 +53,12 @@ struct k_params {
 	uint64_t entry, stack_top;
 	uint64_t tramp_base, tramp_len;
 	uint64_t mem_size, nr_frames;
-	uint64_t ctl_off, state_off, frames_off, exec_off;
+	uint64_t ctl_off, state_off, frames_off;
 	uint64_t rlimit_as;
 	uint64_t code_cache; /* bytes, 0 = default */
-	uint32_t vcpu, nr_vcpus;
-	uint32_t mapper_len, thread_len; /* filters of the U processes, see user.h */
-	uint32_t filter_len;		 /* BPF instructions */
+	uint32_t vcpu;
+	uint32_t filter_len; /* BPF instructions */
 	uint64_t filter[K_FILTER_MAX];
-	uint64_t mapper[U_MAPPER_FILTER_MAX], thread[U_THREAD_FILTER_MAX];
 };
 #endif
 

@@ -4,7 +4,6 @@
  * starts vCPU 0.
  */
 #include "exec/ring3/ring3.h"
-#include "exec/ring3/user.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,11 +81,6 @@ static void ring3_probe(struct exec_probe *ret)
 		ret->available = true;
 }
 
-static uint64_t ring3_region(uint64_t nr_frames, unsigned int nr_vcpus)
-{
-	return ux_block(nr_frames, nr_vcpus, U_SLOTS, 0);
-}
-
 static void ring3_destroy(struct exec *e);
 
 static int ring3_start(const struct exec_params *params, struct exec **ret_exec)
@@ -122,7 +116,6 @@ static int ring3_start(const struct exec_params *params, struct exec **ret_exec)
 		.affinity = params->affinity[0],
 		.shares = params->shares,
 		.code_cache = params->code_cache,
-		.nr_vcpus = params->nr_vcpus,
 	};
 	r = ring3_spawn(&s, &e->pidfd, &e->pid);
 	if (r < 0) {
@@ -293,7 +286,6 @@ static void ring3_destroy(struct exec *e)
 
 const struct exec_ops exec_ring3 = {
 	.name = "ring3",
-	.region = ring3_region,
 	.probe = ring3_probe,
 	.start = ring3_start,
 	.kick = ring3_kick,

@@ -17,9 +17,6 @@ struct ring3_filter {
 	uint32_t len;
 };
 void ring3_filter_make(struct ring3_filter *ret);
-/* Those of the tasks of a U process: see user.h. */
-void ring3_filter_make_mapper(struct ring3_filter *ret);
-void ring3_filter_make_thread(struct ring3_filter *ret);
 /* A memfd, or -1 and errno. */
 int ring3_memfd(const char *name);
 
@@ -31,7 +28,7 @@ struct ring3_spawn {
 	const char *name;
 	int memory_fd, doorbell_fd;
 	const struct exec_memory *memory;
-	unsigned int vcpu, nr_vcpus;
+	unsigned int vcpu;
 	const uint64_t *affinity; /* EXEC_CPU_WORDS words, NULL: any CPU */
 	uint32_t shares;	  /* 0: as this process */
 	uint64_t code_cache;	  /* bytes, 0: default */

@@ -30,7 +30,6 @@
 
 #define TRAMP_LEN 12288ul      /* one page of code, two of parameters */
 #define CACHE_MIN (4ull << 20) /* the translator insists on that */
-_Static_assert(sizeof(struct k_params) <= TRAMP_LEN - 4096, "two pages of parameters");
 
 struct child_args {
 	pid_t parent;
@@ -199,7 +198,6 @@ static void fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr
 	p->ctl_off = s->memory->ctl_off;
 	p->state_off = s->memory->state_off;
 	p->frames_off = s->memory->frames_off;
-	p->exec_off = s->memory->exec_off;
 	/*
 	 * Bounds what a hostile guest can make the kernel spend on page tables: a domain maps its
 	 * RAM a few times (direct map, kernel text, vmalloc), and the monitor has a few GiB of
@@ -208,15 +206,8 @@ static void fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr
 	p->rlimit_as = 16 * s->memory->size + (64ull << 30);
 	p->vcpu = s->vcpu;
 	p->code_cache = cache_size(s->code_cache);
-	p->nr_vcpus = s->nr_vcpus;
 	p->filter_len = filter.len;
 	memcpy(p->filter, filter.insn, filter.len * sizeof(filter.insn[0]));
-	ring3_filter_make_mapper(&filter);
-	p->mapper_len = filter.len;
-	memcpy(p->mapper, filter.insn, filter.len * sizeof(filter.insn[0]));
-	ring3_filter_make_thread(&filter);
-	p->thread_len = filter.len;
-	memcpy(p->thread, filter.insn, filter.len * sizeof(filter.insn[0]));
 }
 
 /* The host's scheduler weighs by steps of a quarter: 1024 / 1.25^nice. */

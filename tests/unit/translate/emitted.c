@@ -123,13 +123,26 @@ static bool redirect_ok(const uint8_t *p, const ZydisDecodedOperand *o)
 	       !__builtin_memcmp(p - 4, &a, 4);
 }
 
+/* wrfsbase rax with what the translator keeps for that */
+static bool fsbase_ok(const uint8_t *p, const ZydisDecodedInstruction *in)
+{
+	uint32_t a;
+
+	__builtin_memcpy(&a, p - 4, 4);
+	a -= XLATE_VCPU;
+	return in->mnemonic == ZYDIS_MNEMONIC_WRFSBASE &&
+	       !__builtin_memcmp(p, "\xf3\x48\x0f\xae\xd0", 5) &&
+	       !__builtin_memcmp(p - 8, "\x48\x8b\x04\x25", 4) &&
+	       (a == XV_FS_BASE || a == XV_FS_SHIFT || a == XV_HW_FS);
+}
+
 static bool insn_ok(struct xlate *x, const struct frag *f, const uint8_t *p,
 		    const ZydisDecodedInstruction *in, const ZydisDecodedOperand *ops)
 {
 	uint64_t at = (uint64_t)p;
 	unsigned int i;
 
-	if (forbidden(in, ops)) {
+	if (forbidden(in, ops) && !fsbase_ok(p, in)) {
 		complain(at, p, in->length, "must not be executed");
 		return false;
 	}

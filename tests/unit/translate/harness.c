@@ -208,6 +208,7 @@ static void native_fault(int sig, siginfo_t *si, ucontext_t *uc)
 	native_state(native_regs_ptr, g);
 	last.exit = 0;
 	last.sig = sig;
+	last.vector = (unsigned int)g[REG_TRAPNO];
 	last.addr = sig == SIGSEGV && si->si_code != SI_KERNEL ? (uint64_t)si->si_addr : 0;
 	g[REG_RIP] = (greg_t)native_return;
 	g[REG_RSP] = (greg_t)native_host_rsp;
@@ -307,6 +308,8 @@ __attribute__((no_sanitize("address", "undefined"))) static void handler(int sig
 		last.addr =
 			sig == SIGSEGV && si->si_code != SI_KERNEL ? (uint64_t)si->si_addr - S : 0;
 		last.fetch = rec.fetch;
+		last.vector =
+			xlate_guest_vector(X, (unsigned int)uc->uc_mcontext.gregs[REG_TRAPNO]);
 		if (sig == SIGALRM || sig == SIGUSR1 || rec.completed ||
 		    (sig == SIGSEGV && si->si_code == SI_KERNEL && xlate_user_access(X)))
 			last.exit = -1;

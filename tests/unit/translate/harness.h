@@ -40,6 +40,7 @@ struct outcome {
 	int sig;       /* signal number */
 	uint64_t addr; /* of SIGSEGV, as the guest sees it */
 	bool fetch;
+	unsigned int vector; /* of the exception, 0 if there was none */
 };
 
 extern uint8_t *ram_guest;  /* the guest's RAM: the monitor's view */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 #include <cmocka.h>
@@ -184,8 +185,6 @@ static void test_undefined(void **state)
 		{"lock mov", BYTES("\xf0\x89\x03")},
 		{"lea eax, eax", BYTES("\x8d\xc0")},
 		{"rex vex", BYTES("\x48\xc5\xf8\x77")},
-		{"16 bytes",
-		 BYTES("\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x90")},
 		{"monitorx", BYTES("\x0f\x01\xfa")},
 		{"xop", BYTES("\x8f\xe8\x78\xc0\xc0\x00")},
 		{"3dnow", BYTES("\x0f\x0f\xc0\x9e")},
@@ -205,6 +204,138 @@ static void test_undefined(void **state)
 		assert_int_equal(R.rip, CODE);
 		regs_untouched();
 	}
+}
+
+/* The processor refuses more than 15 bytes with #GP, be they valid or not. */
+static void test_too_long(void **state)
+{
+	static const char *const list[] = {
+		"\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x90",
+		"\x2e\x2e\x2e\x2e\x2e\x48\x81\x84\x24\x01\x02\x03\x04\x01\x02\x03",
+		"\x67\x67\x67\x67\x67\x67\x67\x67\x67\x67\x67\x67\x67\x67\x0f\xff",
+		"\xf0\xf0\xf0\xf0\xf0\xf0\xf0\xf0\xf0\xf0\xf0\xf0\xf0\xf0\xf0\xf0",
+	};
+	unsigned int k;
+
+	harness_begin();
+	for (k = 0; k < 4; k++) {
+		struct core_regs n;
+
+		assert_int_equal(run_bytes(list[k], 16), XLATE_GP);
+		assert_int_equal(R.rip, CODE);
+		regs_untouched();
+		n = R;
+		memcpy(ram_native + (CODE - GUEST_LOW), list[k], 16);
+		assert_int_equal(run_native(&n).sig, SIGSEGV);
+	}
+}
+
+/* Stack or not stack: the vectors for addresses that are not canonical are the processor's. */
+static void test_stack_faults(void **state)
+{
+	static const struct {
+		const char *what, *code;
+		unsigned int len;
+	} list[] = {
+		{"mov rax, [rbp+8]", BYTES("\x48\x8b\x45\x08")},
+		{"mov [rbp+rdx*2], eax", BYTES("\x89\x44\x55\x00")},
+		{"mov rax, [rbp*2]", BYTES("\x48\x8b\x04\x6d\x00\x00\x00\x00")},
+		{"mov rax, [rdx+rbp]", BYTES("\x48\x8b\x04\x2a")},
+		{"mov rax, [r13]", BYTES("\x49\x8b\x45\x00")},
+		{"mov rax, [rsi]", BYTES("\x48\x8b\x06")},
+		{"mov rax, [rsp+8]", BYTES("\x48\x8b\x44\x24\x08")},
+		{"mov rax, [r12]", BYTES("\x49\x8b\x04\x24")},
+		{"mov rax, fs:[rbp]", BYTES("\x64\x48\x8b\x45\x00")},
+		{"mov rax, gs:[rsp]", BYTES("\x65\x48\x8b\x04\x24")},
+		{"add [rbp], eax", BYTES("\x01\x45\x00")},
+		{"movups xmm0, [rbp]", BYTES("\x0f\x10\x45\x00")},
+		{"lock bts [rbp], edx", BYTES("\xf0\x0f\xab\x55\x00")},
+		{"push rax", BYTES("\x50")},
+		{"push 1", BYTES("\x6a\x01")},
+		{"push rsp", BYTES("\x54")},
+		{"push [rsi]", BYTES("\xff\x36")},
+		{"push [rbx]", BYTES("\xff\x33")},
+		{"push [rbp]", BYTES("\xff\x75\x00")},
+		{"pop rax", BYTES("\x58")},
+		{"pop [rbx]", BYTES("\x8f\x03")},
+		{"pop [rsi]", BYTES("\x8f\x06")},
+		{"call", BYTES("\xe8\x10\x00\x00\x00")},
+		{"call rbx", BYTES("\xff\xd3")},
+		{"call [rbx]", BYTES("\xff\x13")},
+		{"call [rbp]", BYTES("\xff\x55\x00")},
+		{"call [rsi]", BYTES("\xff\x16")},
+		{"ret", BYTES("\xc3")},
+		{"ret 8", BYTES("\xc2\x08\x00")},
+		{"leave", BYTES("\xc9")},
+		{"enter 8, 0", BYTES("\xc8\x08\x00\x00")},
+		{"movsb", BYTES("\xa4")},
+		{"lodsq", BYTES("\x48\xad")},
+	};
+	/* the registers that are bad: rsp, rbp, rsi and r12, r13 with them; all of them */
+	static const unsigned int bad[] = {1u << R_RSP, 1u << R_RBP,
+					   1u << R_RSI | 1u << R_R12 | 1u << R_R13, 0xffff};
+	unsigned int k, b, j, nr = 0;
+
+	harness_begin();
+	for (k = 0; k < sizeof(list) / sizeof(*list); k++)
+		for (b = 0; b < 4; b++) {
+			struct core_regs n;
+			struct outcome og, on;
+
+			memset(&R, 0, sizeof(R));
+			for (j = 0; j < 16; j++)
+				R.gpr[j] = bad[b] >> j & 1 ? 1ull << 63 | 0x1000 : DATA + 64 * j;
+			R.gpr[R_RDX] = 0;
+			if (R.gpr[R_RSP] >> 63 == 0)
+				R.gpr[R_RSP] = STACK;
+			R.rflags = 0x202;
+			R.rip = CODE;
+			poke(CODE, list[k].code, list[k].len);
+			poke(CODE + list[k].len, "\x0f\x05", 2);
+			memcpy(ram_native + (CODE - GUEST_LOW) + list[k].len, native_end_code, 8);
+			n = R;
+			on = run_native(&n);
+			if (on.exit || on.vector == 14 || on.vector == 6)
+				continue;
+			og = run_guest();
+			if (og.exit || og.vector != on.vector || R.rip != CODE)
+				printf("%s (%x bad): exit %d vector %u rip +%#lx, native %u\n",
+				       list[k].what, bad[b], og.exit, og.vector, R.rip - CODE,
+				       on.vector);
+			assert_int_equal(og.exit, 0);
+			assert_int_equal(og.vector, on.vector);
+			assert_int_equal(R.rip, CODE);
+			nr++;
+		}
+	printf("%u faults\n", nr);
+	assert_true(nr > 50);
+}
+
+/*
+ * An indirect call that misses the lookup and then faults at its push has left its target behind; a
+ * return that misses after that must not take it for its own.
+ */
+static void test_fault_after_miss(void **state)
+{
+	uint64_t ret = CODE + 0x40;
+
+	harness_begin();
+	harness_reset();
+	poke(CODE, "\xff\xd3", 2); /* call rbx */
+	poke(CODE + 0x20, "\xc3", 1);
+	poke(CODE + 0x40, "\x0f\x05", 2);
+	memset(&R, 0, sizeof(R));
+	R.rip = CODE;
+	R.rflags = 0x202;
+	R.gpr[R_RBX] = CODE + 0x80;
+	R.gpr[R_RSP] = 1ull << 63;
+	assert_int_equal(run_guest().exit, 0);
+	assert_int_equal(R.rip, CODE);
+	R.rip = CODE + 0x20;
+	R.gpr[R_RSP] = STACK;
+	memcpy(guest_ptr(STACK), &ret, 8);
+	assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
+	assert_int_equal(R.rip, ret + 2);
 }
 
 static void test_traps(void **state)
@@ -408,11 +539,12 @@ static void test_hypercall_time(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sensitive),      cmocka_unit_test(test_virtual_state),
-		cmocka_unit_test(test_undefined),      cmocka_unit_test(test_traps),
-		cmocka_unit_test(test_hypercall),      cmocka_unit_test(test_kick_flag),
-		cmocka_unit_test(test_fpu_trap),       cmocka_unit_test(test_fpu_run),
-		cmocka_unit_test(test_hypercall_time),
+		cmocka_unit_test(test_sensitive),    cmocka_unit_test(test_virtual_state),
+		cmocka_unit_test(test_undefined),    cmocka_unit_test(test_too_long),
+		cmocka_unit_test(test_stack_faults), cmocka_unit_test(test_fault_after_miss),
+		cmocka_unit_test(test_traps),	     cmocka_unit_test(test_hypercall),
+		cmocka_unit_test(test_kick_flag),    cmocka_unit_test(test_fpu_trap),
+		cmocka_unit_test(test_fpu_run),	     cmocka_unit_test(test_hypercall_time),
 	};
 
 	if (!harness_init(0))

@@ -60,13 +60,6 @@ static bool runnable(const struct insn *i)
 	if (i->enc == IE_LEGACY && i->map == 0 &&
 	    (i->op == 0xd9 || i->op == 0xdd || i->op == 0x9b) && i->modrm < 0xc0)
 		return false; /* fnstenv, fnsave: show instruction addresses */
-	/* Refused with #UD because no compiler makes them: 16-bit enter; xlat and maskmov at fs: */
-	if (insn_class(i) == IC_ENTER && i->p66 && !i->w)
-		return false;
-	if (insn_class(i) == IC_IMPL && i->seg == 0x64)
-		return false;
-	if ((i->desc & ID_VSIB) && i->seg == 0x64)
-		return false;
 	return true;
 }
 

@@ -14,7 +14,6 @@
 
 #include "core/lib/mem.h"
 #include "core/time/time.h"
-#include "exec/ring3/monitor/user.h"
 
 struct k k;
 
@@ -85,11 +84,6 @@ static void map_memory(const struct k_params *p)
 	k.c.d = (struct core_domain *)(k.c.ram + p->state_off);
 	k.c.frames = (struct core_frame *)(k.c.ram + p->frames_off);
 	k.c.ops = &k_ops;
-	k.exec_off = p->exec_off;
-	k.exec = k.c.ram + p->exec_off;
-	k.tables = (struct tlb_table *)(k.exec + UX_TABLES);
-	k.nr_vcpus = p->nr_vcpus;
-	k.window_root = CORE_INVALID_MFN;
 	k.nr_frames = p->nr_frames;
 	k.ctlv = &k.c.ctl->vcpu[p->vcpu];
 	k.kframes = map_anonymous(K_RAM_BASE + p->mem_size + (1ul << 30),
@@ -239,11 +233,16 @@ static void run_guest(void)
 		core_exception(c, 7, 0, 0);
 		break;
 	case XLATE_FPU:
-		fpu_claim();
+		/* K has no state but its guest kernel's. */
+		xlate_set_fpu_trap(k.x, false);
 		break;
 	case XLATE_UD:
 		k.ctlv->exits_exception++;
 		core_exception(c, 6, 0, 0);
+		break;
+	case XLATE_GP:
+		k.ctlv->exits_exception++;
+		core_exception(c, 13, 0, 0);
 		break;
 	case XLATE_FETCH_FAULT:
 	case XLATE_PAGE_FAULT:
@@ -267,11 +266,9 @@ void k_start(const struct k_params *p)
 {
 	struct core_ctx *c = &k.c;
 
-	nursery_start(p);
 	map_memory(p);
 	k.exc_vector = K_NO_EXC;
 	core_attach(c, p->vcpu);
-	user_init(p);
 	map_translator(p->code_cache);
 	fpu_init();
 	/* Behind the translator, which a kick's handler asks; until here they are blocked. */
@@ -288,11 +285,16 @@ void k_start(const struct k_params *p)
 			/* Behind core_next(): the mark was set before the event it delivers. */
 			if (__builtin_expect(c->ctl->code_stale != 0, 0))
 				k_code_stale();
+			if (__builtin_expect(!c->v->kernel_mode, 0)) {
+				/* The place of the U processes: see doc/ring3.md. */
+				core_crash(c,
+					   "guest user mode at rip %lx: this version of the ring3 "
+					   "executor runs guest kernels only",
+					   (unsigned long)c->v->regs.rip);
+				break;
+			}
 			timer_arm(core_timers_next(c));
-			if (c->v->kernel_mode)
-				run_guest();
-			else
-				user_run();
+			run_guest();
 			break;
 		case CORE_BLOCK:
 			k.ctlv->exits_block++;

@@ -7,21 +7,22 @@
 #include "core/cpu/cpu.h"
 #include "core/mm/mm.h"
 
-/* What a flush has to forget was reported entry by entry: tlb.h. */
 static void flush_all(struct core_ctx *c, uint64_t vcpu_mask)
 {
-	tlb_drain();
+	window_flush_all();
+	xlate_user_forget(k.x);
+	xlate_revalidate(k.x);
 }
 
 static void flush_va(struct core_ctx *c, uint64_t vcpu_mask, uint64_t va)
 {
-	tlb_drain();
+	window_flush_va(va);
+	xlate_user_forget_va(k.x, va);
+	xlate_invalidate_va_range(k.x, va & ~0xfffull, 4096);
 }
 
-/* No entry maps it writable any more, so those that did are among what is to be dropped. */
 static void frame_protect(struct core_ctx *c, uint64_t mfn)
 {
-	tlb_drain();
 	window_protect(mfn);
 	xlate_user_forget_writes(k.x);
 }
@@ -33,18 +34,11 @@ static void frame_dirtied(struct core_ctx *c, uint64_t mfn)
 
 static void root_changed(struct core_ctx *c)
 {
-	/* Also said when the vCPU goes from kernel to user mode and back, which changes nothing. */
-	if (c->v->kernel_root == k.window_root)
-		return;
-	k.window_root = c->v->kernel_root;
-	tlb_drain();
-	window_root_changed();
-	xlate_user_forget(k.x);
+	flush_all(c, ~0ull);
 }
 
 static void frames_discard(struct core_ctx *c, uint64_t mfn, uint64_t nr)
 {
-	tlb_drain();
 	xlate_user_forget(k.x);
 	for (uint64_t i = 0; i < nr; i++) {
 		window_protect(mfn + i);
@@ -83,8 +77,6 @@ const struct core_exec_ops k_ops = {
 	.frame_dirtied = frame_dirtied,
 	.root_changed = root_changed,
 	.frames_discard = frames_discard,
-	.pte_changed = tlb_pte_changed,
-	.table_gone = tlb_table_gone,
 	.doorbell = doorbell,
 	.kick_vcpu = kick_vcpu,
 	.rdtsc = k_rdtsc,
@@ -95,12 +87,9 @@ const struct core_exec_ops k_ops = {
 
 uint32_t k_fetch(void *priv, uint64_t gva, struct xlate_code *ret)
 {
-	uint64_t mfn, flags, upper;
+	uint64_t mfn, flags;
 
-	(void)tlb_follow(k.c.v->kernel_root, gva, -1, &upper);
-	if (!(gva >> 63))
-		k.low_code = true;
-	if (!core_walk_access(&k.c, k.c.v->kernel_root, gva, 0, &mfn, &flags))
+	if (!core_walk(&k.c, k.c.v->kernel_root, gva, &mfn, &flags))
 		return 0x10;
 	if (flags & (1ull << 63))
 		return 0x11;
@@ -121,10 +110,9 @@ void k_note(void *priv, uint64_t mfn)
 
 uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 {
-	uint64_t mfn, flags, upper;
+	uint64_t mfn, flags;
 
 	/* (accessed and dirty bits are set, as the processor would) */
-	(void)tlb_follow(k.c.v->kernel_root, va, -1, &upper);
 	if (!core_walk_access(&k.c, k.c.v->kernel_root, va, write ? PF_WRITE : 0, &mfn, &flags))
 		return PF_USER_BIT | (uint32_t)flags;
 	if (write)

@@ -8,8 +8,6 @@
 
 #include <linux/futex.h>
 
-#include "exec/ring3/monitor/user.h"
-
 typedef unsigned long ulong_t;
 
 /* The kernel's view of a signal frame (asm/ucontext.h), without libc's names around it. */
@@ -105,19 +103,19 @@ static void on_fault(int sig, void *info, struct k_ucontext *u)
 			      ? "the host has no memory left for the guest's RAM"
 			      : "the monitor took an exception (a bug, or a hostile guest)");
 	}
-	if (sig == K_SIGBUS && u->trapno != 17)
+	if (sig == K_SIGBUS && u->trapno == 14) /* (else it is #SS or #AC) */
 		k_die("the host has no memory left for the guest's RAM");
 	if (u->trapno == 14) {
 		page_fault(u);
 		return;
 	}
 	xlate_recover(k.x, &u->regs, &how);
-	if (how.completed || (u->trapno == 13 && xlate_user_access(k.x))) {
+	if (how.completed || ((u->trapno == 13 || u->trapno == 12) && xlate_user_access(k.x))) {
 		xlate_leave(k.x, &u->regs);
 		return;
 	}
 	/* Error codes of #GP and the like speak of the host's descriptors: the guest sees 0. */
-	leave_with(u, (uint32_t)u->trapno, 0, 0);
+	leave_with(u, xlate_guest_vector(k.x, (unsigned int)u->trapno), 0, 0);
 }
 
 static void on_kick(int sig, void *info, struct k_ucontext *u)
@@ -139,7 +137,6 @@ static void on_kick(int sig, void *info, struct k_ucontext *u)
 		xlate_leave(k.x, &u->regs);
 		break;
 	default: /* in the monitor: it looks at the flag before it enters the guest */
-		user_kicked();
 		break;
 	}
 }

@@ -154,6 +154,10 @@ static void emit_insn(struct em *e, const struct insn *i)
 	case IC_INT3:
 		em_exit(e, XC_INT | 3u << 8 | (uint32_t)i->len << 16, e->next);
 		break;
+	case IC_LONG:
+		em_exit(e, XC_GP, e->pc);
+		e->end = true;
+		break;
 	default:
 		em_exit(e, XC_UD, e->pc);
 		e->end = true;
@@ -194,7 +198,8 @@ static unsigned int verified_len(struct xlate *x, struct em *e)
 		e->pc += n;
 		if (PAGE_MASK_(e->pc) != PAGE_MASK_(start) || ends_verified(&i) ||
 		    insn_class(&i) == IC_JMP || insn_class(&i) == IC_RET ||
-		    insn_class(&i) == IC_JMPI || insn_class(&i) == IC_UD)
+		    insn_class(&i) == IC_JMPI || insn_class(&i) == IC_UD ||
+		    insn_class(&i) == IC_LONG)
 			break;
 	}
 	e->pc = start;

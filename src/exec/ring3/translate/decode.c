@@ -39,7 +39,11 @@ static unsigned int invalid(struct insn *i, unsigned int len)
 /* Bytes are missing, or they would not fit into any instruction. */
 static unsigned int too_short(struct insn *i, unsigned int avail)
 {
-	return avail < INSN_MAX ? 0 : invalid(i, INSN_MAX);
+	if (avail < INSN_MAX)
+		return 0;
+	invalid(i, INSN_MAX);
+	i->desc = IC_LONG;
+	return INSN_MAX;
 }
 
 /* Legacy prefixes and REX. Returns the offset of what follows. */

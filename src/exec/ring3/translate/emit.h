@@ -118,6 +118,12 @@ void em_rsp_from(struct em *e, unsigned int r, uint32_t act_before,
 		 uint32_t act_between) XLATE_HIDDEN;
 /* r = guest rsp, two instructions, both with this action */
 void em_guest_rsp(struct em *e, unsigned int r, uint32_t act) XLATE_HIDDEN;
+static inline void em_wrfsbase_rax(struct em *e)
+{
+	static const uint8_t insn[] = {0xf3, 0x48, 0x0f, 0xae, 0xd0};
+
+	ebytes(e, insn, sizeof(insn));
+}
 /* rel32 of a direct branch to a guest address */
 void em_edge(struct em *e, uint64_t target) XLATE_HIDDEN;
 /* jmp to an exit stub */

@@ -36,6 +36,7 @@ enum insn_class {
 	IC_SYSCALL, /* a hypercall */
 	IC_INT,	    /* int n */
 	IC_INT3,    /* */
+	IC_LONG,    /* longer than 15 bytes: #GP */
 	IC_NR
 };
 
@@ -136,7 +137,7 @@ int64_t insn_imm(const struct insn *i);
 /*
  * Decode the instruction at `p`, of which `avail` bytes count; 16 must be readable. Returns its
  * length, 0 if more bytes are needed; ret->desc of an invalid instruction has class IC_UD (its
- * length is then that of what was looked at, at least 1).
+ * length is then that of what was looked at, at least 1), one longer than 15 bytes IC_LONG.
  */
 unsigned int insn_decode(struct insn *ret, const uint8_t *p, unsigned int avail);
 

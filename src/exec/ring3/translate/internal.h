@@ -54,6 +54,7 @@ enum exit_code {
 	XC_SENS,
 	XC_INT,
 	XC_UD,
+	XC_GP,	   /* longer than 15 bytes */
 	XC_NM,	   /* an FPU instruction while cr0.TS is set */
 	XC_FPU,	   /* an FPU instruction while the monitor's trap is set */
 	XC_VERIFY, /* number of the fragment whose source changed */
@@ -150,7 +151,8 @@ struct xlate {
 	uint32_t ts;	   /* cr0.TS */
 	uint32_t fpu_lazy; /* FPU instructions have gates, see op_fpu.c */
 	uint32_t nr_fpu_frags;
-	uint64_t gs_base; /* the one the hardware FS base was made from */
+	uint64_t gs_base;  /* the one the hardware FS base was made from */
+	uint32_t fs_stale; /* the hardware FS base may be the guest's FS base + shift */
 	struct xlate_stats st;
 
 	struct frag *frags;

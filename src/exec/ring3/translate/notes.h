@@ -52,6 +52,7 @@ enum fix {
 	FIX_LOOKUP_REG,	     /* likewise, with the register in slot */
 	FIX_REL8,	     /* see ACT_REL8 */
 	FIX_REDIRECT,	     /* a redirected operand is being accessed */
+	FIX_FS,		     /* none; the hardware FS base is that of the guest's FS */
 };
 
 #endif

@@ -182,6 +182,12 @@ static void put(struct em *e, const uint8_t *buf, unsigned int n)
 	ebytes(e, buf, n);
 }
 
+/* Its length with each prefix once and none for the segment: what insn_recode() makes of it. */
+static unsigned int bare_len(const struct insn *i)
+{
+	return i->len - i->npfx + i->p66 + i->p67 + i->lock + !!i->rep;
+}
+
 enum mem_mode { MM_PREFIX, MM_BARE, MM_ABS, MM_FAR, MM_GS_RSP, MM_FS, MM_LONG, MM_REDIRECT };
 
 static uint64_t rip_target(const struct em *e, const struct insn *i)
@@ -202,9 +208,9 @@ static enum mem_mode mem_mode(const struct em *e, const struct insn *i)
 	if (insn_rip_relative(i)) {
 		if (!fits32(rip_target(e, i)) && !i->p67)
 			return MM_FAR;
-		return i->len + 2 - i->anyseg > INSN_MAX ? MM_LONG : MM_ABS;
+		return bare_len(i) + 2 > INSN_MAX ? MM_LONG : MM_ABS;
 	}
-	return i->len + 1 - i->anyseg > INSN_MAX ? MM_LONG : MM_PREFIX;
+	return bare_len(i) + 1 > INSN_MAX ? MM_LONG : MM_PREFIX;
 }
 
 bool op_mem_plain(const struct em *e, const struct insn *i)
@@ -252,6 +258,34 @@ void op_ea(struct em *e, const struct insn *i, unsigned int r)
 	emit_pop_adjust(e, i, r);
 }
 
+/*
+ * The instruction as it is, with the guest's FS base in the hardware: for the few whose operand
+ * cannot be computed beforehand.
+ */
+static void op_with_fs(struct em *e, const struct insn *i)
+{
+	struct recode rc = {.seg = 0x64, .reg = -1, .rm = -1, .opreg = -1, .vvvv = -1};
+	bool by_rsp = insn_has_mem(i) && insn_base(i) == R_RSP && !i->p67;
+	const uint32_t fs = ACT_FIX(FIX_FS), sp = ACT_SP0(R_RAX);
+	uint8_t buf[32];
+	unsigned int n = insn_recode(i, &rc, buf);
+
+	em_step(e, 0);
+	em_store(e, XLATE_VCPU + XV_SP0, R_RAX);
+	em_step(e, fs | sp);
+	em_load(e, R_RAX, XLATE_VCPU + (by_rsp ? XV_FS_BASE : XV_FS_SHIFT));
+	em_wrfsbase_rax(e);
+	em_load(e, R_RAX, XLATE_VCPU + XV_SP0);
+	em_step(e, fs);
+	ebytes(e, buf, n);
+	em_step(e, ACT_NEXT | fs);
+	em_store(e, XLATE_VCPU + XV_SP0, R_RAX);
+	em_step(e, ACT_NEXT | fs | sp);
+	em_load(e, R_RAX, XLATE_VCPU + XV_HW_FS);
+	em_wrfsbase_rax(e);
+	em_load(e, R_RAX, XLATE_VCPU + XV_SP0);
+}
+
 static void op_mem_complex(struct em *e, const struct insn *i, enum mem_mode mode)
 {
 	struct recode rc = {
@@ -261,9 +295,8 @@ static void op_mem_complex(struct em *e, const struct insn *i, enum mem_mode mod
 	uint32_t act = ACT_SP0(r);
 	uint8_t buf[32];
 
-	if ((mode == MM_FS || mode == MM_LONG) && (i->desc & ID_VSIB)) {
-		em_exit(e, XC_UD, e->pc); /* gathers at fs: no compiler does that */
-		e->end = true;
+	if (mode == MM_FS && (i->desc & ID_VSIB)) {
+		op_with_fs(e, i);
 		return;
 	}
 	em_step(e, 0);
@@ -327,7 +360,7 @@ static void op_mem(struct em *e, const struct insn *i)
 
 	switch (mode) {
 	case MM_PREFIX:
-		if (!i->anyseg) {
+		if (!i->anyseg && i->len < INSN_MAX) {
 			em_step_op(e);
 			e1(e, 0x65);
 			ebytes(e, i->bytes, i->len);
@@ -370,8 +403,7 @@ void op_impl(struct em *e, const struct insn *i)
 	uint8_t buf[32];
 
 	if (i->seg == 0x64) {
-		em_exit(e, XC_UD, e->pc);
-		e->end = true;
+		op_with_fs(e, i);
 		return;
 	}
 	put(e, buf, insn_recode(i, &rc, buf));

@@ -285,13 +285,55 @@ void op_pop(struct em *e, const struct insn *i)
 }
 
 /* op r, [rsp + disp32] */
-static void rsp_disp(struct em *e, unsigned int op, unsigned int r, uint32_t disp)
+static void rsp_disp_32(struct em *e, unsigned int op, unsigned int r, uint32_t disp)
 {
-	e1(e, 0x48);
 	e1(e, op);
 	e1(e, 0x84 | r << 3);
 	e1(e, 0x24);
 	e4(e, disp);
+}
+
+static void rsp_disp(struct em *e, unsigned int op, unsigned int r, uint32_t disp)
+{
+	e1(e, 0x48);
+	rsp_disp_32(e, op, r, disp);
+}
+
+/*
+ * The same with 16-bit operands, which nobody uses: frame pointers of two bytes, of which the shift
+ * has none. Only the lower half of what rbp was counted down to is replaced.
+ */
+static void enter_16(struct em *e, unsigned int size, unsigned int level)
+{
+	static const uint8_t walk[] = {0x48, 0x8d, 0x6d, 0xfe,	      /* lea rbp, [rbp - 2] */
+				       0x66, 0x65, 0xff, 0x75, 0x00}; /* push word gs:[rbp] */
+	static const uint8_t lea[] = {0x66, 0x8d, 0x6c, 0x24}, push[] = {0x66, 0x55};
+	const uint32_t act = ACT_FIX(FIX_RBP_SP0_RSP_SP1);
+	unsigned int k;
+
+	em_step(e, 0);
+	em_store(e, XLATE_VCPU + XV_SP0, R_RBP);
+	em_store(e, XLATE_VCPU + XV_SP1, R_RSP);
+	em_step(e, act);
+	ebytes(e, push, sizeof(push));
+	for (k = 1; k < level; k++) {
+		em_step(e, act);
+		ebytes(e, walk, sizeof(walk));
+	}
+	em_step(e, act);
+	if (level) {
+		ebytes(e, lea, sizeof(lea)); /* lea bp, [rsp + 2 * (level - 1)] */
+		e1(e, 2 * (level - 1));
+		ebytes(e, push, sizeof(push));
+	}
+	/* can the new top of stack be written? */
+	e1(e, 0x66);
+	rsp_disp_32(e, 0x8b, R_RBP, -size);
+	e1(e, 0x66);
+	rsp_disp_32(e, 0x89, R_RBP, -size);
+	ebytes(e, lea, sizeof(lea));
+	e1(e, 2 * level);
+	rsp_disp(e, 0x8d, R_RSP, -size);
 }
 
 /* enter imm16, imm8: everything is taken back from two slots until the end. */
@@ -301,9 +343,8 @@ void op_enter(struct em *e, const struct insn *i)
 	unsigned int level = i->bytes[i->o_imm + 2] & 31, k;
 	const uint32_t act = ACT_FIX(FIX_RBP_SP0_RSP_SP1);
 
-	if (i->p66 && !i->w) { /* 16-bit frame pointers: no */
-		em_exit(e, XC_UD, e->pc);
-		e->end = true;
+	if (i->p66 && !i->w) {
+		enter_16(e, size, level);
 		return;
 	}
 	em_step(e, 0);

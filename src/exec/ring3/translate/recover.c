@@ -199,6 +199,8 @@ void xlate_recover(struct xlate *x, const struct xlate_sigregs *s, struct xlate_
 		off -= it.steps[4 * k];
 	}
 	apply(r, act, it.gva, it.gva + it.glen, s->rsp, ret);
+	if (ACT_GET_FIX(act) == FIX_FS)
+		x->fs_stale = 1;
 	/*
 	 * If it is a fault: an indirect transfer to an address that the flat table does not serve.
 	 * It has been taken back, and is made once more in the exact way, in which C looks the

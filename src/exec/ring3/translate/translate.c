@@ -104,6 +104,7 @@ static void set_fs(struct xlate *x, uint64_t gs_base)
 		v = 0xffff800000000000; /* canonical, and every access faults */
 	XV->hw_fs = v;
 	x->gs_base = gs_base;
+	x->fs_stale = 0;
 #ifndef XLATE_HOSTED
 	__asm__ volatile("wrfsbase %0" ::"r"(v));
 #endif
@@ -249,10 +250,8 @@ static enum xlate_exit user_done(struct xlate *x, uint32_t *host)
  */
 static uint64_t missed_address(const struct xlate *x)
 {
-	if (XV->target == TRAMP_MISS || !XV->target) {
-		XV->target = TARGET_NONE;
+	if (XV->target == TRAMP_MISS || !XV->target)
 		return XV->slot;
-	}
 	return *(const uint64_t *)(uintptr_t)(x->cfg.regs->gpr[R_RSP] + XLATE_SHIFT - 8);
 }
 
@@ -273,6 +272,8 @@ static enum xlate_exit report(struct xlate *x, uint32_t info)
 		return XLATE_NM;
 	case XC_FPU:
 		return XLATE_FPU;
+	case XC_GP:
+		return XLATE_GP;
 	case XC_INT:
 		x->exit_vector = info >> 8 & 0xff;
 		x->exit_len = info >> 16 & 0xff;
@@ -288,7 +289,7 @@ enum xlate_exit xlate_enter(struct xlate *x)
 	uint32_t host, info;
 	enum xlate_exit ret;
 
-	if (r->gs_base != x->gs_base)
+	if (r->gs_base != x->gs_base || x->fs_stale)
 		set_fs(x, r->gs_base);
 	XV->fs_base = r->fs_base;
 	XV->fs_shift = r->fs_base + XLATE_SHIFT;
@@ -307,6 +308,8 @@ enum xlate_exit xlate_enter(struct xlate *x)
 		if (!host)
 			return XLATE_FETCH_FAULT;
 		XV->resume = host;
+		/* One that was under way has been taken back. */
+		XV->target = TARGET_NONE;
 		info = xlate_asm_run();
 		switch (info & 0xff) {
 		case XC_ABORT:

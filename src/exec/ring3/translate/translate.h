@@ -128,6 +128,7 @@ enum xlate_exit {
 	XLATE_NM,	   /* rip at an FPU instruction, and cr0.TS is set */
 	XLATE_FPU,	   /* rip at an FPU instruction, and xlate_set_fpu_trap() is set */
 	XLATE_UD,	   /* rip at an invalid opcode or ud2 (forced emulation prefix or not) */
+	XLATE_GP,	   /* rip at an instruction that is longer than 15 bytes: #GP(0) */
 	XLATE_FETCH_FAULT, /* #PF: rip at the instruction; xlate_exit_addr(), xlate_exit_error() */
 	XLATE_PAGE_FAULT,  /* #PF of a redirected user access; likewise */
 	XLATE_STEP,	   /* rflags.TF was set and one instruction was executed: #DB is due */
@@ -189,6 +190,13 @@ void xlate_miss(struct xlate *x, struct xlate_sigregs *s);
  * outside of the window? Then it will be redirected from now on; leave and enter again.
  */
 bool xlate_user_access(struct xlate *x);
+
+/*
+ * After xlate_recover(), for a fault that is none of those above: the vector that the guest gets
+ * for `host_vector`. Addresses that are not canonical are #SS if they are meant for the stack,
+ * whatever way they were accessed here.
+ */
+unsigned int xlate_guest_vector(const struct xlate *x, unsigned int host_vector);
 
 /* ---- changes ------------------------------------------------------------------------------ */
 /* Outside of the cache, or in a handler after xlate_recover() that then calls xlate_leave(). */

@@ -122,7 +122,7 @@ static uint64_t string_seg(const struct core_regs *r, const struct insn *i)
 	return i->seg == 0x64 ? r->fs_base : i->seg == 0x65 ? r->gs_base : 0;
 }
 
-static bool fetch_insn(struct xlate *x, uint64_t gva, struct insn *i)
+static bool fetch_insn(const struct xlate *x, uint64_t gva, struct insn *i)
 {
 	uint8_t buf[32] = {0};
 	unsigned int n = 4096 - (gva & 0xfff), k;
@@ -172,6 +172,58 @@ bool xlate_user_access(struct xlate *x)
 	xlate_user_refresh(x, site, &i);
 	xlate_kill(x, x->cur_frag);
 	return true;
+}
+
+static bool canonical(uint64_t va)
+{
+	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
+}
+
+/* The lowest address at which the instruction accesses the stack by itself; 0 = it does not. */
+static uint64_t stack_operand(const struct core_regs *r, const struct insn *i)
+{
+	switch (insn_class(i)) {
+	case IC_PUSHR:
+	case IC_CALL:
+	case IC_CALLI:
+	case IC_ENTER:
+		return r->gpr[R_RSP] - 8;
+	case IC_POPR:
+	case IC_RET:
+		return r->gpr[R_RSP];
+	case IC_LEAVE:
+		return r->gpr[R_RBP];
+	case IC_COPY:
+		if (i->enc != IE_LEGACY || i->map)
+			return 0;
+		if (i->op == 0x68 || i->op == 0x6a ||
+		    (i->op == 0xff && insn_has_mem(i) && (insn_reg(i) & 7) == 6))
+			return r->gpr[R_RSP] - 8;
+		return i->op == 0x8f ? r->gpr[R_RSP] : 0;
+	default:
+		return 0;
+	}
+}
+
+unsigned int xlate_guest_vector(const struct xlate *x, unsigned int host_vector)
+{
+	const struct core_regs *r = x->cfg.regs;
+	struct insn i;
+	int base;
+
+	if ((host_vector != 12 && host_vector != 13) || !fetch_insn(x, r->rip, &i))
+		return host_vector;
+	if (insn_class(&i) == IC_COPY && i.op == 0x8f && !canonical(stack_operand(r, &i)))
+		return 12; /* pop [...]: first from the stack */
+	base = insn_has_mem(&i) ? insn_base(&i) : -1;
+	if (insn_has_mem(&i) && insn_class(&i) != IC_LEA) {
+		uint64_t va = operand(r, &i, r->rip + i.len) + bit_offset(r, &i);
+		unsigned int n = insn_mem_size[ID_MEMSIZE(i.desc)];
+
+		if (!canonical(va) || !canonical(va + (n ? n - 1 : 0)))
+			return !i.seg && (base == R_RSP || base == R_RBP) ? 12 : 13;
+	}
+	return canonical(stack_operand(r, &i)) ? host_vector : 12;
 }
 
 /* ---- string instructions ------------------------------------------------------------------ */
