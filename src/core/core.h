@@ -40,7 +40,8 @@
 struct core_ctx;
 
 /*
- * What the core asks of an executor. Called with the vCPU out of the guest. All are mandatory.
+ * What the core asks of an executor. Called with the vCPU out of the guest. Mandatory but
+ * for those that say otherwise.
  * An executor keeps real mappings as a cache of the guest's page tables ("TLB"); as on hardware,
  * a guest that changes a present PTE sees the old mapping until it flushes.
  */
@@ -73,6 +74,13 @@ struct core_exec_ops {
 	 * May be NULL: it runs vCPU 0 only.
 	 */
 	bool (*start_vcpu)(struct core_ctx *c, unsigned int id);
+	/*
+	 * More than one vCPU: sleep while *word is `value` (a lock; may return early), wake one
+	 * that sleeps so, let others run. May be NULL: waiting is spinning then.
+	 */
+	void (*wait)(struct core_ctx *c, uint32_t *word, uint32_t value);
+	void (*wake)(struct core_ctx *c, uint32_t *word);
+	void (*yield)(struct core_ctx *c);
 	/* The time-stamp counter. A function, so that tests own the time. */
 	uint64_t (*rdtsc)(struct core_ctx *c);
 	/* Guest debug registers or cr0.TS changed, for executors that mirror them. */
@@ -88,6 +96,8 @@ struct core_ctx {
 	uint8_t *ram;		   /* machine frame n lies at ram + (n << 12) */
 	const struct core_exec_ops *ops;
 	void *priv;		 /* the executor's own */
+	uint64_t kick_due;	 /* vCPUs to kick when event_lock is given back */
+	bool kick_later;	 /* event_lock is held */
 	bool mm_flush_due;	 /* mm/: an upper-level entry went, flush before the guest runs */
 	struct core_walk_cache { /* last translations of core_guest_*, see mm/walk.c */
 		uint64_t va[16], mfn_flags[16];

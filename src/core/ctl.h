@@ -134,9 +134,13 @@ struct core_ctl {
 		closed[CORE_PORT_WORDS]; /* ports the guest closed that were bound to the library */
 	uint64_t closed_any;
 	char reason[CORE_REASON_MAX]; /* NUL-terminated by the reader, not trusted to be */
-	uint64_t hypercalls[64];      /* count by number */
-	uint64_t debug_prod;	      /* console_io output: bytes produced, ring below */
-	uint64_t debug_cons;	      /* by the library */
+	uint64_t hypercalls[CORE_MAX_VCPUS][64]; /* counts by number, each vCPU its own */
+	uint32_t start_request; /* bit n: vCPU n is to be started; taken by the library */
+	uint32_t start_pad;
+	uint8_t port_vcpu[CORE_MAX_PORTS]; /* a hint whom to kick for a port: the vCPU it notifies
+					    */
+	uint64_t debug_prod;		   /* console_io output: bytes produced, ring below */
+	uint64_t debug_cons;		   /* by the library */
 	uint8_t debug_ring[CORE_DEBUG_RING];
 	uint64_t nr_pages; /* current reservation, for statistics */
 

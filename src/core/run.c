@@ -34,7 +34,7 @@ static void pause_enter(struct core_ctx *c)
 	bool was_paused = c->v->paused;
 	uint32_t up = 0;
 
-	core_lock(&d->sched_lock);
+	core_lock(c, &d->sched_lock);
 	if (!was_paused) {
 		c->v->paused = 1;
 		d->vcpus_paused++;
@@ -44,7 +44,7 @@ static void pause_enter(struct core_ctx *c)
 	/* Paused means: no guest instruction is executed any more, on no vCPU. */
 	if (up == 0)
 		pause_report(c);
-	core_unlock(&d->sched_lock);
+	core_unlock(c, &d->sched_lock);
 	if (!was_paused)
 		core_runstate_change(c, c->v, RUNSTATE_offline);
 }
@@ -53,7 +53,7 @@ static void pause_leave(struct core_ctx *c)
 {
 	struct core_domain *d = c->d;
 
-	core_lock(&d->sched_lock);
+	core_lock(c, &d->sched_lock);
 	c->v->paused = 0;
 	d->vcpus_paused--;
 	if (c->ctl->run_state == CORE_STATE_PAUSED) {
@@ -61,7 +61,7 @@ static void pause_leave(struct core_ctx *c)
 		__atomic_fetch_add(&c->ctl->state_seq, 1, __ATOMIC_SEQ_CST);
 		core_ring_doorbell(c);
 	}
-	core_unlock(&d->sched_lock);
+	core_unlock(c, &d->sched_lock);
 }
 
 /* A kick or a request of the library. True: `*ret` is the answer of core_next(). */

@@ -9,6 +9,9 @@
 void core_vcpu_kick(struct core_ctx *c, struct core_vcpu *v);
 /* Something happened that ends a block, a poll or a yield of `v`. */
 void core_vcpu_wake(struct core_ctx *c, struct core_vcpu *v);
+/* Around everything that looks at or changes event channels. */
+void core_event_lock(struct core_ctx *c);
+void core_event_unlock(struct core_ctx *c);
 /* The library has news in ctl: outbound, closed, or run_state. */
 void core_ring_doorbell(struct core_ctx *c);
 /* The domain shuts down with a SHUTDOWN_* code; every vCPU stops. */

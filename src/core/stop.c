@@ -4,15 +4,43 @@
 
 #include <stdarg.h>
 
+#include "core/lib/bitops.h"
 #include "core/lib/fmt.h"
 #include "core/lib/lock.h"
 
 void core_vcpu_kick(struct core_ctx *c, struct core_vcpu *v)
 {
-	__atomic_store_n(&c->ctl->vcpu[v->id].kick, 1, __ATOMIC_SEQ_CST);
+	/* Whoever set it before us has kicked the vCPU, or is about to: it has not looked yet. */
+	if (__atomic_exchange_n(&c->ctl->vcpu[v->id].kick, 1, __ATOMIC_SEQ_CST) != 0)
+		return;
 	/* This vCPU is in the core now and passes core_next() before it runs the guest again. */
-	if (v != c->v)
+	if (v == c->v)
+		return;
+	if (c->kick_later)
+		c->kick_due |= 1ull << v->id;
+	else
 		c->ops->kick_vcpu(c, v->id);
+}
+
+/*
+ * A kick is a system call, and the vCPU it wakes may want the lock at once: so kicks wait for the
+ * end of the section.
+ */
+void core_event_lock(struct core_ctx *c)
+{
+	core_lock(c, &c->d->event_lock);
+	c->kick_later = true;
+}
+
+void core_event_unlock(struct core_ctx *c)
+{
+	uint64_t due = c->kick_due;
+
+	c->kick_due = 0;
+	c->kick_later = false;
+	core_unlock(c, &c->d->event_lock);
+	for (; due != 0; due &= due - 1)
+		c->ops->kick_vcpu(c, core_bit_first(due));
 }
 
 void core_vcpu_wake(struct core_ctx *c, struct core_vcpu *v)

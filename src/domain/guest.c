@@ -301,8 +301,13 @@ void io_event_send(struct io_guest *g, uint32_t port)
 	if (port == 0 || port >= g->max_ports)
 		return;
 	bit_set(g->ctl->inbound, &g->ctl->inbound_any, port);
-	/* vCPU 0 sorts it to the vCPU the guest bound the port to. */
-	kick(g, 0);
+	/* Any vCPU sorts it to the one the guest bound the port to: best that one itself. */
+	unsigned int vcpu = __atomic_load_n(&g->ctl->port_vcpu[port], __ATOMIC_RELAXED);
+
+	if (vcpu >= g->nr_vcpus ||
+	    __atomic_load_n(&g->ctl->vcpu[vcpu].state, __ATOMIC_RELAXED) == CORE_VCPU_DOWN)
+		vcpu = 0;
+	kick(g, vcpu);
 }
 
 void guest_doorbell(struct io_guest *g)

@@ -106,7 +106,9 @@ int memory_create(const struct memory_params *p, struct exec_memory *ret_mem,
 	m.state_size = page_align(sizeof(struct core_domain));
 	m.frames_off = m.state_off + m.state_size;
 	m.frames_size = page_align(b.nr_frames * sizeof(struct core_frame));
-	m.size = m.frames_off + m.frames_size;
+	m.exec_off = m.frames_off + m.frames_size;
+	m.exec_size = p->exec_region ? page_align(p->exec_region(b.nr_frames, p->nr_vcpus)) : 0;
+	m.size = m.exec_off + m.exec_size;
 
 	m.fd = make_memfd(p->name);
 	if (m.fd < 0)

@@ -24,6 +24,9 @@ struct memory_params {
 	uint64_t ram_first;    /* machine frames before pfn 0, nobody's; a multiple of 512 */
 	uint32_t grant_frames; /* limit, 0 = 64 as Xen's default; each holds 512 entries */
 	uint32_t max_ports;    /* event channel limit, 0 = CORE_MAX_PORTS */
+	uint32_t nr_vcpus;     /* for exec_region() */
+	/* Size of the executor's own region behind all else (exec_ops.region), NULL = none. */
+	uint64_t (*exec_region)(uint64_t nr_frames, unsigned int nr_vcpus);
 };
 
 /*

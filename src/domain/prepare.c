@@ -64,6 +64,8 @@ static int build(struct run *r)
 		.ram_first = MEMORY_RAM_FIRST,
 		.grant_frames = cfg->max_grant_frames,
 		.max_ports = ports_limit(cfg->max_event_channels),
+		.nr_vcpus = cfg->vcpus,
+		.exec_region = r->ops->region,
 	};
 	int ret;
 

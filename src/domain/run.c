@@ -148,6 +148,9 @@ static void on_doorbell(void *opaque, uint32_t events)
 	struct run *r = opaque;
 
 	r->ops->doorbell_clear(r->exec);
+	run_start_vcpus(r);
+	if (r->ending)
+		return;
 	guest_doorbell(r->guest);
 	drain_debug(r);
 	look_at_state(r);

@@ -65,8 +65,9 @@ struct run {
 	uint32_t run_state; /* last one seen, enum core_run_state */
 	uint64_t debug_cons;
 	struct io_timer watchdog;
-	uint64_t overhead;  /* host memory beyond RAM at its last look */
-	uint32_t pause_seq; /* of the last request to pause */
+	uint64_t overhead;	/* host memory beyond RAM at its last look */
+	uint32_t vcpus_started; /* bit n: vCPU n was handed to the executor */
+	uint32_t pause_seq;	/* of the last request to pause */
 	enum run_end end;
 	char end_text[REASON_TEXT_MAX];
 	unsigned int closing; /* devices that are still draining */
@@ -81,6 +82,8 @@ void run_build(struct run *r);
 /* run.c: on the I/O thread. */
 void run_attach(struct run *r);
 void run_stop(struct run *r, enum run_end why, const char *text);
+/* vcpus.c: on the I/O thread: start the vCPUs that the guest brought up. */
+void run_start_vcpus(struct run *r);
 /* Devices, console ports and xenstore (devices.c). */
 int run_attach_devices(struct run *r);
 /* watchdog.c: between the start of the sandbox and its end. */

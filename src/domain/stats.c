@@ -14,6 +14,8 @@
 static void sum_vcpus(const struct core_ctl *ctl, unsigned int nr, pvv_domain_stats *s)
 {
 	for (unsigned int i = 0; i < nr && i < CORE_MAX_VCPUS; i++) {
+		const uint64_t *calls = ctl->hypercalls[i];
+
 		const struct core_ctl_vcpu *v = &ctl->vcpu[i];
 
 		s->exits_exception += v->exits_exception;
@@ -22,9 +24,9 @@ static void sum_vcpus(const struct core_ctl *ctl, unsigned int nr, pvv_domain_st
 		s->exits_block += v->exits_block;
 		s->page_faults += v->page_faults;
 		s->events += v->events;
+		for (unsigned int k = 0; k < sizeof(ctl->hypercalls[0]) / sizeof(calls[0]); k++)
+			s->hypercalls += calls[k];
 	}
-	for (unsigned int i = 0; i < sizeof(ctl->hypercalls) / sizeof(ctl->hypercalls[0]); i++)
-		s->hypercalls += ctl->hypercalls[i];
 }
 
 static void refresh_blocks(struct pvv_domain *d, struct run *r)

@@ -35,6 +35,7 @@ struct exec_memory {
 	uint64_t ctl_off, ctl_size;
 	uint64_t state_off, state_size;
 	uint64_t frames_off, frames_size;
+	uint64_t exec_off, exec_size; /* the executor's own, zero at start; sparse */
 };
 
 struct exec; /* one running sandbox; defined by each executor */
@@ -71,10 +72,17 @@ struct exec_end {	 /* how a sandbox ended */
 
 struct exec_ops {
 	const char *name; /* "ring3", "kvm" */
+	/* Bytes it wants in the memfd for its own use (exec_memory.exec_off). NULL: none. */
+	uint64_t (*region)(uint64_t nr_frames, unsigned int nr_vcpus);
 	/* Can this host run it? Takes at most 2 s, has no side effects. Always fills *ret. */
 	void (*probe)(struct exec_probe *ret);
 	/* Make the sandbox and start vCPU 0. Errors: PVV_ESYS, PVV_ENOMEM, PVV_EUNSUPPORTED. */
 	int (*start)(const struct exec_params *params, struct exec **ret_exec);
+	/*
+	 * Start vCPU `vcpu` (1..nr_vcpus - 1, once), which the monitor asked for. May be NULL: one
+	 * vCPU only. Errors: as start().
+	 */
+	int (*start_vcpu)(struct exec *e, unsigned int vcpu);
 	/* A vCPU's ctl->vcpu[i].kick was set: make it look. Any thread. */
 	void (*kick)(struct exec *e, unsigned int vcpu);
 	/* Readable (poll) when the monitor rang; exec_doorbell_clear() before reading

@@ -49,6 +49,7 @@ class Guest:
         self.disks, self.cmdline, self.input = [], "", None
         self.source, self.by_hand = name, False
         self.driven = False  # does what a test of tests/system says
+        self.vcpus = 1
 
 
 def read_table():
@@ -80,6 +81,8 @@ def load(build, names=()):
                 g.by_hand = True
             elif key == "driven":
                 g.driven = True
+            elif key == "vcpus":
+                g.vcpus = int(value)
             elif key == "src":
                 g.source = value
         path = os.path.join(HERE, name + ".input")

@@ -90,6 +90,8 @@ def play(script, proc, seen):
 def run(pvvirt, guest, work):
     cmd = [pvvirt, "run", "--kernel", guest.image, "--memory", "%dM" % guest.memory,
            "--console", "stdio", "--no-reboot", "--timeout", str(guest.timeout)]
+    if guest.vcpus > 1:
+        cmd += ["--vcpus", str(guest.vcpus)]
     for i, disk in enumerate(guest.disks):
         path = os.path.join(work, "disk%d" % i)
         with open(path, "wb") as f:

@@ -31,11 +31,8 @@ static long set_dr7(struct core_vcpu *v, uint64_t value)
 	return 0;
 }
 
-long core_debugreg_set(struct core_ctx *c, unsigned int reg, uint64_t value)
+long core_debugreg_load(struct core_vcpu *v, unsigned int reg, uint64_t value)
 {
-	struct core_vcpu *v = c->v;
-	long rc = 0;
-
 	switch (reg) {
 	case 0:
 	case 1:
@@ -55,11 +52,17 @@ long core_debugreg_set(struct core_ctx *c, unsigned int reg, uint64_t value)
 	case 7:
 		if (reg == 5 && (v->cr4 & CORE_CR4_DE))
 			return -XEN_ENODEV;
-		rc = set_dr7(v, value);
-		break;
+		return set_dr7(v, value);
 	default:
 		return -XEN_ENODEV;
 	}
+	return 0;
+}
+
+long core_debugreg_set(struct core_ctx *c, unsigned int reg, uint64_t value)
+{
+	long rc = core_debugreg_load(c->v, reg, value);
+
 	if (rc == 0)
 		c->ops->cpu_changed(c);
 	return rc;

@@ -65,6 +65,7 @@ void core_evtchn_close(struct core_ctx *c, uint32_t port)
 	/* A stale pending bit would look like an event of the port's next user. */
 	core_bit_test_and_clear(core_shared_info(c)->evtchn_pending, port);
 	memset(e, 0, sizeof(*e));
+	__atomic_store_n(&c->ctl->port_vcpu[port], 0, __ATOMIC_RELAXED);
 }
 
 static void reserve_for_library(struct core_ctx *c, uint32_t port)

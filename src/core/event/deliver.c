@@ -62,12 +62,12 @@ bool core_event_poll_ready(const struct core_ctx *c, const struct core_vcpu *v)
 
 void core_virq_raise(struct core_ctx *c, struct core_vcpu *v, unsigned int virq)
 {
-	core_lock(&c->d->event_lock);
+	core_event_lock(c);
 	if (v->virq_port[virq] != 0) {
 		core_evtchn_set_pending(c, v->virq_port[virq]);
 		c->ctl->vcpu[v->id].events++;
 	}
-	core_unlock(&c->d->event_lock);
+	core_event_unlock(c);
 }
 
 static void take_word(struct core_ctx *c, unsigned int w)
@@ -97,10 +97,10 @@ void core_event_take_inbound(struct core_ctx *c)
 
 	uint64_t words = __atomic_exchange_n(&c->ctl->inbound_any, 0, __ATOMIC_SEQ_CST);
 
-	core_lock(&c->d->event_lock);
+	core_event_lock(c);
 	while (words != 0) {
 		take_word(c, core_bit_first(words));
 		words &= words - 1;
 	}
-	core_unlock(&c->d->event_lock);
+	core_event_unlock(c);
 }

@@ -29,7 +29,7 @@ static long alloc_unbound(struct core_ctx *c, uint64_t va)
 
 	if (rc != 0)
 		return rc;
-	core_lock(&c->d->event_lock);
+	core_event_lock(c);
 	long port = core_evtchn_alloc(c);
 
 	if (port > 0) {
@@ -38,7 +38,7 @@ static long alloc_unbound(struct core_ctx *c, uint64_t va)
 		e->state = ECS_UNBOUND;
 		e->remote_dom = op.remote_dom == DOMID_SELF ? (uint16_t)c->d->domid : op.remote_dom;
 	}
-	core_unlock(&c->d->event_lock);
+	core_event_unlock(c);
 	if (port < 0)
 		return port;
 	op.port = (evtchn_port_t)port;
@@ -79,10 +79,10 @@ static long bind_interdomain(struct core_ctx *c, uint64_t va)
 		return -XEN_EINVAL;
 	if (op.remote_dom != DOMID_SELF && op.remote_dom != c->d->domid)
 		return -XEN_ESRCH;
-	core_lock(&c->d->event_lock);
+	core_event_lock(c);
 	long port = connect(c, op.remote_port);
 
-	core_unlock(&c->d->event_lock);
+	core_event_unlock(c);
 	if (port < 0)
 		return port;
 	op.local_port = (evtchn_port_t)port;
@@ -108,7 +108,7 @@ static long bind_virq(struct core_ctx *c, uint64_t va)
 
 	uint32_t *bound = &c->d->vcpu[op.vcpu].virq_port[op.virq];
 
-	core_lock(&c->d->event_lock);
+	core_event_lock(c);
 	long port = *bound != 0 ? -XEN_EEXIST : core_evtchn_alloc(c);
 
 	if (port > 0) {
@@ -119,7 +119,7 @@ static long bind_virq(struct core_ctx *c, uint64_t va)
 		e->virq = (uint16_t)op.virq;
 		*bound = (uint32_t)port;
 	}
-	core_unlock(&c->d->event_lock);
+	core_event_unlock(c);
 	if (port < 0)
 		return port;
 	/* The vCPU's ticker counts as a deadline only while somebody listens. */
@@ -137,14 +137,14 @@ static long bind_ipi(struct core_ctx *c, uint64_t va)
 		return -XEN_EFAULT;
 	if (op.vcpu >= c->d->nr_vcpus)
 		return -XEN_ENOENT;
-	core_lock(&c->d->event_lock);
+	core_event_lock(c);
 	long port = core_evtchn_alloc(c);
 
 	if (port > 0) {
 		c->d->evtchn[port].state = ECS_IPI;
 		c->d->evtchn[port].vcpu = (uint16_t)op.vcpu;
 	}
-	core_unlock(&c->d->event_lock);
+	core_event_unlock(c);
 	if (port < 0)
 		return port;
 	op.port = (evtchn_port_t)port;
@@ -167,13 +167,13 @@ static long close_port(struct core_ctx *c, uint64_t va)
 
 	if (!core_get(c, &op, va))
 		return -XEN_EFAULT;
-	core_lock(&c->d->event_lock);
+	core_event_lock(c);
 	if (core_evtchn_valid(c, op.port) && c->d->evtchn[op.port].state != ECS_FREE &&
 	    c->d->evtchn[op.port].state != ECS_RESERVED) {
 		core_evtchn_close(c, op.port);
 		rc = 0;
 	}
-	core_unlock(&c->d->event_lock);
+	core_event_unlock(c);
 	return rc;
 }
 
@@ -215,10 +215,10 @@ static long send(struct core_ctx *c, uint64_t va)
 
 	if (!core_get(c, &op, va))
 		return -XEN_EFAULT;
-	core_lock(&c->d->event_lock);
+	core_event_lock(c);
 	long rc = send_port(c, op.port);
 
-	core_unlock(&c->d->event_lock);
+	core_event_unlock(c);
 	return rc;
 }
 
@@ -269,10 +269,16 @@ static long status(struct core_ctx *c, uint64_t va)
 		return rc;
 	if (!core_evtchn_valid(c, op.port))
 		return -XEN_EINVAL;
-	core_lock(&c->d->event_lock);
+	core_event_lock(c);
 	fill_status(c, &op);
-	core_unlock(&c->d->event_lock);
+	core_event_unlock(c);
 	return core_put(c, va, &op) ? 0 : -XEN_EFAULT;
+}
+
+static void set_vcpu(struct core_ctx *c, uint32_t port, uint32_t vcpu)
+{
+	c->d->evtchn[port].vcpu = (uint16_t)vcpu;
+	__atomic_store_n(&c->ctl->port_vcpu[port], (uint8_t)vcpu, __ATOMIC_RELAXED);
 }
 
 static long bind_vcpu(struct core_ctx *c, uint64_t va)
@@ -286,15 +292,15 @@ static long bind_vcpu(struct core_ctx *c, uint64_t va)
 		return -XEN_ENOENT;
 	if (!core_evtchn_valid(c, op.port))
 		return -XEN_EINVAL;
-	core_lock(&c->d->event_lock);
+	core_event_lock(c);
 	struct core_evtchn *e = &c->d->evtchn[op.port];
 
 	if (e->state == ECS_UNBOUND || e->state == ECS_INTERDOMAIN ||
 	    (e->state == ECS_VIRQ && virq_is_global(e->virq)))
-		e->vcpu = (uint16_t)op.vcpu;
+		set_vcpu(c, op.port, op.vcpu);
 	else
 		rc = -XEN_EINVAL;
-	core_unlock(&c->d->event_lock);
+	core_event_unlock(c);
 	return rc;
 }
 
@@ -307,7 +313,7 @@ static long unmask(struct core_ctx *c, uint64_t va)
 		return -XEN_EFAULT;
 	if (!core_evtchn_valid(c, op.port))
 		return -XEN_EINVAL;
-	core_lock(&c->d->event_lock);
+	core_event_lock(c);
 	const struct core_evtchn *e = &c->d->evtchn[op.port];
 	struct core_vcpu *v = &c->d->vcpu[e->vcpu];
 
@@ -317,7 +323,7 @@ static long unmask(struct core_ctx *c, uint64_t va)
 	    core_bit_test(s->evtchn_pending, op.port) &&
 	    !core_bit_test_and_set(&core_vcpu_info(c, v)->evtchn_pending_sel, op.port / 64))
 		core_event_mark_pending(c, v);
-	core_unlock(&c->d->event_lock);
+	core_event_unlock(c);
 	return 0;
 }
 
@@ -332,12 +338,12 @@ static long reset(struct core_ctx *c, uint64_t va)
 
 	if (rc != 0)
 		return rc;
-	core_lock(&c->d->event_lock);
+	core_event_lock(c);
 	for (uint32_t port = 1; port < c->d->max_ports; port++) {
 		if (c->d->evtchn[port].state != ECS_FREE)
 			core_evtchn_close(c, port);
 	}
-	core_unlock(&c->d->event_lock);
+	core_event_unlock(c);
 	return 0;
 }
 

@@ -37,7 +37,7 @@ static size_t op_size(uint32_t cmd)
 
 static void one(struct core_ctx *c, uint32_t cmd, union op *op)
 {
-	core_lock(&c->d->grant_lock);
+	core_lock(c, &c->d->grant_lock);
 	switch (cmd) {
 	case GNTTABOP_map_grant_ref:
 		grant_map(c, &op->map);
@@ -58,7 +58,7 @@ static void one(struct core_ctx *c, uint32_t cmd, union op *op)
 		grant_swap(c, &op->swap);
 		break;
 	}
-	core_unlock(&c->d->grant_lock);
+	core_unlock(c, &c->d->grant_lock);
 }
 
 static long array(struct core_ctx *c, const uint64_t arg[6])
@@ -101,10 +101,10 @@ static int list_frames(struct core_ctx *c, const struct gnttab_setup_table *op)
 
 	if (op->nr_frames > c->d->grant_max)
 		return GNTST_general_error;
-	core_lock(&c->d->grant_lock);
+	core_lock(c, &c->d->grant_lock);
 	if (op->nr_frames > c->d->grant_frames)
 		c->d->grant_frames = op->nr_frames;
-	core_unlock(&c->d->grant_lock);
+	core_unlock(c, &c->d->grant_lock);
 	for (uint32_t i = 0; i < op->nr_frames; i++) {
 		xen_pfn_t mfn = c->d->grant_first + i;
 

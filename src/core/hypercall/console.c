@@ -30,9 +30,9 @@ static void capture(struct core_ctx *c, uint32_t count, uint64_t va)
 
 		if (!core_get_bytes(c, text, va, len))
 			return;
-		core_lock(&c->d->console_lock);
+		core_lock(c, &c->d->console_lock);
 		put_ring(c->ctl, text, len);
-		core_unlock(&c->d->console_lock);
+		core_unlock(c, &c->d->console_lock);
 		va += len;
 		count -= len;
 	}

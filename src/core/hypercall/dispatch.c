@@ -9,13 +9,10 @@
 
 static inline void count(struct core_ctx *c, unsigned int nr)
 {
-	uint64_t *counter = &c->ctl->hypercalls[nr];
+	uint64_t *counter = &c->ctl->hypercalls[c->v->id][nr];
 
-	/* One vCPU: nobody else writes here, a locked instruction would be a third of the call. */
-	if (c->d->nr_vcpus == 1)
-		__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
-	else
-		__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+	/* Nobody else writes here: a locked instruction would be a third of the call. */
+	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
 }
 
 long core_hypercall_call(struct core_ctx *c, uint64_t nr, const uint64_t arg[6])

@@ -87,8 +87,12 @@ static bool write_page(struct core_ctx *c, uint64_t root, uint64_t va, const voi
 			return false;
 	}
 	memcpy((uint8_t *)core_frame_ptr(c, mfn) + (va & 0xfff), src, n);
-	core_frame_dirtied(c, mfn);
+	/*
+	 * Behind a locked instruction: either we see that another vCPU marks the frame as code, or
+	 * it reads what we wrote.
+	 */
 	frame_put_writable(c->frames, nr, mfn);
+	core_frame_dirtied(c, mfn);
 	return true;
 }
 

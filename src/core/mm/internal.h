@@ -16,12 +16,12 @@ enum mm_preempt { MM_NO_PREEMPT, MM_PREEMPT };
 
 static inline void mm_lock(struct core_ctx *c)
 {
-	core_lock(&c->d->mm_lock);
+	core_lock(c, &c->d->mm_lock);
 }
 
 static inline void mm_unlock(struct core_ctx *c)
 {
-	core_unlock(&c->d->mm_lock);
+	core_unlock(c, &c->d->mm_lock);
 }
 
 static inline struct core_frame *mm_frame(struct core_ctx *c, uint64_t mfn)

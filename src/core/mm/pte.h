@@ -89,6 +89,25 @@ static inline uint64_t pte_adjust(uint64_t pte, unsigned int level)
 	return pte;
 }
 
+/*
+ * Set accessed and dirty as a processor does: only in an entry that is still present, leads to
+ * `mfn`, and (dirty) is writable. Another vCPU may have changed it since it was walked; then the
+ * table may even be something else by now. False: it did.
+ */
+static inline bool pte_mark(uint64_t *p, uint64_t mfn, uint64_t bits)
+{
+	uint64_t need = PTE_PRESENT | (bits & PTE_DIRTY ? PTE_RW : 0), pte = pte_read(p);
+
+	do {
+		if ((pte & need) != need || pte_mfn(pte) != mfn)
+			return false;
+		if ((pte & bits) == bits)
+			return true;
+	} while (!__atomic_compare_exchange_n(p, &pte, pte | bits, false, __ATOMIC_RELAXED,
+					      __ATOMIC_RELAXED));
+	return true;
+}
+
 /* Addresses that are not the hypervisor's and canonical: what a guest handle may start at. */
 static inline bool core_addr_ok(uint64_t va)
 {

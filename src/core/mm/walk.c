@@ -64,6 +64,11 @@ bool core_walk(struct core_ctx *c, uint64_t root_mfn, uint64_t va, uint64_t *ret
 	return mm_walk(c, root_mfn, va, ret_mfn, ret_flags, path);
 }
 
+static uint64_t table_mfn(const struct core_ctx *c, const uint64_t *entry)
+{
+	return (uint64_t)((const uint8_t *)entry - c->ram) >> 12;
+}
+
 bool core_walk_access(struct core_ctx *c, uint64_t root_mfn, uint64_t va, uint32_t access,
 		      uint64_t *ret_mfn, uint64_t *ret_flags)
 {
@@ -81,14 +86,9 @@ bool core_walk_access(struct core_ctx *c, uint64_t root_mfn, uint64_t va, uint32
 	}
 	if (path[0] == NULL)
 		return true;
-	for (unsigned int i = 0; i < 4; i++) {
-		uint64_t want = PTE_ACCESSED;
-
-		if (i == 3 && (access & PF_WRITE))
-			want |= PTE_DIRTY;
-		if ((pte_read(path[i]) & want) != want)
-			__atomic_or_fetch(path[i], want, __ATOMIC_RELAXED);
-	}
+	for (unsigned int i = 0; i < 3; i++)
+		(void)pte_mark(path[i], table_mfn(c, path[i + 1]), PTE_ACCESSED);
+	(void)pte_mark(path[3], *ret_mfn, PTE_ACCESSED | (access & PF_WRITE ? PTE_DIRTY : 0));
 	return true;
 }
 

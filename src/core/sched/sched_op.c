@@ -25,6 +25,10 @@
 static long yield(struct core_ctx *c)
 {
 	struct core_vcpu *v = c->v;
+
+	if (c->d->nr_vcpus > 1 && c->ops->yield)
+		c->ops->yield(c);
+
 	uint64_t now = core_time_now(c);
 
 	if (now - v->yield_last > WORK_NS)
@@ -130,7 +134,7 @@ static long watchdog(struct core_ctx *c, uint64_t va)
 
 	uint64_t due = core_time_now(c) + op.timeout * 1000000000ull;
 
-	core_lock(&c->d->sched_lock);
+	core_lock(c, &c->d->sched_lock);
 	if (op.id == 0) {
 		op.id = timers[0] == 0 ? 1 : timers[1] == 0 ? 2 : 0;
 		rc = op.id != 0 ? (long)op.id : -XEN_ENOSPC;
@@ -139,7 +143,7 @@ static long watchdog(struct core_ctx *c, uint64_t va)
 	}
 	if (rc >= 0)
 		__atomic_store_n(&timers[op.id - 1], op.timeout != 0 ? due : 0, __ATOMIC_RELAXED);
-	core_unlock(&c->d->sched_lock);
+	core_unlock(c, &c->d->sched_lock);
 	c->v->wake_ns = 0; /* makes core_next() compute the next deadline again */
 	return rc;
 }

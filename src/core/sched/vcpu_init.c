@@ -103,17 +103,13 @@ static void load_callbacks(struct core_vcpu *v, const struct context *x)
 	};
 }
 
-static void load_debug_registers(struct core_ctx *c, struct core_vcpu *v, const struct context *x)
+static void load_debug_registers(struct core_vcpu *v, const struct context *x)
 {
-	/* Through the checks of the hypercall, which work on the current vCPU. Bad ones stay 0. */
-	struct core_vcpu *self = c->v;
-
-	c->v = v;
+	/* Through the checks of the hypercall. Bad ones stay 0. */
 	for (unsigned int i = 0; i < 8; i++) {
 		if (i != 4 && i != 5)
-			(void)core_debugreg_set(c, i, x->rest.debugreg[i]);
+			(void)core_debugreg_load(v, i, x->rest.debugreg[i]);
 	}
-	c->v = self;
 }
 
 /* What can fail, in an order that leaves nothing behind. */
@@ -161,7 +157,7 @@ static long initialise(struct core_ctx *c, struct core_vcpu *v, uint64_t va)
 		return rc;
 	load_registers(v, &x);
 	load_callbacks(v, &x);
-	load_debug_registers(c, v, &x);
+	load_debug_registers(v, &x);
 	v->ldt_base = x.rest.ldt_base;
 	v->ldt_ents = (uint32_t)x.rest.ldt_ents;
 	v->kernel_ss = x.rest.kernel_ss;

@@ -76,7 +76,7 @@ static long register_vcpu_info(struct core_ctx *c, struct core_vcpu *v, uint64_t
 	if (!core_frame_get_type(c, op.mfn, FRAME_WRITABLE))
 		return -XEN_EINVAL;
 
-	core_lock(&c->d->event_lock);
+	core_event_lock(c);
 	old = core_vcpu_info(c, v);
 	new = (struct vcpu_info *)((uint8_t *)core_frame_ptr(c, op.mfn) + op.offset);
 	memcpy(new, old, sizeof(*new));
@@ -85,7 +85,7 @@ static long register_vcpu_info(struct core_ctx *c, struct core_vcpu *v, uint64_t
 	/* Whatever was raised while the structure moved is found by looking at everything. */
 	__atomic_store_n(&new->evtchn_upcall_pending, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&new->evtchn_pending_sel, ~0ull, __ATOMIC_SEQ_CST);
-	core_unlock(&c->d->event_lock);
+	core_event_unlock(c);
 	core_frame_dirtied(c, op.mfn);
 	if (v == c->v)
 		core_time_update(c, true);

@@ -76,7 +76,7 @@ static void publish_wallclock(struct core_ctx *c, uint32_t version)
 {
 	struct shared_info *s = core_shared_info(c);
 
-	core_lock(&c->d->sched_lock);
+	core_lock(c, &c->d->sched_lock);
 	if (version != c->d->wall_version || s->wc_version == 0) {
 		int64_t offset = c->ctl->boot.wallclock_offset_ns;
 		uint64_t sec = c->ctl->wall_sec;
@@ -100,7 +100,7 @@ static void publish_wallclock(struct core_ctx *c, uint32_t version)
 		__atomic_store_n(&s->wc_version, odd + 1, __ATOMIC_RELEASE);
 		c->d->wall_version = version;
 	}
-	core_unlock(&c->d->sched_lock);
+	core_unlock(c, &c->d->sched_lock);
 }
 
 void core_time_update(struct core_ctx *c, bool force)

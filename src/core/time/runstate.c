@@ -21,31 +21,31 @@ static void account(struct core_ctx *c, struct core_vcpu *v, int state, uint64_t
 
 void core_runstate_account(struct core_ctx *c)
 {
-	core_lock(&c->d->sched_lock);
+	core_lock(c, &c->d->sched_lock);
 	account(c, c->v, c->v->runstate.state, core_time_now(c));
-	core_unlock(&c->d->sched_lock);
+	core_unlock(c, &c->d->sched_lock);
 }
 
 /* As if the vCPU had been accounted for just now. */
 void core_runstate_snapshot(struct core_ctx *c, const struct core_vcpu *v,
 			    struct vcpu_runstate_info *ret)
 {
-	core_lock(&c->d->sched_lock);
+	core_lock(c, &c->d->sched_lock);
 	uint64_t now = core_time_now(c);
 
 	*ret = v->runstate;
 	if (now > ret->state_entry_time)
 		ret->time[ret->state] += now - ret->state_entry_time;
-	core_unlock(&c->d->sched_lock);
+	core_unlock(c, &c->d->sched_lock);
 }
 
 void core_runstate_change(struct core_ctx *c, struct core_vcpu *v, int state)
 {
 	if (v->runstate.state == state)
 		return;
-	core_lock(&c->d->sched_lock);
+	core_lock(c, &c->d->sched_lock);
 	account(c, v, state, core_time_now(c));
-	core_unlock(&c->d->sched_lock);
+	core_unlock(c, &c->d->sched_lock);
 }
 
 void core_runstate_late(struct core_ctx *c, uint64_t since)
@@ -55,9 +55,9 @@ void core_runstate_late(struct core_ctx *c, uint64_t since)
 
 	if (since < v->runstate.state_entry_time || since >= now)
 		return;
-	core_lock(&c->d->sched_lock);
+	core_lock(c, &c->d->sched_lock);
 	account(c, v, RUNSTATE_runnable, since);
-	core_unlock(&c->d->sched_lock);
+	core_unlock(c, &c->d->sched_lock);
 }
 
 bool core_runstate_steal(struct core_ctx *c)
@@ -68,7 +68,7 @@ bool core_runstate_steal(struct core_ctx *c)
 
 	if (stolen == 0 || v->runstate.state != RUNSTATE_running)
 		return false;
-	core_lock(&c->d->sched_lock);
+	core_lock(c, &c->d->sched_lock);
 	account(c, v, RUNSTATE_running, core_time_now(c));
 	/* Never more than the vCPU was thought to run: the sum must not drift. */
 	if (stolen > v->runstate.time[RUNSTATE_running])
@@ -76,7 +76,7 @@ bool core_runstate_steal(struct core_ctx *c)
 	v->runstate.time[RUNSTATE_running] -= stolen;
 	v->runstate.time[RUNSTATE_runnable] += stolen;
 	v->stolen_seen = total;
-	core_unlock(&c->d->sched_lock);
+	core_unlock(c, &c->d->sched_lock);
 	return true;
 }
 

@@ -27,11 +27,29 @@
 #define K_FD_MEMORY   3
 #define K_FD_DOORBELL 4
 #define K_FD_IMAGE    5 /* only until the image is mapped */
+/* With more than one vCPU (adr/0012): a pipe for each whose readers are sent SIGUSR1. */
+#define K_FD_KICKED   31 /* the own one's end to read from */
+#define K_FD_KICK     32 /* + n: write a byte to interrupt vCPU n */
 
 #define K_FILTER_MAX 256 /* BPF instructions */
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
+
+/*
+ * In the executor's region of the memfd, what the vCPUs of a domain share: a struct k_peer for
+ * each, and for each a struct k_frame of every frame. With one vCPU there is nothing to share.
+ */
+#define K_PEER_SIZE	8192ull
+#define K_SMP_PER_FRAME 16ull
+static inline uint64_t k_smp_frames(uint64_t nr_frames)
+{
+	return (nr_frames * K_SMP_PER_FRAME + 4095) & ~4095ull;
+}
+static inline uint64_t k_smp_size(uint64_t nr_frames, unsigned int nr_vcpus)
+{
+	return nr_vcpus > 1 ? nr_vcpus * (K_PEER_SIZE + k_smp_frames(nr_frames)) : 0;
+}
 
 /* Start of the monitor image, made by the linker script; the library reads it from the file. */
 struct k_image_header {
@@ -53,11 +71,12 @@ struct k_params {
 	uint64_t entry, stack_top;
 	uint64_t tramp_base, tramp_len;
 	uint64_t mem_size, nr_frames;
-	uint64_t ctl_off, state_off, frames_off;
+	uint64_t ctl_off, state_off, frames_off, exec_off;
 	uint64_t rlimit_as;
 	uint64_t code_cache; /* bytes, 0 = default */
-	uint32_t vcpu;
+	uint32_t vcpu, nr_vcpus;
 	uint32_t filter_len; /* BPF instructions */
+	uint64_t smp_off;    /* what the vCPUs share, see monitor/smp.h */
 	uint64_t filter[K_FILTER_MAX];
 };
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ring3 executor as the library sees it (executor.h). One process per vCPU; the foundation
- * starts vCPU 0.
+ * The ring3 executor as the library sees it (executor.h). One process per vCPU: vCPU 0's is made at
+ * the start, the others when the guest brings them up. They end together.
  */
 #include "exec/ring3/ring3.h"
 
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -27,13 +28,26 @@
 #define HWCAP2_FSGSBASE 2u /* asm/hwcap2.h */
 #endif
 
+struct vcpu {
+	int pidfd; /* -1: not started; read by kick() on other threads */
+	pid_t pid;
+	bool ended;
+};
+
 struct exec {
 	const struct exec_memory *memory;
+	char name[128];
+	unsigned int nr_vcpus;
 	int doorbell;
-	int pidfd;
-	pid_t pid;
+	int ends; /* epoll: readable when the process of any vCPU has ended */
+	struct ring3_kicks kicks;
+	struct vcpu vcpu[CORE_MAX_VCPUS];
+	uint64_t affinity[CORE_MAX_VCPUS][EXEC_CPU_WORDS];
+	uint32_t has_affinity; /* bit n: of vCPU n */
+	uint32_t shares;
+	uint64_t code_cache;
 	bool killed, ended;
-	struct exec_end end;
+	struct exec_end end; /* of the one that ended first */
 };
 
 static struct core_ctl *exec_ctl(const struct exec *e)
@@ -83,6 +97,52 @@ static void ring3_probe(struct exec_probe *ret)
 
 static void ring3_destroy(struct exec *e);
 
+/* One vCPU has one end to watch; several are gathered. */
+static int watch_ends(struct exec *e)
+{
+	if (e->nr_vcpus < 2)
+		return 0;
+	e->ends = epoll_create1(EPOLL_CLOEXEC);
+	if (e->ends < 0)
+		return err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, errno, e->name,
+			       "cannot watch the vCPUs of domain '%s'", e->name);
+	return 0;
+}
+
+static int start_vcpu(struct exec *e, unsigned int id)
+{
+	const struct ring3_spawn s = {
+		.name = e->name,
+		.memory_fd = e->memory->fd,
+		.doorbell_fd = e->doorbell,
+		.kicks = &e->kicks,
+		.memory = e->memory,
+		.nr_vcpus = e->nr_vcpus,
+		.vcpu = id,
+		.affinity = e->has_affinity >> id & 1 ? e->affinity[id] : NULL,
+		.shares = e->shares,
+		.code_cache = e->code_cache,
+	};
+	struct epoll_event ev = {.events = EPOLLIN, .data.u32 = id};
+	int pidfd, r = ring3_spawn(&s, &pidfd, &e->vcpu[id].pid);
+
+	if (r < 0)
+		return r;
+	__atomic_store_n(&e->vcpu[id].pidfd, pidfd, __ATOMIC_RELEASE);
+	if (e->ends >= 0 && epoll_ctl(e->ends, EPOLL_CTL_ADD, pidfd, &ev))
+		return err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, errno, e->name,
+			       "cannot watch vCPU %u of domain '%s'", id, e->name);
+	return 0;
+}
+
+static int ring3_start_vcpu(struct exec *e, unsigned int id)
+{
+	if (id >= e->nr_vcpus || e->vcpu[id].pidfd >= 0 || e->ended || e->killed)
+		return err_set(PVV_EINVAL, PVV_SUBSYS_EXEC, e->name,
+			       "domain '%s' has no vCPU %u to start", e->name, id);
+	return start_vcpu(e, id);
+}
+
 static int ring3_start(const struct exec_params *params, struct exec **ret_exec)
 {
 	struct exec *e;
@@ -99,25 +159,28 @@ static int ring3_start(const struct exec_params *params, struct exec **ret_exec)
 	if (!e)
 		return err_nomem(PVV_SUBSYS_EXEC, "starting a domain");
 	e->memory = params->memory;
-	e->pidfd = -1;
+	e->nr_vcpus = params->nr_vcpus;
+	snprintf(e->name, sizeof(e->name), "%s", params->name);
+	e->shares = params->shares;
+	e->code_cache = params->code_cache;
+	for (unsigned int i = 0; i < CORE_MAX_VCPUS; i++) {
+		e->vcpu[i].pidfd = -1;
+		if (!params->affinity[i])
+			continue;
+		memcpy(e->affinity[i], params->affinity[i], sizeof(e->affinity[i]));
+		e->has_affinity |= 1u << i;
+	}
+	e->ends = -1;
 	e->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (e->doorbell < 0) {
+	if (e->doorbell < 0)
 		r = err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, errno, params->name,
 			    "cannot create the doorbell of domain '%s'", params->name);
-		ring3_destroy(e);
-		return r;
-	}
-	struct ring3_spawn s = {
-		.name = params->name,
-		.memory_fd = params->memory->fd,
-		.doorbell_fd = e->doorbell,
-		.memory = params->memory,
-		.vcpu = 0,
-		.affinity = params->affinity[0],
-		.shares = params->shares,
-		.code_cache = params->code_cache,
-	};
-	r = ring3_spawn(&s, &e->pidfd, &e->pid);
+	else
+		r = watch_ends(e);
+	if (!r)
+		r = ring3_kicks_open(&e->kicks, e->nr_vcpus, params->name);
+	if (!r)
+		r = start_vcpu(e, 0);
 	if (r < 0) {
 		ring3_destroy(e);
 		return r;
@@ -129,7 +192,10 @@ static int ring3_start(const struct exec_params *params, struct exec **ret_exec)
 static void ring3_kick(struct exec *e, unsigned int vcpu)
 {
 	struct core_ctl_vcpu *v = &exec_ctl(e)->vcpu[vcpu];
+	int pidfd = __atomic_load_n(&e->vcpu[vcpu].pidfd, __ATOMIC_ACQUIRE);
 
+	if (pidfd < 0)
+		return; /* it will look when it starts */
 	/*
 	 * `kick` is set already (by the caller). The monitor writes `state` and then reads `kick`
 	 * before it sleeps or enters the guest, so whichever of us comes second sees the other.
@@ -139,7 +205,7 @@ static void ring3_kick(struct exec *e, unsigned int vcpu)
 	if (state == CORE_VCPU_BLOCKED || state == CORE_VCPU_PAUSED)
 		syscall(SYS_futex, &v->kick, FUTEX_WAKE, 1, NULL, NULL, 0);
 	else
-		syscall(SYS_pidfd_send_signal, e->pidfd, SIGUSR1, NULL, 0);
+		syscall(SYS_pidfd_send_signal, pidfd, SIGUSR1, NULL, 0);
 }
 
 static int ring3_doorbell_fd(struct exec *e)
@@ -157,7 +223,7 @@ static void ring3_doorbell_clear(struct exec *e)
 
 static int ring3_end_fd(struct exec *e)
 {
-	return e->pidfd;
+	return e->ends >= 0 ? e->ends : e->vcpu[0].pidfd;
 }
 
 /* The statuses of spawn.c, tramp.S and the first steps of monitor/main.c. */
@@ -181,62 +247,79 @@ static const char *meaning_of(int status)
 	}
 }
 
-static int collect(struct exec *e, int options, struct exec_end *ret_end)
+/* False: it still runs. */
+static bool collect(struct exec *e, unsigned int id, int options, struct exec_end *ret_end)
 {
+	struct vcpu *v = &e->vcpu[id];
 	siginfo_t si;
+	int r;
 
-	if (e->ended) {
-		*ret_end = e->end;
-		return 0;
-	}
 	memset(&si, 0, sizeof(si));
 	/* __WALL: the exit signal is 0, which makes it a "clone child". */
-	if (waitid(P_PIDFD, (id_t)e->pidfd, &si, WEXITED | __WALL | options) < 0) {
-		if (errno == EINTR)
-			return err_set(PVV_EAGAIN, PVV_SUBSYS_EXEC, NULL, "the sandbox still runs");
-		/* ECHILD: the program waited with __WALL itself. It has ended all the same. */
-		e->end = (struct exec_end){.killed = e->killed, .status = 125};
-	} else if (si.si_pid == 0) {
-		return err_set(PVV_EAGAIN, PVV_SUBSYS_EXEC, NULL, "the sandbox still runs");
-	} else if (si.si_code == CLD_EXITED) {
-		e->end = (struct exec_end){.killed = e->killed,
-					   .status = si.si_status,
-					   .why = meaning_of(si.si_status)};
-	} else {
-		e->end = (struct exec_end){.killed = e->killed, .signal = si.si_status};
-	}
-	e->ended = true;
-	*ret_end = e->end;
-	return 0;
+	do {
+		r = waitid(P_PIDFD, (id_t)v->pidfd, &si, WEXITED | __WALL | options);
+	} while (r < 0 && errno == EINTR);
+	if (r == 0 && si.si_pid == 0)
+		return false;
+	if (r < 0) /* ECHILD: the program waited with __WALL itself. It has ended all the same. */
+		*ret_end = (struct exec_end){.status = 125};
+	else if (si.si_code == CLD_EXITED)
+		*ret_end =
+			(struct exec_end){.status = si.si_status, .why = meaning_of(si.si_status)};
+	else
+		*ret_end = (struct exec_end){.signal = si.si_status};
+	v->ended = true;
+	return true;
+}
+
+/* Without one of them the others are no domain: it may have held a lock, and its work is undone. */
+static void kill_rest(struct exec *e)
+{
+	struct exec_end end;
+
+	for (unsigned int i = 0; i < e->nr_vcpus; i++)
+		if (e->vcpu[i].pidfd >= 0 && !e->vcpu[i].ended)
+			syscall(SYS_pidfd_send_signal, e->vcpu[i].pidfd, SIGKILL, NULL, 0);
+	for (unsigned int i = 0; i < e->nr_vcpus; i++)
+		if (e->vcpu[i].pidfd >= 0 && !e->vcpu[i].ended)
+			(void)collect(e, i, 0, &end);
 }
 
 static int ring3_end_collect(struct exec *e, struct exec_end *ret_end)
 {
-	return collect(e, WNOHANG, ret_end);
+	for (unsigned int i = 0; i < e->nr_vcpus && !e->ended; i++) {
+		if (e->vcpu[i].pidfd < 0 || !collect(e, i, WNOHANG, &e->end))
+			continue;
+		e->end.killed = e->killed;
+		e->ended = true;
+		kill_rest(e);
+	}
+	if (!e->ended)
+		return err_set(PVV_EAGAIN, PVV_SUBSYS_EXEC, NULL, "the sandbox still runs");
+	*ret_end = e->end;
+	return 0;
 }
 
 static void ring3_kill(struct exec *e)
 {
-	struct exec_end end;
-
-	if (e->ended || e->pidfd < 0)
+	if (e->ended)
 		return;
 	e->killed = true;
-	syscall(SYS_pidfd_send_signal, e->pidfd, SIGKILL, NULL, 0);
-	while (collect(e, 0, &end) == PVV_EAGAIN)
-		;
+	kill_rest(e);
+	e->ended = true;
+	e->end = (struct exec_end){.killed = true, .signal = SIGKILL};
 }
 
-/* A file of the sandbox's /proc folder; the pid is ours until it is collected. */
-static bool read_proc(struct exec *e, const char *file, char *buf, size_t size)
+/* A file of a vCPU's /proc folder; the pid is ours until it is collected. */
+static bool read_proc(const struct vcpu *v, const char *file, char *buf, size_t size)
 {
 	char path[64];
 	ssize_t n;
 	int fd;
 
-	if (e->ended || e->pidfd < 0)
+	if (v->ended || v->pidfd < 0)
 		return false;
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)e->pid, file);
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)v->pid, file);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
@@ -251,25 +334,30 @@ static bool read_proc(struct exec *e, const char *file, char *buf, size_t size)
 static uint64_t ring3_overhead(struct exec *e)
 {
 	unsigned long total, resident, shared;
+	uint64_t pages = 0;
 	char buf[256];
 
 	/* Anonymous pages are resident minus shared (memfd and image). */
-	if (!read_proc(e, "statm", buf, sizeof(buf)) ||
-	    sscanf(buf, "%lu %lu %lu", &total, &resident, &shared) != 3 || resident < shared)
-		return 0;
-	return (uint64_t)(resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+	for (unsigned int i = 0; i < e->nr_vcpus; i++)
+		if (read_proc(&e->vcpu[i], "statm", buf, sizeof(buf)) &&
+		    sscanf(buf, "%lu %lu %lu", &total, &resident, &shared) == 3 &&
+		    resident > shared)
+			pages += resident - shared;
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static uint64_t ring3_cpu_time(struct exec *e)
 {
 	unsigned long long run, wait;
+	uint64_t sum = 0;
 	char buf[128];
 
 	/* schedstat: nanoseconds on the processor, nanoseconds waiting for it, slices. */
-	if (!read_proc(e, "schedstat", buf, sizeof(buf)) ||
-	    sscanf(buf, "%llu %llu", &run, &wait) != 2)
-		return 0;
-	return run;
+	for (unsigned int i = 0; i < e->nr_vcpus; i++)
+		if (read_proc(&e->vcpu[i], "schedstat", buf, sizeof(buf)) &&
+		    sscanf(buf, "%llu %llu", &run, &wait) == 2)
+			sum += run;
+	return sum;
 }
 
 static void ring3_destroy(struct exec *e)
@@ -277,17 +365,28 @@ static void ring3_destroy(struct exec *e)
 	if (!e)
 		return;
 	ring3_kill(e);
-	if (e->pidfd >= 0)
-		close(e->pidfd);
+	for (unsigned int i = 0; i < e->nr_vcpus; i++)
+		if (e->vcpu[i].pidfd >= 0)
+			close(e->vcpu[i].pidfd);
+	ring3_kicks_close(&e->kicks);
+	if (e->ends >= 0)
+		close(e->ends);
 	if (e->doorbell >= 0)
 		close(e->doorbell);
 	free(e);
 }
 
+static uint64_t ring3_region(uint64_t nr_frames, unsigned int nr_vcpus)
+{
+	return k_smp_size(nr_frames, nr_vcpus);
+}
+
 const struct exec_ops exec_ring3 = {
 	.name = "ring3",
+	.region = ring3_region,
 	.probe = ring3_probe,
 	.start = ring3_start,
+	.start_vcpu = ring3_start_vcpu,
 	.kick = ring3_kick,
 	.doorbell_fd = ring3_doorbell_fd,
 	.doorbell_clear = ring3_doorbell_clear,

@@ -24,11 +24,23 @@ int ring3_memfd(const char *name);
 extern const uint8_t ring3_image_start[], ring3_image_end[];
 extern const uint8_t ring3_tramp_start[], ring3_tramp_end[];
 
+/*
+ * How vCPUs interrupt each other: a pipe for each, whose reading end makes the kernel send SIGUSR1
+ * to the process it belongs to. None (-1) in a domain of one vCPU.
+ */
+struct ring3_kicks {
+	unsigned int nr;
+	int rd[CORE_MAX_VCPUS], wr[CORE_MAX_VCPUS];
+};
+int ring3_kicks_open(struct ring3_kicks *k, unsigned int nr_vcpus, const char *name);
+void ring3_kicks_close(struct ring3_kicks *k);
+
 struct ring3_spawn {
 	const char *name;
 	int memory_fd, doorbell_fd;
+	const struct ring3_kicks *kicks;
 	const struct exec_memory *memory;
-	unsigned int vcpu;
+	unsigned int nr_vcpus, vcpu;
 	const uint64_t *affinity; /* EXEC_CPU_WORDS words, NULL: any CPU */
 	uint32_t shares;	  /* 0: as this process */
 	uint64_t code_cache;	  /* bytes, 0: default */

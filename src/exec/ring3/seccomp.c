@@ -5,6 +5,7 @@
  * any arguments. It can then
  *   - map and unmap pages of its own domain's memfd (never executable, never another file),
  *   - give pages of it back, sleep, wake its own sleepers, ring its own doorbell, arm its timer,
+ *   - interrupt its own other vCPUs, give the processor away,
  *   - end itself.
  * Anything else ends the process.
  *
@@ -58,6 +59,10 @@ static const struct rule rules[] = {
 	{SYS_madvise, 1, {{2, ALL_BITS, MADV_REMOVE}}},
 	/* What the kernel makes of a futex wait that was stopped or frozen. */
 	{SYS_restart_syscall, 0, {}},
+	/* Other vCPUs of the domain: interrupt one (and take the byte back out), let one run. */
+	{SYS_write, 2, {{0, ~(uint64_t)(CORE_MAX_VCPUS - 1), K_FD_KICK}, {2, ALL_BITS, 1}}},
+	{SYS_read, 1, {{0, ALL_BITS, K_FD_KICKED}}},
+	{SYS_sched_yield, 0, {}},
 	{SYS_exit_group, 0, {}},
 };
 

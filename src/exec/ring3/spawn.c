@@ -31,10 +31,14 @@
 #define TRAMP_LEN 12288ul      /* one page of code, two of parameters */
 #define CACHE_MIN (4ull << 20) /* the translator insists on that */
 
+#define MAX_FDS (4 + CORE_MAX_VCPUS)
+
 struct child_args {
 	pid_t parent;
-	int fd[3];		/* memory, doorbell, image: become 3, 4, 5 */
-	unsigned int gap[4][2]; /* descriptor ranges to close first */
+	/* Memory, doorbell, image; then with more than one vCPU what interrupts them. */
+	int nr_fds, fd[MAX_FDS], to[MAX_FDS];
+	int above;			  /* all of to[] */
+	unsigned int gap[MAX_FDS + 1][2]; /* descriptor ranges to close first */
 	char name[16], root[2];
 	uintptr_t rseq_area;
 	uint32_t rseq_size;
@@ -77,7 +81,7 @@ IN_CHILD static void child_scheduling(const struct child_args *a)
 
 IN_CHILD __attribute__((noreturn)) static void child(const struct child_args *a)
 {
-	int fd[3];
+	int fd[MAX_FDS];
 
 	sys2(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
 	if (sys0(SYS_getppid) != a->parent)
@@ -92,21 +96,29 @@ IN_CHILD __attribute__((noreturn)) static void child(const struct child_args *a)
 	if (a->rseq_area)
 		sys4(SYS_rseq, a->rseq_area, a->rseq_size, RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i <= a->nr_fds; i++)
 		if (a->gap[i][0] <= a->gap[i][1] &&
 		    sys3(SYS_close_range, a->gap[i][0], a->gap[i][1], 0))
 			sys_exit(124); /* never with the program's descriptors */
-	for (int i = 0; i < 3; i++) {
-		fd[i] = (int)sys3(SYS_fcntl, a->fd[i], 0 /* F_DUPFD */, 8);
+	for (int i = 0; i < a->nr_fds; i++) {
+		fd[i] = (int)sys3(SYS_fcntl, a->fd[i], F_DUPFD, a->above);
 		if (fd[i] < 0)
 			sys_exit(122);
 	}
-	for (int i = 0; i < 3; i++)
-		if (sys2(SYS_dup2, fd[i], K_FD_MEMORY + i) < 0)
-			sys_exit(122);
-	if (sys3(SYS_close_range, 0, K_FD_MEMORY - 1, 0) ||
-	    sys3(SYS_close_range, K_FD_IMAGE + 1, ~0u, 0))
+	if (sys3(SYS_close_range, 0, a->above - 1, 0))
 		sys_exit(124);
+	for (int i = 0; i < a->nr_fds; i++)
+		if (sys2(SYS_dup2, fd[i], a->to[i]) < 0)
+			sys_exit(122);
+	if (sys3(SYS_close_range, a->above, ~0u, 0))
+		sys_exit(124);
+	if (a->nr_fds > 3) {
+		/* From now on a byte in the pipe is a SIGUSR1 for this process. */
+		if (sys3(SYS_fcntl, K_FD_KICKED, F_SETOWN, sys0(SYS_getpid)) ||
+		    sys3(SYS_fcntl, K_FD_KICKED, F_SETSIG, SIGUSR1) ||
+		    sys3(SYS_fcntl, K_FD_KICKED, F_SETFL, O_ASYNC | O_NONBLOCK))
+			sys_exit(122);
+	}
 	/* The program's working directory must not be kept busy by a guest. */
 	sys1(SYS_chdir, a->root);
 
@@ -114,26 +126,46 @@ IN_CHILD __attribute__((noreturn)) static void child(const struct child_args *a)
 	__builtin_unreachable();
 }
 
-/* The ranges of descriptors between the three that stay. */
+static void pass(struct child_args *a, int fd, int to)
+{
+	a->fd[a->nr_fds] = fd;
+	a->to[a->nr_fds++] = to;
+	if (to >= a->above)
+		a->above = to + 1;
+}
+
+static void pass_descriptors(struct child_args *a, const struct ring3_spawn *s, int image_fd)
+{
+	a->above = 8;
+	pass(a, s->memory_fd, K_FD_MEMORY);
+	pass(a, s->doorbell_fd, K_FD_DOORBELL);
+	pass(a, image_fd, K_FD_IMAGE);
+	if (!s->kicks || s->kicks->nr == 0)
+		return;
+	pass(a, s->kicks->rd[s->vcpu], K_FD_KICKED);
+	for (unsigned int i = 0; i < s->kicks->nr; i++)
+		pass(a, s->kicks->wr[i], K_FD_KICK + (int)i);
+}
+
+/* The ranges of descriptors between those that stay. */
 static void close_gaps(struct child_args *a)
 {
-	unsigned int f[3] = {(unsigned)a->fd[0], (unsigned)a->fd[1], (unsigned)a->fd[2]};
+	unsigned int f[MAX_FDS], from = 0;
 
-	for (int i = 0; i < 2; i++)
-		for (int j = 0; j < 2 - i; j++)
-			if (f[j] > f[j + 1]) {
-				unsigned int t = f[j];
-				f[j] = f[j + 1];
-				f[j + 1] = t;
-			}
-	unsigned int from = 0;
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < a->nr_fds; i++) {
+		int j = i;
+
+		for (; j > 0 && f[j - 1] > (unsigned int)a->fd[i]; j--)
+			f[j] = f[j - 1];
+		f[j] = (unsigned int)a->fd[i];
+	}
+	for (int i = 0; i < a->nr_fds; i++) {
 		a->gap[i][0] = f[i] > from ? from : 1;
 		a->gap[i][1] = f[i] > from ? f[i] - 1 : 0;
 		from = f[i] + 1;
 	}
-	a->gap[3][0] = from;
-	a->gap[3][1] = ~0u;
+	a->gap[a->nr_fds][0] = from;
+	a->gap[a->nr_fds][1] = ~0u;
 }
 
 /* Hosts with vm.memfd_noexec=2 insist on NOEXEC_SEAL (which is about execve(), not mmap()). */
@@ -198,6 +230,9 @@ static void fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr
 	p->ctl_off = s->memory->ctl_off;
 	p->state_off = s->memory->state_off;
 	p->frames_off = s->memory->frames_off;
+	p->exec_off = s->memory->exec_off;
+	p->smp_off = s->memory->exec_off;
+	p->nr_vcpus = s->nr_vcpus;
 	/*
 	 * Bounds what a hostile guest can make the kernel spend on page tables: a domain maps its
 	 * RAM a few times (direct map, kernel text, vmalloc), and the monitor has a few GiB of
@@ -240,7 +275,6 @@ __attribute__((noinline)) static int spawn_from(const struct ring3_spawn *s, uin
 {
 	struct child_args a = {
 		.parent = getpid(),
-		.fd = {s->memory_fd, s->doorbell_fd, image_fd},
 		.tramp = tramp,
 		.params = tramp + 4096,
 		.root = "/",
@@ -257,6 +291,7 @@ __attribute__((noinline)) static int spawn_from(const struct ring3_spawn *s, uin
 		a.nice = ring3_nice(s->shares);
 		snprintf(a.nice_text, sizeof(a.nice_text), "%d", a.nice);
 	}
+	pass_descriptors(&a, s, image_fd);
 	close_gaps(&a);
 	if (__rseq_size) {
 		a.rseq_area = (uintptr_t)__builtin_thread_pointer() + (uintptr_t)__rseq_offset;

@@ -52,11 +52,14 @@ bool pvg_test_and_clear(volatile void *bits, unsigned int nr)
 /* entry.S calls this. */
 void pvg_upcall(struct trap_frame *f)
 {
-	struct vcpu_info *v = VCPU0;
+	unsigned int cpu = pvg_cpu();
+	struct vcpu_info *v = &pvg_shared->vcpu_info[cpu];
 
-	pvg_upcalls++;
-	pvg_upcall_frame = *f;
-	pvg_upcall_mask_inside = v->evtchn_upcall_mask;
+	if (cpu == 0) {
+		pvg_upcalls++;
+		pvg_upcall_frame = *f;
+		pvg_upcall_mask_inside = v->evtchn_upcall_mask;
+	}
 	while (v->evtchn_upcall_pending) {
 		u64 sel;
 
@@ -72,6 +75,8 @@ void pvg_upcall(struct trap_frame *f)
 				unsigned int port = w * 64 + (unsigned int)__builtin_ctzll(bits);
 
 				bits &= bits - 1;
+				if (pvg_port_cpu[port] != cpu)
+					continue;
 				pvg_test_and_clear(pvg_shared->evtchn_pending, port);
 				pvg_port_count[port]++;
 				if (pvg_port_hook)

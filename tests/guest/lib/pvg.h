@@ -194,6 +194,21 @@ bool pvg_port_pending(unsigned int port);
 bool pvg_port_masked(unsigned int port);
 bool pvg_test_and_clear(volatile void *bits, unsigned int nr);
 
+/* ---- smp.c: more vCPUs */
+#define PVG_MAX_VCPUS 8u
+/* Which vCPU this is: 0 until others were started. */
+unsigned int pvg_cpu(void);
+/* The vCPU a port notifies; a port of another one is left alone by pvg_upcall(). */
+extern u8 pvg_port_cpu[4096];
+/* A context that starts in the runtime, on a stack of its own, with the page tables of vCPU 0. */
+void pvg_vcpu_context(struct vcpu_guest_context *x, unsigned int cpu);
+long pvg_vcpu_init(unsigned int cpu);
+/* Runs fn on it and returns when it has started; a vCPU whose fn returns goes down. */
+long pvg_vcpu_up(unsigned int cpu, void (*fn)(unsigned int cpu));
+/* In a loop that waits for another vCPU. */
+void pvg_relax(void);
+#define MY_VCPU (&pvg_shared->vcpu_info[pvg_cpu()])
+
 /* ---- time.c */
 u64 pvg_now(void); /* ns of system time */
 u64 pvg_rdtsc(void);

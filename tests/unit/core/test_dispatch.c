@@ -91,8 +91,8 @@ static void calls_are_counted(void **state)
 	for (unsigned int i = 0; i < 5; i++)
 		XV(t, XENVER_version, 0);
 	call(t, __HYPERVISOR_domctl, 0, 0, 0, 0);
-	assert_int_equal(t->ctl.hypercalls[__HYPERVISOR_xen_version], 5);
-	assert_int_equal(t->ctl.hypercalls[__HYPERVISOR_domctl], 1);
+	assert_int_equal(t->ctl.hypercalls[0][__HYPERVISOR_xen_version], 5);
+	assert_int_equal(t->ctl.hypercalls[0][__HYPERVISOR_domctl], 1);
 	assert_int_equal(t->ctl.vcpu[0].exits_hypercall, 6);
 	dom_free(t);
 }
@@ -105,7 +105,9 @@ static void calls_of_many_vcpus_are_counted(void **state)
 	dom_vcpu(t, &other, 1);
 	XV(t, XENVER_version, 0);
 	call_on(&other, __HYPERVISOR_xen_version, XENVER_version, 0, 0, 0);
-	assert_int_equal(t->ctl.hypercalls[__HYPERVISOR_xen_version], 2);
+	call_on(&other, __HYPERVISOR_xen_version, XENVER_version, 0, 0, 0);
+	assert_int_equal(t->ctl.hypercalls[0][__HYPERVISOR_xen_version], 1);
+	assert_int_equal(t->ctl.hypercalls[1][__HYPERVISOR_xen_version], 2);
 	dom_free(t);
 }
 

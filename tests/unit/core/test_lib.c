@@ -102,11 +102,13 @@ static void canonical_addresses(void **state)
 
 static void lock_is_taken_and_left(void **state)
 {
+	const struct core_exec_ops none = {0};
+	struct core_ctx c = {.ops = &none};
 	uint32_t lock = 0;
 
-	core_lock(&lock);
+	core_lock(&c, &lock);
 	assert_int_equal(lock, 1);
-	core_unlock(&lock);
+	core_unlock(&c, &lock);
 	assert_int_equal(lock, 0);
 }
 

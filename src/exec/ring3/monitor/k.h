@@ -29,6 +29,7 @@ struct k_frame {
 #define KF_MAPPED      1u
 #define KF_WRITABLE    2u
 #define KF_MANY	       4u /* in va[0]: mapped at more places than were recorded */
+#define KF_CODE	       8u /* in va[1]: this vCPU translated from it; says nothing of mappings */
 #define KF_EPOCH_SHIFT 4
 #define KF_EPOCH       0xff0u
 
@@ -47,6 +48,12 @@ struct k {
 	uint32_t exc_vector, exc_error;
 	uint64_t exc_cr2;
 	uint32_t in_guest; /* between xlate_enter() and its return */
+	/* Several vCPUs: see smp.h. kframes is shared then. */
+	bool smp;
+	uint32_t id, nr_vcpus;
+	struct k_peer *peers, *me;
+	uint8_t *peer_frames;
+	uint64_t peer_frames_size;
 };
 
 #define K_NO_EXC ~0u
@@ -66,6 +73,12 @@ enum k_map {
 enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error);
 void window_flush_all(void);
 void window_flush_va(uint64_t va);
+/* The content of a frame with code changes: whoever translated from it forgets that. */
+void window_code_written(uint64_t mfn);
+/*
+ * With other vCPUs: this one is about to have `nr` frames writable at va. False: it may not.
+ */
+bool window_announce(uint64_t va, uint64_t mfn, uint64_t nr);
 /* No mapping of the frame may be writable any more. */
 void window_protect(uint64_t mfn);
 static inline bool window_holds(uint64_t host)

@@ -4,7 +4,7 @@
  * image; here the rest is mapped, the door is closed behind us (seccomp), the core builds the
  * domain, and then it is one loop until the domain stops.
  */
-#include "exec/ring3/monitor/k.h"
+#include "exec/ring3/monitor/smp.h"
 
 #include <linux/futex.h>
 #include <linux/seccomp.h>
@@ -86,9 +86,11 @@ static void map_memory(const struct k_params *p)
 	k.c.ops = &k_ops;
 	k.nr_frames = p->nr_frames;
 	k.ctlv = &k.c.ctl->vcpu[p->vcpu];
-	k.kframes = map_anonymous(K_RAM_BASE + p->mem_size + (1ul << 30),
-				  p->nr_frames * sizeof(struct k_frame), PROT_READ | PROT_WRITE,
-				  MAP_FIXED | MAP_NORESERVE);
+	smp_init(p);
+	if (!k.smp)
+		k.kframes = map_anonymous(K_RAM_BASE + p->mem_size + (1ul << 30),
+					  p->nr_frames * sizeof(struct k_frame),
+					  PROT_READ | PROT_WRITE, MAP_FIXED | MAP_NORESERVE);
 }
 
 static void map_translator(uint64_t cache_size)
@@ -136,6 +138,15 @@ static void close_the_door(const struct k_params *p)
 
 /* ---- the loop ---- */
 
+/*
+ * What a vCPU that does not sleep says of itself. Telling the guest from the monitor costs a locked
+ * instruction each way; alone nobody asks, and it says "guest", which means: interrupt it.
+ */
+static uint32_t awake(void)
+{
+	return k.smp ? CORE_VCPU_MONITOR : CORE_VCPU_GUEST;
+}
+
 static void sleep_until(uint32_t state, uint64_t ns)
 {
 	struct {
@@ -143,10 +154,14 @@ static void sleep_until(uint32_t state, uint64_t ns)
 	} ts = {ns / 1000000000u, ns % 1000000000u};
 
 	__atomic_store_n(&k.ctlv->state, state, __ATOMIC_SEQ_CST);
+	if (k.smp)
+		smp_away();
 	if (!__atomic_load_n(&k.ctlv->kick, __ATOMIC_SEQ_CST))
 		sys6(SYS_futex, (long)&k.ctlv->kick, FUTEX_WAIT_BITSET, 0,
 		     ns == ~0ull ? 0 : (long)&ts, 0, FUTEX_BITSET_MATCH_ANY);
-	__atomic_store_n(&k.ctlv->state, CORE_VCPU_GUEST, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&k.ctlv->state, awake(), __ATOMIC_SEQ_CST);
+	if (k.smp)
+		smp_note_cpu();
 }
 
 static void on_signal_exit(void)
@@ -208,7 +223,11 @@ static void run_guest(void)
 {
 	struct core_ctx *c = &k.c;
 
+	if (k.smp)
+		smp_enter();
 	enum xlate_exit why = xlate_enter(k.x);
+	if (k.smp)
+		smp_leave();
 
 	if (why == XLATE_SENSITIVE) {
 		k.ctlv->exits_emulate++;
@@ -276,14 +295,18 @@ void k_start(const struct k_params *p)
 	timer_init();
 	close_the_door(p);
 
-	__atomic_store_n(&k.ctlv->state, CORE_VCPU_GUEST, __ATOMIC_SEQ_CST);
-	if (!core_domain_init(c))
+	if (k.smp)
+		smp_note_cpu();
+	__atomic_store_n(&k.ctlv->state, awake(), __ATOMIC_SEQ_CST);
+	/* The domain is there when another vCPU starts. */
+	if (k.id == 0 && !core_domain_init(c))
 		sys_exit(0); /* the reason is recorded */
 	for (;;) {
 		switch (core_next(c)) {
 		case CORE_RUN:
 			/* Behind core_next(): the mark was set before the event it delivers. */
-			if (__builtin_expect(c->ctl->code_stale != 0, 0))
+			if (__builtin_expect(c->ctl->code_stale != 0, 0) ||
+			    (k.smp && k.peers->stale_lock))
 				k_code_stale();
 			if (__builtin_expect(!c->v->kernel_mode, 0)) {
 				/* The place of the U processes: see doc/ring3.md. */

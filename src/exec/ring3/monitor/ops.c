@@ -1,40 +1,53 @@
 /* SPDX-License-Identifier: MIT */
 /* What the core and the translator ask of ring3. */
-#include "exec/ring3/monitor/k.h"
+#include "exec/ring3/monitor/smp.h"
 
+#include <linux/futex.h>
 #include <linux/mman.h>
 
 #include "core/cpu/cpu.h"
+#include "core/lib/lock.h"
 #include "core/mm/mm.h"
+#include "core/time/time.h"
 
 static void flush_all(struct core_ctx *c, uint64_t vcpu_mask)
 {
-	window_flush_all();
-	xlate_user_forget(k.x);
-	xlate_revalidate(k.x);
+	if (vcpu_mask >> k.id & 1) {
+		window_flush_all();
+		xlate_user_forget(k.x);
+		xlate_revalidate(k.x);
+	}
+	if (k.smp)
+		smp_flush_all(vcpu_mask);
 }
 
 static void flush_va(struct core_ctx *c, uint64_t vcpu_mask, uint64_t va)
 {
-	window_flush_va(va);
-	xlate_user_forget_va(k.x, va);
-	xlate_invalidate_va_range(k.x, va & ~0xfffull, 4096);
+	if (vcpu_mask >> k.id & 1) {
+		window_flush_va(va);
+		xlate_user_forget_va(k.x, va);
+		xlate_invalidate_va_range(k.x, va & ~0xfffull, 4096);
+	}
+	if (k.smp)
+		smp_flush_va(vcpu_mask, va);
 }
 
 static void frame_protect(struct core_ctx *c, uint64_t mfn)
 {
 	window_protect(mfn);
 	xlate_user_forget_writes(k.x);
+	if (k.smp)
+		smp_protect(mfn, 1);
 }
 
 static void frame_dirtied(struct core_ctx *c, uint64_t mfn)
 {
-	xlate_invalidate_frame(k.x, mfn);
+	window_code_written(mfn);
 }
 
 static void root_changed(struct core_ctx *c)
 {
-	flush_all(c, ~0ull);
+	flush_all(c, 1ull << k.id);
 }
 
 static void frames_discard(struct core_ctx *c, uint64_t mfn, uint64_t nr)
@@ -42,8 +55,13 @@ static void frames_discard(struct core_ctx *c, uint64_t mfn, uint64_t nr)
 	xlate_user_forget(k.x);
 	for (uint64_t i = 0; i < nr; i++) {
 		window_protect(mfn + i);
-		xlate_invalidate_frame(k.x, mfn + i);
+		if (!k.smp)
+			xlate_invalidate_frame(k.x, mfn + i);
+		else if (c->frames[mfn + i].aux & CORE_FRAME_CODE)
+			window_code_written(mfn + i);
 	}
+	if (k.smp)
+		smp_protect(mfn, nr);
 	sys3(SYS_madvise, c->ram + (mfn << 12), nr << 12, MADV_REMOVE);
 }
 
@@ -56,7 +74,33 @@ static void doorbell(struct core_ctx *c)
 
 static void kick_vcpu(struct core_ctx *c, unsigned int id)
 {
-	__atomic_store_n(&c->ctl->vcpu[id].kick, 1, __ATOMIC_SEQ_CST);
+	smp_kick(id);
+}
+
+static bool start_vcpu(struct core_ctx *c, unsigned int id)
+{
+	return smp_start(id);
+}
+
+static void wait(struct core_ctx *c, uint32_t *word, uint32_t value)
+{
+	uint64_t until = core_time_now(c) + 10000000u;
+	struct {
+		uint64_t sec, ns;
+	} ts = {until / 1000000000u, until % 1000000000u};
+
+	smp_away();
+	sys6(SYS_futex, (long)word, FUTEX_WAIT_BITSET, value, (long)&ts, 0, FUTEX_BITSET_MATCH_ANY);
+}
+
+static void wake(struct core_ctx *c, uint32_t *word)
+{
+	sys3(SYS_futex, word, FUTEX_WAKE, 1);
+}
+
+static void yield(struct core_ctx *c)
+{
+	sys0(SYS_sched_yield);
 }
 
 static uint64_t k_rdtsc(struct core_ctx *c)
@@ -79,6 +123,10 @@ const struct core_exec_ops k_ops = {
 	.frames_discard = frames_discard,
 	.doorbell = doorbell,
 	.kick_vcpu = kick_vcpu,
+	.start_vcpu = start_vcpu,
+	.wait = wait,
+	.wake = wake,
+	.yield = yield,
 	.rdtsc = k_rdtsc,
 	.cpu_changed = cpu_changed,
 };
@@ -103,35 +151,66 @@ void k_note(void *priv, uint64_t mfn)
 	/* First the mark for the back ends, then the bytes are read: see io_page_written(). */
 	__atomic_or_fetch(&k.c.frames[mfn].aux, CORE_FRAME_CODE, __ATOMIC_SEQ_CST);
 	window_protect(mfn);
+	if (k.smp) {
+		k.kframes[mfn].va[1] |= KF_CODE;
+		smp_protect(mfn, 1);
+	}
 }
 
 /* Set so that no error code is 0, which means success; core_inject_pf() has its own idea of it. */
 #define PF_USER_BIT 4u
 
+/*
+ * The translator keeps the pointer, so it counts as a mapping: say so first, and then look whether
+ * the frame may be written.
+ */
+static bool may_write(uint64_t mfn, uint64_t va)
+{
+	if (k.c.frames[mfn].aux & CORE_FRAME_CODE) {
+		window_code_written(mfn); /* may have waited: the guest's tables have changed */
+		return false;
+	}
+	return window_announce(va & ~0xfffull, mfn, 1);
+}
+
+#define USER_TRIES 1000 /* a guest that changes it back and forth gets a fault */
+
 uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 {
-	uint64_t mfn, flags;
+	uint64_t mfn = 0, flags;
+	unsigned int tries = 0;
 
-	/* (accessed and dirty bits are set, as the processor would) */
-	if (!core_walk_access(&k.c, k.c.v->kernel_root, va, write ? PF_WRITE : 0, &mfn, &flags))
-		return PF_USER_BIT | (uint32_t)flags;
-	if (write)
+	do {
+		uint32_t access = write ? PF_WRITE : 0;
+
+		/* (accessed and dirty bits are set, as the processor would) */
+		if (!core_walk_access(&k.c, k.c.v->kernel_root, va, access, &mfn, &flags))
+			return PF_USER_BIT | (uint32_t)flags;
+		if (tries++ == USER_TRIES)
+			return PF_USER_BIT | access;
+	} while (write && k.smp && !may_write(mfn, va));
+	if (write && !k.smp)
 		xlate_invalidate_frame(k.x, mfn);
 	*ret = k.c.ram + (mfn << 12) + (va & 0xfff);
 	return 0;
 }
 
-void k_code_stale(void)
+static void drop_stale(void)
 {
 	struct core_frame *f = k.c.frames;
 
-	if (!__atomic_exchange_n(&k.c.ctl->code_stale, 0, __ATOMIC_ACQ_REL))
-		return;
-	for (uint64_t mfn = 0; mfn < k.nr_frames; mfn++) {
-		if (!(__atomic_load_n(&f[mfn].aux, __ATOMIC_RELAXED) & CORE_FRAME_CODE_STALE))
-			continue;
-		__atomic_and_fetch(&f[mfn].aux, ~(CORE_FRAME_CODE | CORE_FRAME_CODE_STALE),
-				   __ATOMIC_ACQ_REL);
-		xlate_invalidate_frame(k.x, mfn);
-	}
+	for (uint64_t mfn = 0; mfn < k.nr_frames; mfn++)
+		if (__atomic_load_n(&f[mfn].aux, __ATOMIC_RELAXED) & CORE_FRAME_CODE_STALE)
+			window_code_written(mfn);
+}
+
+void k_code_stale(void)
+{
+	/* Who comes while another vCPU is at it waits until that one has told everybody. */
+	if (k.smp)
+		core_lock(&k.c, &k.peers->stale_lock);
+	if (__atomic_exchange_n(&k.c.ctl->code_stale, 0, __ATOMIC_ACQ_REL))
+		drop_stale();
+	if (k.smp)
+		core_unlock(&k.c, &k.peers->stale_lock);
 }

@@ -4,7 +4,7 @@
  * K's own timer). All handlers run on a stack of their own with every signal blocked; the guest's
  * rsp is the guest's, and nothing here uses FS or GS.
  */
-#include "exec/ring3/monitor/k.h"
+#include "exec/ring3/monitor/smp.h"
 
 #include <linux/futex.h>
 
@@ -122,7 +122,10 @@ static void on_kick(int sig, void *info, struct k_ucontext *u)
 {
 	struct xlate_recovered how;
 
-	k.ctlv->kick = 1; /* set by the library already; not by the timer */
+	k.ctlv->kick = 1; /* set by the library already; not by the timer, or by other vCPUs */
+	/* What else interrupts comes from a descriptor (si_code > 0): the own pipe. */
+	if (((const int *)info)[2] > 0)
+		smp_kicked();
 	/*
 	 * If it was the timer it is not armed any more, also when it met the monitor, which goes on
 	 * without a kicked exit: timer_arm() must not take it for armed.

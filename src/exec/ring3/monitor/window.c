@@ -9,16 +9,16 @@
  * single pages without a signal. Accessed and dirty bits are what hardware would set, except that a
  * run is made of pages that have them already.
  */
-#include "exec/ring3/monitor/k.h"
+#include "exec/ring3/monitor/smp.h"
 
 #include <sys/mman.h>
 
-#define PTE_P		1ull
-#define PTE_RW		2ull
-#define PTE_A		0x20ull
-#define PTE_D		0x40ull
+#include "core/mm/pte.h"
+
+#define PTE_P		PTE_PRESENT
+#define PTE_A		PTE_ACCESSED
+#define PTE_D		PTE_DIRTY
 #define PTE_FRAME	0x000ffffffffff000ull
-#define PTE_NX		(1ull << 63)
 /* The host allows 65,530 mappings a process (vm.max_map_count); stay clear of it. */
 #define WINDOW_MAPS_MAX 48000u
 
@@ -42,6 +42,14 @@ static uint64_t *pte_of(uint64_t va)
 	return NULL;
 }
 
+/* Read by other vCPUs: see smp.c. */
+static void set_entry(struct k_frame *f, int i, uint64_t entry)
+{
+	if (i == 1)
+		entry |= f->va[1] & KF_CODE;
+	__atomic_store_n(&f->va[i], entry, __ATOMIC_RELAXED);
+}
+
 static bool entry_valid(uint64_t entry)
 {
 	return (entry & KF_MAPPED) && (entry & KF_EPOCH) == k.epoch;
@@ -56,32 +64,54 @@ static void note_mapping(uint64_t mfn, uint64_t va, bool writable)
 		uint64_t old = f->va[i];
 
 		if (!entry_valid(old))
-			f->va[i] = entry;
+			set_entry(f, i, entry);
 		else if ((old & ~0xfffull) == va)
-			f->va[i] = entry | (old & KF_MANY);
+			set_entry(f, i, entry | (i == 0 ? old & KF_MANY : 0));
 		else
 			continue;
 		return;
 	}
-	f->va[0] |= KF_MANY;
+	set_entry(f, 0, f->va[0] | KF_MANY);
 }
 
 static bool is_code(uint64_t mfn)
 {
+	if (k.smp)
+		return __atomic_load_n(&k.c.frames[mfn].aux, __ATOMIC_RELAXED) & CORE_FRAME_CODE;
 	return xlate_frame_noted(k.x, mfn);
 }
 
-static void map_run(uint64_t va, uint64_t mfn, uint64_t nr, bool writable)
+/*
+ * First say that they will be writable here, then look whether they may be: whoever turns one into
+ * a page table or translates from it does it the other way round.
+ */
+bool window_announce(uint64_t va, uint64_t mfn, uint64_t nr)
+{
+	for (uint64_t i = 0; i < nr; i++)
+		note_mapping(mfn + i, va + (i << 12), true);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (uint64_t i = 0; i < nr; i++)
+		if (!smp_may_write(mfn + i))
+			return false;
+	return true;
+}
+
+/* False: with other vCPUs, one of the frames may not be written after all. */
+static bool map_run(uint64_t va, uint64_t mfn, uint64_t nr, bool writable)
 {
 	long r;
 
 	if (k.nr_maps >= WINDOW_MAPS_MAX)
 		window_flush_all();
+	if (k.smp && writable && !window_announce(va, mfn, nr))
+		return false;
 	r = sys_mmap(va + K_SHIFT, nr << 12, PROT_READ | (writable ? PROT_WRITE : 0),
 		     MAP_SHARED | MAP_FIXED, K_FD_MEMORY, mfn << 12);
 	if (r < 0 && r > -4096) {
 		/* Out of mappings or page-table memory: start again with an empty window. */
 		window_flush_all();
+		if (k.smp && writable && !window_announce(va, mfn, nr))
+			return false;
 		r = sys_mmap(va + K_SHIFT, nr << 12, PROT_READ | (writable ? PROT_WRITE : 0),
 			     MAP_SHARED | MAP_FIXED, K_FD_MEMORY, mfn << 12);
 		if (r < 0 && r > -4096)
@@ -89,8 +119,9 @@ static void map_run(uint64_t va, uint64_t mfn, uint64_t nr, bool writable)
 	}
 	k.nr_maps++;
 	k.ctlv->page_faults++;
-	for (uint64_t i = 0; i < nr; i++)
+	for (uint64_t i = 0; i < nr && !(k.smp && writable); i++)
 		note_mapping(mfn + i, va + (i << 12), writable);
+	return true;
 }
 
 /* How far the run around `pte` reaches: entries of the same table, contiguous, same rights. */
@@ -119,11 +150,14 @@ static void find_run(uint64_t *pte, bool writable, uint64_t *ret_before, uint64_
 	*ret_after = after;
 }
 
-static void code_written(uint64_t mfn)
+void window_code_written(uint64_t mfn)
 {
-	xlate_invalidate_frame(k.x, mfn);
 	__atomic_and_fetch(&k.c.frames[mfn].aux, ~(CORE_FRAME_CODE | CORE_FRAME_CODE_STALE),
-			   __ATOMIC_RELAXED);
+			   __ATOMIC_SEQ_CST);
+	k.kframes[mfn].va[1] &= ~(uint64_t)KF_CODE;
+	xlate_invalidate_frame(k.x, mfn);
+	if (k.smp)
+		smp_code_changed(mfn, 1);
 }
 
 enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error)
@@ -142,22 +176,25 @@ enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error)
 		return K_MAP_FAULT;
 	}
 	if (write && is_code(mfn)) {
-		code_written(mfn);
+		window_code_written(mfn);
 		code = true;
 	}
 
 	pte = pte_of(va);
 	if (!pte || ((__atomic_load_n(pte, __ATOMIC_RELAXED) & PTE_FRAME) >> 12) != mfn) {
 		/* No guest PTE behind it: the hypervisor's own area (M2P). */
-		map_run(va, mfn, 1, false);
+		(void)map_run(va, mfn, 1, false);
 		return K_MAP_DONE;
 	}
-	__atomic_or_fetch(pte, PTE_A | (write ? PTE_D : 0), __ATOMIC_RELAXED);
+	/* Changed since by another vCPU: the access is repeated, and looked at again. */
+	if (!pte_mark(pte, mfn, PTE_A | (write ? PTE_D : 0)))
+		return code ? K_MAP_CODE : K_MAP_DONE;
 	/* Map writable at once if no dirty bit needs to be noticed. */
 	bool writable = (flags & PTE_RW) && (__atomic_load_n(pte, __ATOMIC_RELAXED) & PTE_D) &&
 			!is_code(mfn);
 	find_run(pte, writable, &before, &after);
-	map_run(va - (before << 12), mfn - before, before + 1 + after, writable);
+	if (!map_run(va - (before << 12), mfn - before, before + 1 + after, writable))
+		(void)map_run(va, mfn, 1, writable);
 	return code ? K_MAP_CODE : K_MAP_DONE;
 }
 
@@ -168,6 +205,8 @@ void window_flush_all(void)
 	sys2(SYS_munmap, K_WINDOW, K_WINDOW_END - K_WINDOW);
 	k.nr_maps = 0;
 	k.epoch = (k.epoch + (1u << KF_EPOCH_SHIFT)) & KF_EPOCH;
+	if (k.smp)
+		__atomic_store_n(&k.me->epoch, k.epoch, __ATOMIC_RELEASE);
 	/* An entry that survives 256 epochs is taken for valid: it costs one needless unmapping. */
 }
 
@@ -192,7 +231,7 @@ void window_protect(uint64_t mfn)
 	for (int i = 0; i < 2; i++) {
 		if (entry_valid(f->va[i]) && (f->va[i] & KF_WRITABLE)) {
 			window_flush_va(f->va[i] & ~0xfffull);
-			f->va[i] = 0;
+			set_entry(f, i, 0);
 		}
 	}
 }

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+#include "exec/ring3/monitor/smp.h"
+
+#include <linux/futex.h>
+
+#include "core/lib/bitops.h"
+#include "core/lib/lock.h"
+#include "core/lib/mem.h"
+#include "core/mm/frame.h"
+#include "core/run.h"
+#include "core/time/time.h"
+
+/* Kinds of requests, in the low bits of a page address. */
+#define ASK_VA	     1u /* forget what is mapped at this guest address */
+#define ASK_PROTECT  2u /* this frame must not be writable */
+#define ASK_CODE     3u /* this frame's content changed */
+/* The list was too short, or: */
+#define ASK_ALL	     1u /* empty the window, look at all translations again */
+#define ASK_ALL_CODE 2u /* forget all translations */
+
+/*
+ * A vCPU in guest code on another processor is out of it within some 20 us, most of which is the
+ * interrupt. One that is not running has to be given a processor first: sleep.
+ */
+#define SPIN_NS	 40000ull
+#define SLEEP_NS 1000000ull
+
+static struct k_peer *peer(unsigned int id)
+{
+	return (struct k_peer *)((uint8_t *)k.peers + id * K_PEER_SIZE);
+}
+
+static struct k_frame *frames_of(unsigned int id)
+{
+	return (struct k_frame *)(k.peer_frames + id * k.peer_frames_size);
+}
+
+static uint32_t state_of(unsigned int id)
+{
+	return __atomic_load_n(&k.c.ctl->vcpu[id].state, __ATOMIC_SEQ_CST);
+}
+
+static uint64_t others(uint64_t mask)
+{
+	return mask & ((1ull << k.nr_vcpus) - 1) & ~(1ull << k.id);
+}
+
+void smp_init(const struct k_params *p)
+{
+	uint64_t base = K_RAM_BASE + p->smp_off;
+
+	k.nr_vcpus = p->nr_vcpus;
+	k.id = p->vcpu;
+	k.smp = p->nr_vcpus > 1;
+	if (!k.smp)
+		return;
+	k.peers = (struct k_peer *)base;
+	k.me = peer(k.id);
+	k.peer_frames = (uint8_t *)base + p->nr_vcpus * K_PEER_SIZE;
+	k.peer_frames_size = k_smp_frames(p->nr_frames);
+	k.kframes = frames_of(k.id);
+}
+
+void smp_note_cpu(void)
+{
+	uint32_t a, d, cpu;
+
+	__asm__ volatile("rdtscp" : "=a"(a), "=d"(d), "=c"(cpu));
+	__atomic_store_n(&k.me->cpu, cpu & 0xfff, __ATOMIC_RELAXED);
+}
+
+/* ---- being asked -------------------------------------------------------------------------- */
+
+void smp_away(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&k.me->waiters, __ATOMIC_RELAXED) &&
+	    __atomic_exchange_n(&k.me->waiters, 0, __ATOMIC_SEQ_CST))
+		sys3(SYS_futex, &k.me->done, FUTEX_WAKE, CORE_MAX_VCPUS);
+}
+
+static void carry_out(uint32_t flags, const uint64_t *list, uint32_t nr)
+{
+	if (flags & ASK_ALL) {
+		window_flush_all();
+		xlate_user_forget(k.x);
+	}
+	for (uint32_t i = 0; i < nr; i++) {
+		uint64_t at = list[i] & ~0xfffull;
+
+		switch (list[i] & 0xfff) {
+		case ASK_VA:
+			if (flags & ASK_ALL)
+				break;
+			window_flush_va(at);
+			xlate_user_forget_va(k.x, at);
+			xlate_invalidate_va_range(k.x, at, 4096);
+			break;
+		case ASK_PROTECT:
+			window_protect(at >> 12);
+			xlate_user_forget_writes(k.x);
+			break;
+		default:
+			k.kframes[at >> 12].va[1] &= ~(uint64_t)KF_CODE;
+			xlate_invalidate_frame(k.x, at >> 12);
+			break;
+		}
+	}
+	if (flags & ASK_ALL_CODE)
+		xlate_invalidate_all(k.x);
+	else if (flags & ASK_ALL)
+		xlate_revalidate(k.x);
+}
+
+static void serve(void)
+{
+	static uint64_t list[K_PEER_LIST];
+	struct k_peer *p = k.me;
+
+	core_lock(&k.c, &p->lock);
+	uint32_t asked = p->asked, flags = p->flags, nr = p->nr;
+
+	memcpy(list, p->list, nr * sizeof(list[0]));
+	p->flags = 0;
+	p->nr = 0;
+	core_unlock(&k.c, &p->lock);
+
+	carry_out(flags, list, nr);
+	__atomic_store_n(&p->done, asked, __ATOMIC_SEQ_CST);
+	smp_away();
+}
+
+void smp_enter(void)
+{
+	for (;;) {
+		__atomic_exchange_n(&k.ctlv->state, CORE_VCPU_GUEST, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&k.me->asked, __ATOMIC_SEQ_CST) == k.me->done)
+			return;
+		smp_leave();
+		serve();
+	}
+}
+
+void smp_kicked(void)
+{
+	static uint8_t bytes[4096];
+
+	sys3(SYS_read, K_FD_KICKED, bytes, sizeof(bytes));
+}
+
+/* ---- asking ------------------------------------------------------------------------------- */
+
+static void interrupt(unsigned int id)
+{
+	uint8_t byte = 0;
+
+	sys3(SYS_write, K_FD_KICK + id, &byte, 1);
+}
+
+void smp_kick(unsigned int id)
+{
+	struct core_ctl_vcpu *v = &k.c.ctl->vcpu[id];
+
+	/* `kick` is set. In its monitor it will look at it; when it is down it will when it starts.
+	 */
+	switch (state_of(id)) {
+	case CORE_VCPU_BLOCKED:
+	case CORE_VCPU_PAUSED:
+		sys3(SYS_futex, &v->kick, FUTEX_WAKE, 1);
+		break;
+	case CORE_VCPU_GUEST:
+		interrupt(id);
+		break;
+	default:
+		break;
+	}
+}
+
+/* One request, or with nr 0 those of `flags`. */
+static void post(unsigned int id, uint32_t flags, uint64_t what)
+{
+	struct k_peer *p = peer(id);
+
+	core_lock(&k.c, &p->lock);
+	p->flags |= flags;
+	if (what && p->nr < K_PEER_LIST)
+		p->list[p->nr++] = what;
+	else if (what)
+		p->flags |= ASK_ALL | ((what & 0xfff) == ASK_CODE ? ASK_ALL_CODE : 0);
+	__atomic_store_n(&p->asked, p->asked + 1, __ATOMIC_SEQ_CST);
+	core_unlock(&k.c, &p->lock);
+}
+
+static bool out_of_guest(unsigned int id, uint32_t asked)
+{
+	return state_of(id) != CORE_VCPU_GUEST ||
+	       (int32_t)(__atomic_load_n(&peer(id)->done, __ATOMIC_ACQUIRE) - asked) >= 0;
+}
+
+/* Asleep until it says that it has left, or for a millisecond. */
+static void sleep_for(unsigned int id, uint32_t asked)
+{
+	struct k_peer *p = peer(id);
+	uint32_t done = __atomic_load_n(&p->done, __ATOMIC_SEQ_CST);
+
+	__atomic_store_n(&p->waiters, 1, __ATOMIC_SEQ_CST);
+	if (out_of_guest(id, asked))
+		return;
+	uint64_t until = core_time_now(&k.c) + SLEEP_NS;
+	struct {
+		uint64_t sec, ns;
+	} ts = {until / 1000000000u, until % 1000000000u};
+
+	sys6(SYS_futex, (long)&p->done, FUTEX_WAIT_BITSET, done, (long)&ts, 0,
+	     FUTEX_BITSET_MATCH_ANY);
+}
+
+static void wait_for(unsigned int id, uint32_t asked)
+{
+	uint64_t start = core_time_now(&k.c);
+	bool spin = __atomic_load_n(&peer(id)->cpu, __ATOMIC_RELAXED) != k.me->cpu;
+
+	while (!out_of_guest(id, asked)) {
+		for (unsigned int i = 0; spin && i < 16 && !out_of_guest(id, asked); i++)
+			core_relax();
+		if (spin && core_time_now(&k.c) - start < SPIN_NS)
+			continue;
+		spin = false;
+		sleep_for(id, asked);
+	}
+}
+
+/* Requests were posted to `mask`: when this returns none of them runs guest code without them. */
+static void settle(uint64_t mask)
+{
+	uint32_t was = k.ctlv->state, asked[CORE_MAX_VCPUS];
+	uint64_t in_guest = 0;
+
+	if (!mask)
+		return;
+	smp_leave();
+	for (uint64_t m = mask; m; m &= m - 1) {
+		unsigned int id = core_bit_first(m);
+
+		asked[id] = __atomic_load_n(&peer(id)->asked, __ATOMIC_SEQ_CST);
+		/* Its kick flag is for the signal's handler to set: a sleeper would not see it. */
+		if (state_of(id) != CORE_VCPU_GUEST)
+			continue;
+		interrupt(id);
+		in_guest |= 1ull << id;
+	}
+	if (in_guest) {
+		smp_away(); /* two that ask each other */
+		smp_note_cpu();
+	}
+	for (; in_guest; in_guest &= in_guest - 1)
+		wait_for(core_bit_first(in_guest), asked[core_bit_first(in_guest)]);
+	if (was != CORE_VCPU_GUEST)
+		return;
+	/* In the middle of xlate_enter(): the kick flag keeps it from entering if we were asked. */
+	__atomic_exchange_n(&k.ctlv->state, CORE_VCPU_GUEST, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&k.me->asked, __ATOMIC_SEQ_CST) != k.me->done)
+		__atomic_store_n(&k.ctlv->kick, 1, __ATOMIC_RELAXED);
+}
+
+static uint64_t started(uint64_t mask)
+{
+	uint64_t up = 0;
+
+	for (mask = others(mask); mask; mask &= mask - 1)
+		if (state_of(core_bit_first(mask)) != CORE_VCPU_DOWN)
+			up |= mask & -mask;
+	return up;
+}
+
+void smp_flush_all(uint64_t vcpu_mask)
+{
+	uint64_t mask = started(vcpu_mask);
+
+	for (uint64_t m = mask; m; m &= m - 1)
+		post(core_bit_first(m), ASK_ALL, 0);
+	settle(mask);
+}
+
+void smp_flush_va(uint64_t vcpu_mask, uint64_t va)
+{
+	uint64_t mask = started(vcpu_mask);
+
+	for (uint64_t m = mask; m; m &= m - 1)
+		post(core_bit_first(m), 0, (va & ~0xfffull) | ASK_VA);
+	settle(mask);
+}
+
+/* Has it a writable mapping, as far as it says? It says so before it makes one. */
+static bool writes(unsigned int id, uint64_t mfn)
+{
+	const struct k_peer *p = peer(id);
+	const struct k_frame *f = &frames_of(id)[mfn];
+	uint32_t epoch = __atomic_load_n(&p->epoch, __ATOMIC_RELAXED);
+
+	for (int i = 0; i < 2; i++) {
+		uint64_t e = __atomic_load_n(&f->va[i], __ATOMIC_RELAXED);
+
+		if ((e & KF_MAPPED) && (e & KF_EPOCH) == epoch &&
+		    (e & (i ? KF_WRITABLE : KF_WRITABLE | KF_MANY)))
+			return true;
+	}
+	return false;
+}
+
+void smp_protect(uint64_t mfn, uint64_t nr)
+{
+	uint64_t mask = started(~0ull), asked = 0;
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (uint64_t m = mask; m; m &= m - 1) {
+		unsigned int id = core_bit_first(m);
+
+		for (uint64_t i = 0; i < nr; i++) {
+			if (!writes(id, mfn + i))
+				continue;
+			post(id, 0, (mfn + i) << 12 | ASK_PROTECT);
+			asked |= 1ull << id;
+		}
+	}
+	settle(asked);
+}
+
+void smp_code_changed(uint64_t mfn, uint64_t nr)
+{
+	uint64_t mask = started(~0ull), asked = 0;
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (uint64_t m = mask; m; m &= m - 1) {
+		unsigned int id = core_bit_first(m);
+
+		for (uint64_t i = 0; i < nr; i++) {
+			const uint64_t *e = &frames_of(id)[mfn + i].va[1];
+
+			if (!(__atomic_load_n(e, __ATOMIC_RELAXED) & KF_CODE))
+				continue;
+			post(id, 0, (mfn + i) << 12 | ASK_CODE);
+			asked |= 1ull << id;
+		}
+	}
+	settle(asked);
+}
+
+/* The frame is writable data and nobody translated from it. */
+bool smp_may_write(uint64_t mfn)
+{
+	const struct core_frame *f = &k.c.frames[mfn];
+
+	return frame_is(frame_word(f), FRAME_WRITABLE) &&
+	       !(__atomic_load_n(&f->aux, __ATOMIC_SEQ_CST) & CORE_FRAME_CODE);
+}
+
+bool smp_start(unsigned int id)
+{
+	if (state_of(id) != CORE_VCPU_DOWN)
+		return true; /* it was up before, and sleeps */
+	__atomic_fetch_or(&k.c.ctl->start_request, 1u << id, __ATOMIC_SEQ_CST);
+	core_ring_doorbell(&k.c);
+	return true;
+}
