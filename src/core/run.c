@@ -122,8 +122,9 @@ static void run_again(struct core_ctx *c)
 {
 	struct core_vcpu *v = c->v;
 
-	v->blocked = 0;
-	v->polling = 0;
+	/* Others look at these, and clear the first. */
+	__atomic_store_n(&v->blocked, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&v->polling, 0, __ATOMIC_RELAXED);
 	v->poll_timeout = 0;
 	if (v->runstate.state == RUNSTATE_running)
 		return;
@@ -151,7 +152,7 @@ enum core_action core_next(struct core_ctx *c)
 		return sleep(c, RUNSTATE_offline, CORE_NEVER);
 	if (timers)
 		core_timers_run(c);
-	if (v->blocked || v->polling) {
+	if (core_vcpu_blocked(v) || v->polling) {
 		if (still_blocked(c))
 			return sleep(c, RUNSTATE_blocked, CORE_NEVER);
 	}
@@ -161,7 +162,7 @@ enum core_action core_next(struct core_ctx *c)
 		v->yield_until = 0;
 		v->yield_last = core_time_now(c); /* the sleep itself was no guest work */
 	}
-	if (v->blocked || v->polling || v->runstate.state != RUNSTATE_running) {
+	if (core_vcpu_blocked(v) || v->polling || v->runstate.state != RUNSTATE_running) {
 		run_again(c);
 		core_timers_run(c);
 	}

@@ -9,6 +9,11 @@
 void core_vcpu_kick(struct core_ctx *c, struct core_vcpu *v);
 /* Something happened that ends a block, a poll or a yield of `v`. */
 void core_vcpu_wake(struct core_ctx *c, struct core_vcpu *v);
+/* In sched_op block or poll; others clear it. */
+static inline bool core_vcpu_blocked(const struct core_vcpu *v)
+{
+	return __atomic_load_n(&v->blocked, __ATOMIC_RELAXED) != 0;
+}
 /* Around everything that looks at or changes event channels. */
 void core_event_lock(struct core_ctx *c);
 void core_event_unlock(struct core_ctx *c);

@@ -64,7 +64,7 @@ void core_timers_run(struct core_ctx *c)
 	uint64_t now = core_time_now(c);
 
 	/* As on Xen, a vCPU that sleeps is not woken by its ticker: one tick when it runs again. */
-	if (!v->blocked)
+	if (!core_vcpu_blocked(v))
 		run_periodic(c, now);
 	if (v->singleshot_ns != 0 && now >= v->singleshot_ns) {
 		v->singleshot_ns = 0;
@@ -82,7 +82,7 @@ uint64_t core_timers_next(const struct core_ctx *c)
 	const struct core_vcpu *v = c->v;
 	uint64_t next = CORE_NEVER;
 
-	if (ticking(v) && !v->blocked)
+	if (ticking(v) && !core_vcpu_blocked(v))
 		next = v->periodic_next; /* 0 = not started: come back at once */
 	if (v->singleshot_ns != 0 && v->singleshot_ns < next)
 		next = v->singleshot_ns;

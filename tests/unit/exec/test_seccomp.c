@@ -53,6 +53,8 @@ static void sandbox(const struct call *c, int use_int80, uint32_t extra_bits)
 	dup2(mem, K_FD_MEMORY);
 	dup2(bell, K_FD_DOORBELL);
 	dup2(mem, 5); /* "another file" */
+	dup2(mem, K_FD_KICK);
+	dup2(mem, K_FD_KICK + 31);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog))
 		_exit(101);
@@ -92,6 +94,9 @@ static void test_allowed(void **state)
 		{"munmap", SYS_munmap, {ADDR, PAGE}},
 		{"futex wake", SYS_futex, {(long)&word, FUTEX_WAKE, 1, 0, 0, 0}},
 		{"write doorbell", SYS_write, {K_FD_DOORBELL, (long)&one, 8}},
+		{"kick the first", SYS_write, {K_FD_KICK, (long)page, 1}},
+		{"kick the last", SYS_write, {K_FD_KICK + 31, (long)page, 1}},
+		{"yield", SYS_sched_yield, {0}},
 		{"exit_group", SYS_exit_group, {1}},
 	};
 
@@ -107,6 +112,7 @@ static void test_allowed(void **state)
 		{"futex wait", SYS_futex, {(long)&word, FUTEX_WAIT_BITSET, 1, 0, 0, -1}},
 		{"timer_settime", SYS_timer_settime, {77, 0, 0, 0}},
 		{"madvise remove", SYS_madvise, {ADDR, PAGE, MADV_REMOVE}},
+		{"take the kicks", SYS_read, {K_FD_KICKED, (long)page, PAGE}}, /* not open */
 	};
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
 		int r = try(&refused[i], 0, 0);
@@ -149,6 +155,14 @@ static void test_forbidden_arguments(void **state)
 		{"write stdout", SYS_write, {1, (long)&one, 8}},
 		{"write memory", SYS_write, {K_FD_MEMORY, (long)&one, 8}},
 		{"write longer", SYS_write, {K_FD_DOORBELL, (long)page, 16}},
+		{"kick with more than a byte", SYS_write, {K_FD_KICK, (long)page, 2}},
+		{"kick with nothing", SYS_write, {K_FD_KICK, (long)page, 0}},
+		{"write below the kicks", SYS_write, {K_FD_KICK - 1, (long)page, 1}},
+		{"write above the kicks", SYS_write, {K_FD_KICK + 32, (long)page, 1}},
+		{"kick with high bits", SYS_write, {K_FD_KICK | high, (long)page, 1}},
+		{"read a kick of another", SYS_read, {K_FD_KICK, (long)page, 1}},
+		{"read memory", SYS_read, {K_FD_MEMORY, (long)page, 1}},
+		{"read the doorbell", SYS_read, {K_FD_DOORBELL, (long)page, 8}},
 	};
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
@@ -165,7 +179,8 @@ static void test_forbidden_calls(void **state)
 {
 	static const long allowed[] = {SYS_mmap,	 SYS_munmap,	 SYS_madvise,
 				       SYS_futex,	 SYS_write,	 SYS_timer_settime,
-				       SYS_rt_sigreturn, SYS_exit_group, SYS_restart_syscall};
+				       SYS_rt_sigreturn, SYS_exit_group, SYS_restart_syscall,
+				       SYS_sched_yield};
 
 	for (long nr = 0; nr < 480; nr++) {
 		const struct call c = {"", nr, {0}};
