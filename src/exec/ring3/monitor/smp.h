@@ -32,10 +32,8 @@ struct k_peer {
 	uint32_t waiters; /* somebody sleeps on `done` */
 	uint32_t flags;	  /* K_ASK_ALL, K_ASK_ALL_CODE */
 	uint32_t nr;
-	uint32_t epoch; /* of its window, as in struct k */
-	uint32_t cpu;	/* of the host, where it was seen last */
-	uint64_t
-		writing; /* frame + 1 its monitor writes to on behalf of guest code, see k_user() */
+	uint32_t epoch;	     /* of its window, as in struct k */
+	uint32_t cpu;	     /* of the host, where it was seen last */
 	uint32_t stale_lock; /* the first one's: see k_code_stale() */
 	uint32_t pad[5];
 	uint64_t list[K_PEER_LIST]; /* page address | what to do */
