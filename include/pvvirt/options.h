@@ -69,17 +69,20 @@ typedef struct pvv_domain_options {
 	size_t disk_stride; /**< sizeof(pvv_disk_options) as the caller knows it; 0 = disks->size */
 	uint32_t console;   /**< pvv_console_type */
 	const char *console_path;
-	uint32_t on_poweroff; /**< pvv_action */
-	uint32_t on_reboot;   /**< pvv_action */
-	uint32_t on_crash;    /**< pvv_action */
-	uint32_t reserved;    /**< 0 */
+	uint32_t on_poweroff;  /**< pvv_action */
+	uint32_t on_reboot;    /**< pvv_action */
+	uint32_t on_crash;     /**< pvv_action */
+	uint32_t reserved;     /**< 0 */
+	uint64_t max_memory;   /**< bytes pvv_domain_set_memory() may give it; 0 = memory */
+	uint32_t vcpus_online; /**< at start, 1..vcpus; 0 = all */
+	uint32_t reserved2;    /**< 0 */
 } pvv_domain_options;
 
 /** Initial value of a pvv_domain_options. Since: 0.1 */
 #define PVV_DOMAIN_OPTIONS_INIT                                                                    \
 	{                                                                                          \
 		sizeof(pvv_domain_options), NULL, NULL, NULL, -1, NULL, -1, NULL, 0, 0, 0, NULL,   \
-			0, 0, 0, NULL, 0, 0, 0, 0                                                  \
+			0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0                                         \
 	}
 
 /**

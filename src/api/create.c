@@ -211,7 +211,7 @@ static int take_options(struct config *cfg, const pvv_domain_options *o)
 
 	if (!o->name)
 		return API_EINVAL(FN ": name is NULL");
-	if (o->reserved)
+	if (o->reserved || o->reserved2)
 		return API_EINVAL(FN ": reserved is not 0");
 	if (!o->kernel && o->kernel_fd < 0)
 		return API_EINVAL(FN ": neither kernel nor kernel_fd is given");
@@ -230,6 +230,12 @@ static int take_options(struct config *cfg, const pvv_domain_options *o)
 				  o->executor);
 	cfg->executor = (enum config_executor)o->executor;
 	cfg->vcpus = o->vcpus ? o->vcpus : 1;
+	cfg->vcpus_online = o->vcpus_online;
+	if (o->max_memory && !config_round_memory(o->max_memory, &cfg->max_memory))
+		return API_EINVAL(FN ": max_memory is too large");
+	if (cfg->max_memory && cfg->max_memory < cfg->memory)
+		return API_EINVAL(FN ": max_memory is %llu bytes, less than memory",
+				  (unsigned long long)o->max_memory);
 	ret = config_set_string(&cfg->name, o->name);
 	if (!ret)
 		ret = take_source("kernel", o->kernel, o->kernel_fd, &cfg->kernel, &cfg->kernel_fd);

@@ -21,6 +21,20 @@ int cmd_check(int argc, char **argv);
 int cmd_host(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 
+/* control.c: the verbs that go to another pvvirt's domain; argv[0] says which. */
+int cmd_control(int argc, char **argv);
+/* The socket at which they arrive. One client at a time, one line each. */
+struct control {
+	const char *path; /* to be unlinked, NULL: none */
+	int listener, client;
+	char line[128];
+	size_t len;
+};
+int control_open(struct control *c, const char *path); /* 0 or an exit status */
+/* The listener, or the client if there is one, can be read. */
+void control_serve(struct control *c, pvv_domain *dom);
+void control_close(struct control *c);
+
 /* "pvvirt: <message of the last error>" on stderr; returns CLI_ERROR. */
 int cli_fail(void);
 int cli_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -17,6 +17,8 @@ static const char help[] =
 	"  check DOMAIN.xml    is this domain XML acceptable? prints it in canonical form\n"
 	"  host [--json]       what this host can do, and why not\n"
 	"  inspect IMAGE       what is in a kernel image\n"
+	"  setmem, setvcpus, pause, resume, shutdown, reboot, destroy, info SOCKET\n"
+	"                      the same domain from elsewhere: see 'run --control SOCKET'\n"
 	"  version             the version\n"
 	"  help [COMMAND]      this text, or a command's\n"
 	"\n"
@@ -27,10 +29,10 @@ static const struct command {
 	const char *name;
 	int (*fn)(int argc, char **argv);
 } commands[] = {
-	{"run", cmd_run},
-	{"check", cmd_check},
-	{"host", cmd_host},
-	{"inspect", cmd_inspect},
+	{"run", cmd_run},	  {"check", cmd_check},	    {"host", cmd_host},
+	{"inspect", cmd_inspect}, {"setmem", cmd_control},  {"setvcpus", cmd_control},
+	{"pause", cmd_control},	  {"resume", cmd_control},  {"shutdown", cmd_control},
+	{"reboot", cmd_control},  {"destroy", cmd_control}, {"info", cmd_control},
 };
 
 int cli_fail(void)

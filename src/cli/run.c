@@ -26,7 +26,7 @@ static const char help[] =
 	"Usage: pvvirt run [OPTIONS] DOMAIN.xml\n"
 	"       pvvirt run [OPTIONS] --kernel FILE [--initrd FILE] [--cmdline TEXT]\n"
 	"                  [--memory 256M] [--vcpus N] [--disk FILE[,xvda][,ro]]... [--name NAME]\n"
-	"                  [--no-reboot]\n"
+	"                  [--max-memory 1G] [--no-reboot]\n"
 	"\n"
 	"Boots a domain and stays with it until it ends.\n"
 	"\n"
@@ -34,6 +34,7 @@ static const char help[] =
 	"  --console stdio|pty|null|unix:PATH\n"
 	"                                where its console goes (default stdio; ^] leaves it)\n"
 	"  --timeout SECONDS             end it after this time, with exit status 11\n"
+	"  --control SOCKET              take commands there: 'pvvirt setmem SOCKET 128M'\n"
 	"  --events FILE                 append its events as JSON, one a line\n"
 	"  --strict                      refuse XML with anything that would be ignored\n"
 	"  --verbose                     the library's log on stderr\n"
@@ -46,7 +47,7 @@ static const char help[] =
 	"library failed, 2 usage.\n";
 
 struct run {
-	const char *xml, *console, *events_path, *executor;
+	const char *xml, *console, *events_path, *executor, *control_path;
 	pvv_domain_options o;
 	pvv_disk_options disks[MAX_DISKS];
 	char *disk_text[MAX_DISKS];
@@ -57,6 +58,7 @@ struct run {
 	pvv_domain *dom;
 	struct terminal *term;
 	FILE *events;
+	struct control control;
 	int console_fd, signal_fd, stdin_open, term_is_tty;
 	/* On its way: the guest's output, the user's input. The loop waits for room. */
 	struct buffer {
@@ -135,6 +137,9 @@ static int parse_option(struct run *r, int opt, char *arg)
 	case 'e':
 		r->events_path = arg;
 		return 0;
+	case 'C':
+		r->control_path = arg;
+		return 0;
 	case 's':
 		r->strict = 1;
 		return 0;
@@ -163,6 +168,10 @@ static int parse_option(struct run *r, int opt, char *arg)
 		if (!cli_parse_memory(arg, &r->o.memory))
 			return cli_usage("run", "--memory '%s' is not a size (256M, 1G)", arg);
 		return 0;
+	case 'M':
+		if (!cli_parse_memory(arg, &r->o.max_memory))
+			return cli_usage("run", "--max-memory '%s' is not a size (256M, 1G)", arg);
+		return 0;
 	case 'u':
 		if (!parse_number(arg, 1e6, &n) || n < 1 || n != (uint32_t)n)
 			return cli_usage("run", "--vcpus '%s' is not a number of vCPUs", arg);
@@ -184,10 +193,12 @@ static int parse(struct run *r, int argc, char **argv)
 		{"timeout", required_argument, NULL, 't'},
 		{"console", required_argument, NULL, 'c'},
 		{"events", required_argument, NULL, 'e'},
+		{"control", required_argument, NULL, 'C'},
 		{"kernel", required_argument, NULL, 'k'},
 		{"initrd", required_argument, NULL, 'i'},
 		{"cmdline", required_argument, NULL, 'l'},
 		{"memory", required_argument, NULL, 'm'},
+		{"max-memory", required_argument, NULL, 'M'},
 		{"vcpus", required_argument, NULL, 'u'},
 		{"disk", required_argument, NULL, 'd'},
 		{"name", required_argument, NULL, 'n'},
@@ -462,18 +473,20 @@ static int loop(struct run *r)
 {
 	while (!r->ended) {
 		int typing = r->stdin_open && (!r->in.len || r->term_is_tty);
-		struct pollfd p[5] = {
+		struct pollfd p[6] = {
 			{pvv_host_fd(r->host), POLLIN, 0},
 			{r->signal_fd, POLLIN, 0},
 			{r->out.len ? -1 : r->console_fd,
 			 (short)(POLLIN | (r->in.len ? POLLOUT : 0)), 0},
 			{typing ? STDIN_FILENO : -1, POLLIN, 0},
 			{r->out.len ? STDOUT_FILENO : -1, POLLOUT, 0},
+			{r->control.client < 0 ? r->control.listener : r->control.client, POLLIN,
+			 0},
 		};
 
 		if (timed_out(r))
 			continue;
-		if (poll(p, 5, ms_left(r)) < 0) {
+		if (poll(p, 6, ms_left(r)) < 0) {
 			if (errno == EINTR)
 				continue;
 			return 0;
@@ -491,6 +504,8 @@ static int loop(struct run *r)
 			read_stdin(r);
 		if (p[1].revents)
 			on_signal(r);
+		if (p[5].revents)
+			control_serve(&r->control, r->dom);
 		if (p[0].revents)
 			pvv_dispatch(r->host, 0);
 	}
@@ -592,6 +607,8 @@ static int go(struct run *r)
 			return CLI_ERROR;
 		}
 	}
+	if (r->control_path && control_open(&r->control, r->control_path))
+		return CLI_ERROR;
 	if (set_console(r) < 0 || pvv_domain_start(r->dom, 0) < 0)
 		return cli_fail();
 	if (block_signals(r) < 0) {
@@ -641,6 +658,7 @@ int cmd_run(int argc, char **argv)
 		.console = "stdio",
 		.console_fd = -1,
 		.signal_fd = -1,
+		.control = {.listener = -1, .client = -1},
 	};
 	int ret = parse(&r, argc, argv);
 
@@ -650,6 +668,7 @@ int cmd_run(int argc, char **argv)
 		close(r.console_fd);
 	if (r.signal_fd >= 0)
 		close(r.signal_fd);
+	control_close(&r.control);
 	if (r.events)
 		fclose(r.events);
 	free(r.text);

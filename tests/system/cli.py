@@ -270,7 +270,7 @@ class Run(unittest.TestCase):
         until(b"asked")
         os.write(fd, b"\x03")
         _, status = os.waitpid(pid, 0)
-        self.assertEqual(os.waitstatus_to_exitcode(status), 0)
+        self.assertEqual(os.waitstatus_to_exitcode(status), 1)
         os.close(fd)
 
     @needs_grub
@@ -342,6 +342,52 @@ class Run(unittest.TestCase):
                    stdin=lines.replace("\n", "\r"))
         self.assertEqual(r.returncode, 0, r.stderr)
         self.assertIn("last-1-line", r.stdout)
+
+    def test_control(self):
+        agent = os.path.join(GUESTS, "agent.elf")
+        with tempfile.TemporaryDirectory() as tmp:
+            sock = os.path.join(tmp, "s")
+            s = Session("run", "--kernel", agent, "--memory", "64M", "--max-memory", "96M",
+                        "--timeout", "60", "--control", sock)
+            s.expect("ready")
+            self.assertEqual(os.stat(sock).st_mode & 0o777, 0o600)
+            r = pvvirt("info", sock)
+            self.assertEqual(r.returncode, 0, r.stderr)
+            self.assertIn("memory 64 of 96 MiB\nvcpus 1 of 1\n", r.stdout)
+            self.assertEqual(pvvirt("setmem", sock, "48M").returncode, 0)
+            s.type("mem\n")
+            s.expect("pages 12288 of 12288 zero 1")
+            self.assertIn("memory 48 of 96 MiB\n", pvvirt("info", sock).stdout)
+            r = pvvirt("setmem", sock, "97M")
+            self.assertEqual(r.returncode, 1)
+            self.assertIn("can have 4 to 96 MiB", r.stderr)
+            r = pvvirt("setvcpus", sock, "2")
+            self.assertEqual(r.returncode, 1)
+            self.assertIn("can have 1 to 1 vCPUs", r.stderr)
+            for args in (["setmem", sock], ["setmem", sock, "much"], ["setvcpus", sock, "-1"],
+                         ["info"], ["pause", sock, "1"]):
+                self.assertEqual(pvvirt(*args).returncode, 2, args)
+            self.assertEqual(pvvirt("pause", sock).returncode, 0)
+            self.assertIn("state paused\n", pvvirt("info", sock).stdout)
+            self.assertEqual(pvvirt("resume", sock).returncode, 0)
+            r = pvvirt("resume", sock)
+            self.assertEqual(r.returncode, 1)
+            self.assertIn("not paused", r.stderr)
+            # Clients that say nothing, nonsense, or too much.
+            import socket
+            for text in (b"", b"nonsense\n", b"setmem\n", b"info 3\n", b"x" * 1000):
+                with socket.socket(socket.AF_UNIX) as c:
+                    c.connect(sock)
+                    c.sendall(text)
+                    if text:
+                        self.assertTrue(c.recv(4096).startswith(b"error"), text)
+            s.type("quit\n")
+            code, err = s.end()
+            self.assertEqual(code, 0, err)
+            self.assertFalse(os.path.exists(sock))
+            r = pvvirt("info", sock)
+            self.assertEqual(r.returncode, 1)
+            self.assertIn("cannot connect", r.stderr)
 
     @needs_grub
     def test_hangup(self):
