@@ -24,6 +24,8 @@ static void load_kernel(const struct image *img, const struct exec_memory *mem)
 		if (s->filesz)
 			memcpy(frame(mem, 0) + s->paddr, img->elf + s->offset, s->filesz);
 	}
+	if (img->symtab.size)
+		image_put_symtab(img, frame(mem, 0) + img->symtab.paddr);
 }
 
 static void fill_p2m(const struct exec_memory *mem, uint64_t pfn, uint64_t nr_pages)

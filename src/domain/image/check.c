@@ -127,5 +127,7 @@ int image_check(struct image *img)
 	if (img->refused[0]) /* only looked at: addresses need not make sense */
 		return 0;
 	r = check_segments(img);
+	if (r == 0 && img->bsd_symtab && img->phys_end <= 1ull << 47)
+		image_find_symtab(img);
 	return r < 0 ? r : check_addresses(img);
 }

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include <bzlib.h>
 #include <lz4.h>
 #include <lzma.h>
 #include <zlib.h>
@@ -197,6 +198,43 @@ static int unpack_zstd(struct out *o, const uint8_t *d, uint64_t n)
 	return ret;
 }
 
+static int unpack_bzip2(struct out *o, const uint8_t *d, uint64_t n)
+{
+	bz_stream s = {0};
+	int ret = 0, r;
+
+	if (BZ2_bzDecompressInit(&s, 0, 0) != BZ_OK)
+		return err_nomem(PVV_SUBSYS_IMAGE, "unpacking a kernel image");
+	s.next_in = (char *)(uintptr_t)d;
+	s.avail_in = (unsigned int)n; /* n <= IMAGE_MAX_UNPACKED */
+	for (;;) {
+		if (o->n == o->room && (ret = out_grow(o)) < 0)
+			break;
+		s.next_out = (char *)o->p + o->n;
+		s.avail_out = (unsigned int)(o->room - o->n);
+		r = BZ2_bzDecompress(&s);
+		o->n = o->room - s.avail_out;
+		if (r == BZ_STREAM_END)
+			break;
+		if (r == BZ_MEM_ERROR) {
+			ret = err_nomem(PVV_SUBSYS_IMAGE, "unpacking a kernel image");
+			break;
+		}
+		if (r != BZ_OK) {
+			ret = bad(o, n - s.avail_in,
+				  r == BZ_DATA_ERROR_MAGIC ? "its header is wrong"
+							   : "a checksum or code is wrong");
+			break;
+		}
+		if (s.avail_in == 0 && s.avail_out != 0) {
+			ret = cut(o, n);
+			break;
+		}
+	}
+	BZ2_bzDecompressEnd(&s);
+	return ret;
+}
+
 /*
  * The legacy frame: a magic number, then blocks of a 32-bit compressed size and that many bytes, up
  * to the end of the input. Nothing marks the end, so a size with nothing behind it is the 4-byte
@@ -260,10 +298,13 @@ int image_decompress(const struct image *img, enum image_compression c, const ui
 	case IMAGE_LZ4:
 		r = unpack_lz4(&o, data, size);
 		break;
+	case IMAGE_BZIP2:
+		r = unpack_bzip2(&o, data, size);
+		break;
 	default:
 		r = image_err(img, PVV_EUNSUPPORTED,
-			      "%s: is packed with %s, which is not supported (gzip, xz, lzma, lz4 "
-			      "and zstd are); unpack it first",
+			      "%s: is packed with %s, which is not supported (gzip, bzip2, xz, "
+			      "lzma, lz4 and zstd are); unpack it first",
 			      img->name, image_compression_name(c));
 	}
 	if (r < 0) {

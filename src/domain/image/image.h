@@ -42,8 +42,9 @@ enum image_compression {
 	IMAGE_LZMA,
 	IMAGE_LZ4,
 	IMAGE_ZSTD,
-	IMAGE_BZIP2, /* recognised, refused by name */
-	IMAGE_LZO,   /* likewise */
+	IMAGE_BZIP2,
+	/* Recognised, refused by name: what unpacks it (liblzo2) is under the GPL. */
+	IMAGE_LZO,
 };
 enum image_notes_from { IMAGE_NOTES_NONE, IMAGE_NOTES_PHDR, IMAGE_NOTES_SHDR, IMAGE_NOTES_LEGACY };
 
@@ -61,6 +62,13 @@ struct image_note {
 	uint32_t size;
 	const uint8_t *desc;
 	bool clamped; /* the file claims more bytes than there are */
+};
+
+/* Where the symbol table goes that a kernel with the note BSD_SYMTAB asks for. */
+struct image_symtab {
+	uint64_t sym_offset, sym_size, str_offset, str_size; /* inside image.elf, checked */
+	uint32_t sym_info;
+	uint64_t paddr, size; /* size 0: there is none */
 };
 
 struct image {
@@ -93,6 +101,7 @@ struct image {
 	uint64_t phys32_entry;	       /* PVH entry or IMAGE_UNSET; not used */
 	uint64_t l1_mfn_mask, l1_mfn_value;
 	bool has_l1_mfn_valid, mod_start_pfn, suspend_cancel, bsd_symtab;
+	struct image_symtab symtab;
 	uint32_t features_supported, features_required; /* bit = XENFEAT_* */
 	char guest_os[IMAGE_STRING_MAX], guest_version[IMAGE_STRING_MAX];
 	char xen_version[IMAGE_STRING_MAX], loader[IMAGE_STRING_MAX];
@@ -119,6 +128,9 @@ struct image {
 int image_load(const struct image_source *src, uint64_t max_unpacked, unsigned int flags,
 	       struct image **ret_image);
 void image_free(struct image *img); /* NULL is accepted */
+
+/* Write it, img->symtab.size bytes. */
+void image_put_symtab(const struct image *img, uint8_t *dst);
 
 /* Guest physical <-> initial virtual address. */
 static inline uint64_t image_virt(const struct image *img, uint64_t paddr)

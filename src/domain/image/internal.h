@@ -74,6 +74,9 @@ int image_parse_features(struct image *img, const char *list);
 /* Copy an unterminated text from a file; control characters become '?'. */
 void image_copy_text(char *dst, size_t dst_size, const uint8_t *src, uint64_t size);
 
+/* symtab.c: find the symbols and put them behind the image; none is no error, as with Xen. */
+void image_find_symtab(struct image *img);
+
 /* check.c: defaults, and whether the image can be started at all. */
 int image_check(struct image *img);
 

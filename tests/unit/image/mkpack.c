@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bzlib.h>
 #include <lz4.h>
 #include <lzma.h>
 #include <zlib.h>
@@ -83,6 +84,14 @@ struct bytes mkpack(enum image_compression c, const void *data, size_t size, int
 	case IMAGE_LZ4:
 		b.n = pack_lz4(b.p, data, size);
 		break;
+	case IMAGE_BZIP2: {
+		unsigned int n = (unsigned int)room;
+
+		assert(BZ2_bzBuffToBuffCompress((char *)b.p, &n, (char *)(uintptr_t)data,
+						(unsigned int)size, 1, 0, 0) == BZ_OK);
+		b.n = n;
+		break;
+	}
 	case IMAGE_ZSTD:
 		b.n = ZSTD_compress(b.p, room, data, size, 1);
 		assert(!ZSTD_isError(b.n));

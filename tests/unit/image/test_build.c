@@ -405,6 +405,103 @@ static void a_refused_image_is_not_built(void **state)
 	mkelf_free(&m);
 }
 
+/* Sections for the symbols behind a finished file: none, names, symbols. */
+static void add_symbols(struct mkelf *m, const Elf64_Sym *sym, size_t nr, const char *names,
+			size_t names_size)
+{
+	size_t at = (m->size + 7) & ~7ul, sym_at = at + 3 * sizeof(Elf64_Shdr);
+	size_t str_at = sym_at + nr * sizeof(*sym);
+	Elf64_Shdr sh[3] = {
+		{.sh_type = SHT_NULL},
+		{.sh_type = SHT_STRTAB, .sh_offset = str_at, .sh_size = names_size},
+		{.sh_type = SHT_SYMTAB,
+		 .sh_offset = sym_at,
+		 .sh_size = nr * sizeof(*sym),
+		 .sh_link = 1,
+		 .sh_info = 1},
+	};
+
+	m->size = str_at + names_size;
+	m->data = realloc(m->data, m->size);
+	assert_non_null(m->data);
+	memset(m->data + at - 7, 0, 7);
+	memcpy(m->data + at, sh, sizeof(sh));
+	memcpy(m->data + sym_at, sym, nr * sizeof(*sym));
+	memcpy(m->data + str_at, names, names_size);
+	mkelf_ehdr(m)->e_shoff = at;
+	mkelf_ehdr(m)->e_shnum = 3;
+	mkelf_ehdr(m)->e_shentsize = sizeof(sh[0]);
+}
+
+/* As <xen/elfnote.h>'s BSD_SYMTAB: read back as a kernel's debugger does it. */
+static void symbols_behind_the_kernel(void **state)
+{
+	static const Elf64_Sym sym[3] = {{0}, {.st_name = 1, .st_value = 0x1010}, {.st_name = 7}};
+	static const char names[] = "\0start\0other";
+	struct mkelf m;
+	struct sod s;
+	struct image *img = NULL;
+
+	mkelf_kernel(&m, 0, 0);
+	mkelf_segment(&m, 0x20000, 0, 0x123, 0x4563); /* ends at no multiple of 8 */
+	mkelf_text(&m, XEN_ELFNOTE_BSD_SYMTAB, "yes");
+	mkelf_finish(&m);
+	add_symbols(&m, sym, 3, names, sizeof(names));
+	assert_int_equal(mkelf_load(&m, 0, &img), 0);
+	struct build_params p = {.image = img, .nr_pages = 64 * MIB, .nr_vcpus = 1};
+
+	sod_build(&s, &p);
+	sod_check(&s, &p);
+	const uint8_t *at = s.mem.base + (s.mem.ram_first << 12) + 0x24568;
+	uint32_t count;
+	Elf64_Ehdr eh;
+	Elf64_Shdr sh[3];
+	memcpy(&count, at, 4);
+	memcpy(&eh, at + 4, sizeof(eh));
+	assert_memory_equal(eh.e_ident, ELFMAG, SELFMAG);
+	assert_int_equal(eh.e_shnum, 3);
+	assert_int_equal(eh.e_phnum, 0);
+	assert_int_equal(eh.e_shstrndx, SHN_UNDEF);
+	memcpy(sh, at + 4 + eh.e_shoff, sizeof(sh));
+	assert_int_equal(sh[0].sh_type, SHT_NULL);
+	assert_int_equal(sh[1].sh_type, SHT_SYMTAB);
+	assert_int_equal(sh[1].sh_link, 2);
+	assert_int_equal(sh[1].sh_info, 1);
+	assert_int_equal(sh[1].sh_size, sizeof(sym));
+	assert_memory_equal(at + 4 + sh[1].sh_offset, sym, sizeof(sym));
+	assert_int_equal(sh[2].sh_type, SHT_STRTAB);
+	assert_int_equal(sh[2].sh_size, sizeof(names));
+	assert_memory_equal(at + 4 + sh[2].sh_offset, names, sizeof(names));
+	assert_true(sh[2].sh_offset + sh[2].sh_size <= count);
+	/* It is part of the kernel's region, and mapped. */
+	assert_true(0x24568 + 4 + (uint64_t)count <= s.layout.region[BUILD_KERNEL].nr << 12);
+	sod_free(&s);
+	image_free(img);
+
+	/* Symbols that lie elsewhere than in the file, are too many, or have no names: none. */
+	Elf64_Shdr *raw = (Elf64_Shdr *)(m.data + mkelf_ehdr(&m)->e_shoff), good = raw[2];
+	for (int i = 0; i < 6; i++) {
+		raw[2] = good;
+		if (i == 0)
+			raw[2].sh_offset = ~0ull;
+		else if (i == 1)
+			raw[2].sh_size = ~0ull;
+		else if (i == 2)
+			raw[2].sh_link = 3;
+		else if (i == 3)
+			raw[2].sh_link = ~0u;
+		else if (i == 4)
+			raw[2].sh_link = 2;
+		else
+			raw[2].sh_size = 0;
+		assert_int_equal(mkelf_load(&m, 0, &img), 0);
+		assert_int_equal(img->symtab.size, 0);
+		assert_int_equal(img->phys_end, 0x24563);
+		image_free(img);
+	}
+	mkelf_free(&m);
+}
+
 /* Only what is filled costs memory: a terabyte of it costs its list, which is not asked for here.
  */
 static void memory_stays_sparse(void **state)
@@ -428,6 +525,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(everything_is_mapped),
+		cmocka_unit_test(symbols_behind_the_kernel),
 		cmocka_unit_test(list_and_module_apart),
 		cmocka_unit_test(many_layouts),
 		cmocka_unit_test(every_memory_size),

@@ -211,7 +211,7 @@ static void random_changes(void **state)
 /* The same inside a bzImage: header and payload. */
 static void bits_of_a_bzimage(void **state)
 {
-	static const enum image_compression c[] = {IMAGE_GZIP, IMAGE_LZ4, IMAGE_ZSTD};
+	static const enum image_compression c[] = {IMAGE_GZIP, IMAGE_LZ4, IMAGE_ZSTD, IMAGE_BZIP2};
 	struct tally t = {0};
 	struct mkelf m;
 

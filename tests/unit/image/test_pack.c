@@ -16,8 +16,8 @@
 
 #define BASE 0xffffffff80000000ull
 
-static const enum image_compression all[] = {IMAGE_PLAIN, IMAGE_GZIP, IMAGE_XZ,
-					     IMAGE_LZMA,  IMAGE_LZ4,  IMAGE_ZSTD};
+static const enum image_compression all[] = {IMAGE_PLAIN, IMAGE_GZIP, IMAGE_XZ,	  IMAGE_LZMA,
+					     IMAGE_LZ4,	  IMAGE_ZSTD, IMAGE_BZIP2};
 
 static void make_elf(struct mkelf *m)
 {
@@ -242,16 +242,12 @@ static void xz_with_a_huge_dictionary(void **state)
 
 static void formats_that_are_refused_by_name(void **state)
 {
-	static const uint8_t bzip2[64] = "BZh91AY&SY", lzo[64] = "\x89LZO\0\r\n\x1a\n";
+	static const uint8_t lzo[64] = "\x89LZO\0\r\n\x1a\n";
 	struct image *img;
-	struct bytes b = {(uint8_t *)(uintptr_t)bzip2, sizeof(bzip2)};
+	struct bytes b = {(uint8_t *)(uintptr_t)lzo, sizeof(lzo)};
 
 	assert_int_equal(load(b, 0, &img), PVV_EUNSUPPORTED);
-	assert_non_null(strstr(message(), "packed with bzip2"));
-	b = mkbzimage(bzip2, sizeof(bzip2), "");
-	assert_int_equal(load(b, 0, &img), PVV_EUNSUPPORTED);
-	assert_non_null(strstr(message(), "packed with bzip2"));
-	free(b.p);
+	assert_non_null(strstr(message(), "packed with lzo"));
 	b = mkbzimage(lzo, sizeof(lzo), "");
 	assert_int_equal(load(b, 0, &img), PVV_EUNSUPPORTED);
 	assert_non_null(strstr(message(), "packed with lzo"));
