@@ -188,6 +188,59 @@ begin retpoline
 9:
 finish retpoline
 
+/* in the forms that are recognised, and in some that only look like them */
+begin thunks
+	lea 3f(%rip), %r11
+	call thunk_r11
+	lea 4f(%rip), %rbp
+	call thunk_rbp
+	mov -8(%rsp), %r13
+	call 5f
+	mov -8(%rsp), %r14
+	lea 6f(%rip), %rcx
+	call 7f
+	jmp 9f
+thunk_r11:
+	call 2f
+	int3
+2:	mov %r11, (%rsp)
+	ret
+thunk_rbp:
+	call 2f
+1:	pause
+	lfence
+	jmp 1b
+2:	mov %rbp, (%rsp)
+	ret
+3:	add %rax, %rbx
+	ret
+4:	lea 1(%rbx), %rbx
+	jmp return_thunk
+5:	xor %rbx, %rax
+return_thunk:
+	call 2f
+	int3
+2:	lea 8(%rsp), %rsp
+	ret
+6:	dec %rbx
+	lea 9f(%rip), %rdx
+	call 2f		/* not a retpoline: it comes back */
+	mov -8(%rsp), %r9
+	push %rdx
+	push %rbx
+	call 1f		/* nor this: two words */
+	int3
+1:	lea 16(%rsp), %rsp
+	ret
+2:	mov %ebx, 0x100(%rdi)
+	ret
+7:	call 2f		/* the low half only */
+	int3
+2:	mov %ecx, (%rsp)
+	ret
+9:
+finish thunks
+
 begin stacks
 	mov %rsp, %r12
 	mov %rsp, (%rdi)

@@ -22,7 +22,7 @@
 	X(push_ret)                                                                                \
 	X(get_pc)                                                                                  \
 	X(indirect)                                                                                \
-	X(loops) X(jcc) X(retpoline) X(stacks) X(overlap) X(strings) X(segments) X(pushes)
+	X(loops) X(jcc) X(retpoline) X(thunks) X(stacks) X(overlap) X(strings) X(segments) X(pushes)
 #define DECLARE(n) extern const uint8_t snip_##n[], snip_##n##_end[];
 SNIPPETS(DECLARE)
 #define ENTRY(n) {#n, snip_##n, snip_##n##_end},

@@ -79,10 +79,74 @@ static void jmp_to(struct em *e, uint32_t host)
 	e4(e, rel);
 }
 
+/* The instruction at `gva`, if it was read together with those in work. */
+static bool peek(const struct em *e, uint64_t gva, struct insn *ret)
+{
+	uint64_t o = gva - e->src_gva;
+
+	return o + INSN_MAX < e->src_len && insn_decode(ret, e->src + o, INSN_MAX) &&
+	       ret->enc == IE_LEGACY && !ret->map && !ret->npfx;
+}
+
+/*
+ * Retpolines and return thunks, as compilers and Linux write them:
+ *
+ *		call 1f			call 1f
+ *		(a trap for speculation)
+ *	1:	mov [rsp], r		lea rsp, [rsp + 8]
+ *		ret			ret
+ *
+ * They are jmp r and ret, without the misprediction that they are made for: the guest's kernel has
+ * no secrets from itself here. What they leave below the stack pointer is left there as well.
+ */
+static bool retpoline(struct em *e, uint64_t target)
+{
+	uint8_t jmp[16] = {0x40, 0xff};
+	struct insn a, b;
+
+	/* step by step, or only as far as the source is compared */
+	if (e->x->stepping || e->x->redo || (e->f->flags & FRAG_VERIFY))
+		return false;
+	if (target - e->next > 64 || !peek(e, target, &a) || !peek(e, target + a.len, &b) ||
+	    insn_class(&b) != IC_RET || b.imm_len || !a.w || !a.has_sib || a.sib != 0x24 || a.b ||
+	    a.xb)
+		return false;
+	if (a.op == 0x89 && a.modrm < 0x40 && insn_reg(&a) != R_RSP) {
+		unsigned int r = insn_reg(&a);
+
+		em_step(e, 0);
+		e1(e, 0x48 | r >> 3 << 2); /* mov [rsp - 8], r */
+		e1(e, 0x89);
+		e1(e, 0x44 | (r & 7) << 3);
+		e1(e, 0x24);
+		e1(e, 0xf8);
+		jmp[0] |= r >> 3;
+		jmp[2] = 0xe0 | (r & 7);
+		insn_decode(&b, jmp, 3);
+		op_indirect(e, &b);
+		return true;
+	}
+	if (a.op == 0x8d && insn_reg(&a) == R_RSP && a.disp_len == 1 && insn_disp(&a) == 8 &&
+	    fits32(e->next)) {
+		em_step(e, 0);
+		e1(e, 0x48); /* mov qword [rsp - 8], imm32 */
+		e1(e, 0xc7);
+		e1(e, 0x44);
+		e1(e, 0x24);
+		e1(e, 0xf8);
+		e4(e, e->next);
+		op_ret(e, &b);
+		return true;
+	}
+	return false;
+}
+
 void op_call(struct em *e, const struct insn *i)
 {
 	uint64_t target = rel_target(e, i);
 
+	if (retpoline(e, target))
+		return;
 	if (!e->exact) {
 		local_call(e, target, false);
 		return;
