@@ -247,7 +247,7 @@ static double translation_speed(const char *image)
 int main(int argc, char **argv)
 {
 	unsigned int k, r, rounds = 60, bad = 0, count = 0;
-	const char *low = NULL, *high = NULL;
+	const char *low = NULL, *high = NULL, *only = "";
 	double product[2] = {1, 1}, worst[2] = {0, 0}, rep = 0, call, speed;
 	bool check = false;
 	int i;
@@ -257,6 +257,8 @@ int main(int argc, char **argv)
 			check = true;
 		else if (!strncmp(argv[i], "--rounds=", 9))
 			rounds = (unsigned int)atoi(argv[i] + 9);
+		else if (!strncmp(argv[i], "--only=", 7))
+			only = argv[i] + 7;
 		else if (!low)
 			low = argv[i];
 		else
@@ -270,6 +272,8 @@ int main(int argc, char **argv)
 		uint64_t best[3] = {~0ull, ~0ull, ~0ull}, sum[3], t;
 		int mode;
 
+		if (!strstr(kernels[k].name, only))
+			continue;
 		load(low, CODE);
 		for (mode = 0; mode < 2; mode++)
 			run(k, kernels[k].rounds, mode, &sum[mode]);
@@ -303,6 +307,8 @@ int main(int argc, char **argv)
 	}
 	printf("%-20s %10s %8.3f %8.3f\n", "geometric mean", "", nth_root(product[0], (int)count),
 	       nth_root(product[1], (int)count));
+	if (*only)
+		return bad != 0;
 	printf("%-20s %10s %8.3f %8.3f\n", "worst", "", worst[0], worst[1]);
 	user_accesses();
 	call = hypercall_ns();

@@ -36,8 +36,7 @@ enum fix {
 	FIX_SIDI,	     /* both */
 	FIX_POP8,	     /* a call pushed its return address */
 	FIX_CALL,	     /* none; marks the call instruction, to find it from its stub */
-	FIX_RET,	     /* a return is under way: rip = [rsp], rsp += 8 */
-	FIX_RET_PUSHED,	     /* likewise, and the host address has been pushed */
+	FIX_RET,	     /* a return is under way: rip = slot, rsp += 8 */
 	FIX_RETI,	     /* ret n: rip = slot, rsp += 8 + retimm */
 	FIX_SLOT,	     /* rip = slot */
 	FIX_REG_SLOT,	     /* the register is in slot */

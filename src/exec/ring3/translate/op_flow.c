@@ -7,6 +7,9 @@
 
 #define ABS(o) (XLATE_VCPU + (o))
 
+/* What indirect jumps and calls use and give back. */
+#define R_TMP R_RAX
+
 static uint64_t rel_target(const struct em *e, const struct insn *i)
 {
 	return e->next + (uint64_t)insn_imm(i);
@@ -180,7 +183,7 @@ static void emit_lookup(struct em *e, unsigned int r, uint32_t act)
 	e4(e, XLATE_TABLE);
 }
 
-/* rax = the operand of an indirect jump or call, rax being spilled already */
+/* tmp = the operand of an indirect jump or call, tmp being spilled already */
 static void load_target(struct em *e, const struct insn *i)
 {
 	unsigned int r = insn_rm(i), n = 0, k;
@@ -189,23 +192,23 @@ static void load_target(struct em *e, const struct insn *i)
 
 	if (i->modrm >= 0xc0) {
 		if (r == R_RSP) {
-			em_guest_rsp(e, R_RAX, 0);
-		} else if (r != R_RAX) {
+			em_guest_rsp(e, R_TMP, 0);
+		} else if (r != R_TMP) {
 			em_step(e, 0);
-			e1(e, 0x48 | r >> 3);
+			e1(e, 0x48 | R_TMP >> 3 << 2 | r >> 3);
 			e1(e, 0x8b);
-			e1(e, 0xc0 | (r & 7));
+			e1(e, 0xc0 | (R_TMP & 7) << 3 | (r & 7));
 		}
 		return;
 	}
-	/* the same operand, with mov rax; 66 does not count */
+	/* the same operand, with mov; 66 does not count */
 	if (i->p67)
 		buf[n++] = 0x67;
 	if (i->seg)
 		buf[n++] = i->seg;
-	buf[n++] = 0x48 | i->xb >> 2 | i->b >> 3;
+	buf[n++] = 0x48 | R_TMP >> 3 << 2 | i->xb >> 2 | i->b >> 3;
 	buf[n++] = 0x8b;
-	buf[n++] = i->modrm & ~0x38;
+	buf[n++] = (i->modrm & ~0x38) | (R_TMP & 7) << 3;
 	if (i->has_sib)
 		buf[n++] = i->sib;
 	for (k = 0; k < i->disp_len; k++)
@@ -243,17 +246,17 @@ static void lookup_operand(struct em *e, const struct insn *i)
 		return;
 	}
 	em_step(e, 0);
-	em_store(e, ABS(XV_SP2), R_RAX);
-	e->ambient = ACT_SP2(R_RAX);
+	em_store(e, ABS(XV_SP2), R_TMP);
+	e->ambient = ACT_SP2(R_TMP);
 	load_target(e, i);
 	em_step(e, 0);
-	em_store(e, ABS(XV_SLOT), R_RAX);
+	em_store(e, ABS(XV_SLOT), R_TMP);
 	if (!e->exact) {
-		emit_lookup(e, R_RAX, ACT_FIX(FIX_LOOKUP));
+		emit_lookup(e, R_TMP, ACT_FIX(FIX_LOOKUP));
 		em_step(e, 0);
-		em_store(e, ABS(XV_TARGET), R_RAX);
+		em_store(e, ABS(XV_TARGET), R_TMP);
 	}
-	em_load(e, R_RAX, ABS(XV_SP2));
+	em_load(e, R_TMP, ABS(XV_SP2));
 	e->ambient = 0;
 }
 
@@ -278,66 +281,68 @@ void op_indirect(struct em *e, const struct insn *i)
 	jmp_to(e, TRAMP_SLOT);
 }
 
-/* mov rax, [rsp] */
-static void load_return(struct em *e)
+/* mov r, [rsp] */
+static void load_return(struct em *e, unsigned int r)
 {
-	e1(e, 0x48);
+	e1(e, 0x48 | r >> 3 << 2);
 	e1(e, 0x8b);
-	e1(e, 0x04);
+	e1(e, 0x04 | (r & 7) << 3);
+	e1(e, 0x24);
+}
+
+static void store_return(struct em *e, unsigned int r)
+{
+	e1(e, 0x48 | r >> 3 << 2);
+	e1(e, 0x89);
+	e1(e, 0x04 | (r & 7) << 3);
 	e1(e, 0x24);
 }
 
 /*
- * ret: look the return address up, push the host address, return to it and drop the guest's with
- * `ret 8`: one store less than writing over it, and if the lookup misses, the guest's address is
- * still to be found below the stack pointer.
+ * The register that a return uses and gives back: not rax, for whose next use the way through the
+ * spill slot would be a part of the longest path; and not the same everywhere, so that one return's
+ * spill need not wait for that of the last.
  */
-static void ret_fast(struct em *e)
+static unsigned int ret_scratch(const struct em *e)
 {
-	const uint32_t act = ACT_SP0(R_RAX);
+	static const uint8_t regs[8] = {R_RCX, R_RDX, R_RSI, R_RDI, R_R8, R_R9, R_R10, R_R11};
 
-	em_step(e, 0);
-	em_store(e, ABS(XV_SP0), R_RAX);
-	em_step(e, act);
-	load_return(e);
-	emit_lookup(e, R_RAX, act | ACT_FIX(FIX_LOOKUP));
-	/* The page below may not be writable, which is not the guest's problem: complete it. */
-	em_step(e, act | ACT_FIX(FIX_RET));
-	e1(e, 0x50);
-	em_step(e, act | ACT_FIX(FIX_RET_PUSHED));
-	em_load(e, R_RAX, ABS(XV_SP0));
-	em_step(e, ACT_FIX(FIX_RET_PUSHED));
-	e1(e, 0xc2);
-	e1(e, 8);
-	e1(e, 0);
+	return regs[e->pc * 0x9e3779b97f4a7c15ull >> 61];
 }
 
-/* ret n: the host address is written over the guest's. */
-static void ret_n(struct em *e, unsigned int n)
+/*
+ * ret, ret n: look the return address up, write the host address over it and return to that.
+ * (`push` and `ret 8` would leave it alone, but `ret n` costs more than the store to XV_SLOT, where
+ * a miss finds the guest's.)
+ */
+static void ret_fast(struct em *e, unsigned int n)
 {
-	const uint32_t act = ACT_SP0(R_RAX);
+	const unsigned int r = ret_scratch(e);
+	const uint32_t act = ACT_SP0(r), done = ACT_FIX(n ? FIX_RETI : FIX_RET);
 
 	em_step(e, 0);
-	em_store(e, ABS(XV_SP0), R_RAX);
+	em_store(e, ABS(XV_SP0), r);
 	em_step(e, act);
-	load_return(e);
-	em_store(e, ABS(XV_SLOT), R_RAX);
-	e1(e, 0x48); /* mov qword [retimm], n */
-	e1(e, 0xc7);
-	e1(e, 0x04);
-	e1(e, 0x25);
-	e4(e, ABS(XV_RETIMM));
-	e4(e, n);
-	emit_lookup(e, R_RAX, act | ACT_FIX(FIX_LOOKUP));
-	em_step(e, act);
-	em_store(e, ABS(XV_TARGET), R_RAX); /* a miss is to look at XV_SLOT */
-	em_step(e, act | ACT_FIX(FIX_RETI));
-	e1(e, 0x48); /* mov [rsp], rax */
-	e1(e, 0x89);
-	e1(e, 0x04);
-	e1(e, 0x24);
-	em_load(e, R_RAX, ABS(XV_SP0));
-	em_step(e, ACT_FIX(FIX_RETI));
+	load_return(e, r);
+	em_store(e, ABS(XV_SLOT), r);
+	if (n) {
+		e1(e, 0x48); /* mov qword [retimm], n */
+		e1(e, 0xc7);
+		e1(e, 0x04);
+		e1(e, 0x25);
+		e4(e, ABS(XV_RETIMM));
+		e4(e, n);
+	}
+	emit_lookup(e, r, act | ACT_FIX(FIX_LOOKUP));
+	/* The stack may not be writable, which is not the guest's problem: complete it. */
+	em_step(e, act | done);
+	store_return(e, r);
+	em_load(e, r, ABS(XV_SP0));
+	em_step(e, done);
+	if (!n) {
+		e1(e, 0xc3);
+		return;
+	}
 	e1(e, 0xc2);
 	e1(e, n & 0xff);
 	e1(e, n >> 8);
@@ -345,14 +350,14 @@ static void ret_n(struct em *e, unsigned int n)
 
 static void ret_exact(struct em *e, unsigned int n)
 {
-	const uint32_t act = ACT_SP0(R_RAX);
+	const uint32_t act = ACT_SP0(R_TMP);
 
 	em_step(e, 0);
-	em_store(e, ABS(XV_SP0), R_RAX);
+	em_store(e, ABS(XV_SP0), R_TMP);
 	em_step(e, act);
-	load_return(e);
-	em_store(e, ABS(XV_SLOT), R_RAX);
-	em_load(e, R_RAX, ABS(XV_SP0));
+	load_return(e, R_TMP);
+	em_store(e, ABS(XV_SLOT), R_TMP);
+	em_load(e, R_TMP, ABS(XV_SP0));
 	em_step(e, 0);
 	e1(e, 0x48); /* lea rsp, [rsp + 8 + n] */
 	e1(e, 0x8d);
@@ -370,10 +375,8 @@ void op_ret(struct em *e, const struct insn *i)
 	e->end = true;
 	if (e->exact)
 		ret_exact(e, n);
-	else if (n)
-		ret_n(e, n);
 	else
-		ret_fast(e);
+		ret_fast(e, n);
 }
 
 static void align(struct em *e, unsigned int n)

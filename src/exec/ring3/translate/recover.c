@@ -83,16 +83,11 @@ static void apply(struct core_regs *r, uint32_t act, uint64_t start, uint64_t ne
 	case FIX_POP8:
 		r->gpr[R_RSP] += 8;
 		break;
-	case FIX_RET_PUSHED:
-		rsp += 8;
-		/* fall through */
-	case FIX_RET: /* the word has just been read by the return itself */
-		r->rip = *(const uint64_t *)(uintptr_t)rsp;
-		r->gpr[R_RSP] = rsp + 8 - XLATE_SHIFT;
-		ret->completed = true;
-		break;
 	case FIX_RETI:
-		r->gpr[R_RSP] += 8 + v->retimm;
+		r->gpr[R_RSP] += v->retimm;
+		/* fall through */
+	case FIX_RET:
+		r->gpr[R_RSP] += 8;
 		/* fall through */
 	case FIX_SLOT:
 		r->rip = v->slot;

@@ -2,7 +2,6 @@
 /* Setting up, and the loop that runs the guest and resolves what the cache does not know yet. */
 #include "exec/ring3/translate/emit.h"
 
-#define TARGET_NONE   1 /* in xlate_vcpu.target: no jump is under way */
 #define DEFAULT_CACHE (128ull << 20)
 #define RFLAGS_TF     0x100ull
 #define RFLAGS_RF     0x10000ull
@@ -159,7 +158,6 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	trampoline(TRAMP_MISS, XLATE_VCPU + XV_MISS_VEC);
 	trampoline_code(TRAMP_DONE, XC_DONE);
 	trampoline_code(TRAMP_SLOT, XC_SLOT);
-	XV->target = TARGET_NONE;
 	XV->fpu_trap = 0;
 	x->xsave_size = xsave_size();
 	xlate_tlb_init(x);
@@ -243,18 +241,6 @@ static enum xlate_exit user_done(struct xlate *x, uint32_t *host)
 	return 0;
 }
 
-/*
- * The guest address that a jump through the flat table missed with. Jumps and calls have left their
- * host target behind, and it is one of the two values of a miss; a return has not, but the guest's
- * return address lies below the stack pointer it left.
- */
-static uint64_t missed_address(const struct xlate *x)
-{
-	if (XV->target == TRAMP_MISS || !XV->target)
-		return XV->slot;
-	return *(const uint64_t *)(uintptr_t)(x->cfg.regs->gpr[R_RSP] + XLATE_SHIFT - 8);
-}
-
 /* An exit that the caller serves. */
 static enum xlate_exit report(struct xlate *x, uint32_t info)
 {
@@ -308,8 +294,6 @@ enum xlate_exit xlate_enter(struct xlate *x)
 		if (!host)
 			return XLATE_FETCH_FAULT;
 		XV->resume = host;
-		/* One that was under way has been taken back. */
-		XV->target = TARGET_NONE;
 		info = xlate_asm_run();
 		switch (info & 0xff) {
 		case XC_ABORT:
@@ -325,7 +309,7 @@ enum xlate_exit xlate_enter(struct xlate *x)
 			break;
 		case XC_MISS:
 		case XC_SLOT:
-			r->rip = (info & 0xff) == XC_SLOT ? XV->slot : missed_address(x);
+			r->rip = XV->slot;
 			if (x->stepping)
 				return XLATE_STEP;
 			x->st.misses++;
