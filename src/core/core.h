@@ -61,6 +61,16 @@ struct core_exec_ops {
 	 * is stale.
 	 */
 	void (*frame_dirtied)(struct core_ctx *c, uint64_t mfn);
+	/*
+	 * `mfn` is no page table any more, and no entry leads to it. On return no vCPU walks it.
+	 * May be NULL: nothing but the core walks the guest's tables.
+	 */
+	void (*table_released)(struct core_ctx *c, uint64_t mfn);
+	/*
+	 * The entry that every L4 gets in `slot`, one of the hypervisor's (256 to 271), where the
+	 * executor's own mappings are. 0: none. May be NULL: entries that lead nowhere.
+	 */
+	uint64_t (*root_slot)(struct core_ctx *c, unsigned int slot);
 	/* This vCPU's kernel or user page-table root changed (v->kernel_root, v->user_root). */
 	void (*root_changed)(struct core_ctx *c);
 	/* The host may reclaim the memory of these frames; they read as zero afterwards. */

@@ -25,15 +25,20 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import guestlib  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# $PVV_TEST_EXECUTOR: how to run the guest; "auto" is ring3 where the tests run. $PVV_TEST_SLOW: how much longer to wait.
+EXECUTOR = os.environ.get("PVV_TEST_EXECUTOR", "auto")
+SLOW = int(os.environ.get("PVV_TEST_SLOW", "1"))
 # exit status of `pvvirt run` by how the guest ends
 STATUS = {"poweroff": 0, "crash": 10, "watchdog": 10, "timeout": 11}
 
 
 def differs(name, source):
-    """The rules of the guest, or else those of the guest with the name of its source."""
-    path = os.path.join(HERE, "expected", name + ".differs")
-    if not os.path.exists(path):
-        path = os.path.join(HERE, "expected", source + ".differs")
+    """The rules of the guest, or else those of the guest with the name of its source. Those for one executor only
+    are in NAME.EXECUTOR.differs, which replaces NAME.differs."""
+    for path in [os.path.join(HERE, "expected", n + e + ".differs") for n in (name, source)
+                 for e in ("." + EXECUTOR, "")]:
+        if os.path.exists(path):
+            break
     rules, old = [], None
     if os.path.exists(path):
         with open(path, encoding="utf-8") as f:
@@ -89,7 +94,7 @@ def play(script, proc, seen):
 
 def run(pvvirt, guest, work):
     cmd = [pvvirt, "run", "--kernel", guest.image, "--memory", "%dM" % guest.memory,
-           "--console", "stdio", "--no-reboot", "--timeout", str(guest.timeout)]
+           "--console", "stdio", "--no-reboot", "--timeout", str(guest.timeout), "--executor", EXECUTOR]
     if guest.vcpus > 1:
         cmd += ["--vcpus", str(guest.vcpus)]
     for i, disk in enumerate(guest.disks):
@@ -133,6 +138,8 @@ def main():
         return 2
     pvvirt, build, name = sys.argv[1:]
     guest = guestlib.load(build, [name])[0]
+    if guest.exit != "timeout":
+        guest.timeout *= SLOW
     if guest.image == "grub":
         guest.image = guestlib.grub()
         if not guest.image:

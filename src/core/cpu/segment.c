@@ -49,6 +49,8 @@ long core_gdt_set(struct core_ctx *c, struct core_vcpu *v, const uint64_t *frame
 	for (unsigned int i = 0; i < nr; i++)
 		v->gdt_frames[i] = frames[i];
 	v->gdt_ents = entries;
+	if (v == c->v)
+		c->ops->cpu_changed(c);
 	return 0;
 }
 

@@ -3,22 +3,32 @@
 #include "core/mm/roots.h"
 
 /*
- * Slots 256 to 271 of each L4. Xen puts its own mappings there; ours has none, and walks do not
- * look at them. What a guest reads there is of the same form, with a frame that does not exist.
+ * Slots 256 to 271 of each L4. Xen puts its own mappings there, and so does an executor whose
+ * guests run on their own page tables; walks do not look at them. Where there are none, what a
+ * guest reads is of the same form, with a frame that does not exist.
  */
 #define XEN_ENTRY ((PTE_MFN_MASK - 1) << PTE_MFN_SHIFT | PTE_PRESENT | PTE_ACCESSED | PTE_DIRTY)
 #define M2P_ENTRY (XEN_ENTRY | PTE_USER)
 #define SLOT_M2P  256u
 
-void mm_fill_xen_slots(struct core_ctx *c, uint64_t *l4)
+/* What is in a slot: the executor's own entry, or one of the form that Xen's has. */
+static uint64_t slot_entry(struct core_ctx *c, unsigned int slot)
 {
 	static const uint16_t used = 1u << 2 | 1u << 4 | 1u << 5 | 1u << 6;
+
+	if (c->ops->root_slot)
+		return c->ops->root_slot(c, slot);
+	if (slot == SLOT_M2P)
+		return M2P_ENTRY;
+	return used >> (slot - L4_XEN_FIRST) & 1 ? XEN_ENTRY | PTE_RW : 0;
+}
+
+void mm_fill_xen_slots(struct core_ctx *c, uint64_t *l4)
+{
 	bool strict = c->d->vm_assist >> VMASST_TYPE_m2p_strict & 1;
 
 	for (unsigned int i = L4_XEN_FIRST; i <= L4_XEN_LAST; i++)
-		pte_write(&l4[i], used >> (i - L4_XEN_FIRST) & 1 ? XEN_ENTRY | PTE_RW : 0);
-	if (strict)
-		pte_write(&l4[SLOT_M2P], M2P_ENTRY);
+		pte_write(&l4[i], i != SLOT_M2P || strict ? slot_entry(c, i) : 0);
 }
 
 void mm_show_m2p(struct core_ctx *c, uint64_t l4_mfn, bool kernel)
@@ -26,7 +36,7 @@ void mm_show_m2p(struct core_ctx *c, uint64_t l4_mfn, bool kernel)
 	bool strict = c->d->vm_assist >> VMASST_TYPE_m2p_strict & 1;
 
 	if (kernel && !strict)
-		pte_write(mm_table(c, l4_mfn) + SLOT_M2P, M2P_ENTRY);
+		pte_write(mm_table(c, l4_mfn) + SLOT_M2P, slot_entry(c, SLOT_M2P));
 	else if (!kernel && strict)
 		pte_write(mm_table(c, l4_mfn) + SLOT_M2P, 0);
 }

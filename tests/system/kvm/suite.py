@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The tests of the kvm executor, by name, in TAP (https://testanything.org).
+
+    suite.py BUILDDIR GROUP
+
+Groups: guests-N-M (the N-th of M parts of tests/guest), system (system.py), linux (linux.py). They run on this host's
+own KVM if `pvvirt host` trusts it, else in a virtual machine under QEMU's TCG (vm.py), which needs no hardware."""
+import concurrent.futures
+import os
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+GUEST = os.path.join(HERE, "..", "..", "guest")
+sys.path[:0] = [HERE, GUEST]
+import guestlib  # noqa: E402
+import vm  # noqa: E402
+
+AT_ONCE = 2
+# Not under QEMU, and why.
+NOT_IN_TCG = {
+    "hardware": "states what the processor manuals say where QEMU's TCG does something else",
+}
+
+
+def own_kvm(pvvirt):
+    out = subprocess.run([pvvirt, "host"], capture_output=True, text=True, check=False).stdout
+    return any(line.split()[:2] == ["kvm", "available"] for line in out.splitlines())
+
+
+class Run:
+    """Where the tests run: how to call pvvirt, and with what environment."""
+
+    def __init__(self, build, files):
+        self.pvvirt, self.vm = os.path.join(build, "pvvirt"), None
+        self.env = {**os.environ, "PVV_TEST_EXECUTOR": "kvm"}
+        if own_kvm(self.pvvirt):
+            return
+        self.vm = vm.Vm(build, files=files)
+        self.env.update(PVV_VM=self.vm.path, PVV_VM_PROGRAM=self.pvvirt, PVV_VM_HAS=":".join(files),
+                        PVV_TEST_SLOW="10")
+        self.pvvirt = os.path.join(HERE, "remote.py")
+
+    def close(self):
+        if self.vm:
+            self.vm.close()
+
+
+def guests(build, part, parts):
+    # Those that another test drives are that test's business.
+    names = [words[0] for words in guestlib.read_table() if "driven" not in words][part::parts]
+    files, images = [], {g.name: g for g in guestlib.load(build, names)}
+    for g in images.values():
+        image = guestlib.grub() if g.image == "grub" else g.image
+        if image:
+            files.append(image)
+    run = Run(build, files)
+
+    def one(name):
+        if run.vm and name in NOT_IN_TCG:
+            return 77, "skipped: " + NOT_IN_TCG[name]
+        r = subprocess.run([sys.executable, os.path.join(GUEST, "run.py"), run.pvvirt, build, name],
+                           env=run.env, capture_output=True, text=True, errors="replace", check=False)
+        return r.returncode, r.stdout + r.stderr
+
+    try:
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+            yield from zip(names, pool.map(one, names))
+    finally:
+        run.close()
+
+
+def unittests(build, module):
+    """A module of unittest whose tests take the environment of Run: one process each."""
+    __import__(module)
+    m = sys.modules[module]
+    names = m.names()
+    run = Run(build, m.files(build))
+    try:
+        for name in names:
+            r = subprocess.run([sys.executable, "-m", "unittest", "-v", module + "." + name], cwd=HERE,
+                               env={**run.env, "PVV_PVVIRT": run.pvvirt, "PVV_BUILD": build,
+                                    "PVV_IN_TCG": "1" if run.vm else ""},
+                               capture_output=True, text=True, errors="replace", check=False)
+            text = r.stdout + r.stderr
+            skipped = [line for line in text.splitlines() if "skipped" in line]
+            yield name, ((77, skipped[0]) if skipped and r.returncode == 0 else (r.returncode, text))
+    finally:
+        run.close()
+
+
+def main():
+    build, group = os.path.abspath(sys.argv[1]), sys.argv[2]
+    if group.startswith("guests-"):
+        part, parts = group.split("-")[1:]
+        tests = guests(build, int(part) - 1, int(parts))
+    else:
+        tests = unittests(build, group)
+    n = failed = 0
+    try:
+        for name, (status, text) in tests:
+            n += 1
+            if status == 77:
+                why = [line for line in text.splitlines() if "skip" in line]
+                print("ok %d - %s # SKIP %s" % (n, name, why[-1] if why else ""), flush=True)
+            else:
+                print("%s %d - %s" % ("not ok" if status else "ok", n, name), flush=True)
+            if status not in (0, 77):
+                failed += 1
+                print("".join("# %s\n" % line for line in text.splitlines()), end="", flush=True)
+    except vm.Missing as e:
+        print("1..0 # SKIP skipped: %s" % e)
+        return 0
+    print("1..%d" % n)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
