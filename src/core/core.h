@@ -91,6 +91,16 @@ struct core_exec_ops {
 	void (*wait)(struct core_ctx *c, uint32_t *word, uint32_t value);
 	void (*wake)(struct core_ctx *c, uint32_t *word);
 	void (*yield)(struct core_ctx *c);
+	/*
+	 * Entry `slot` of the page table `mfn` of `level` was present and is another now. For
+	 * executors that follow the guest's tables exactly instead of forgetting everything at each
+	 * flush: what they cached through the entry, beyond what it still allows, must be gone
+	 * after the next flush. May be NULL.
+	 */
+	void (*pte_changed)(struct core_ctx *c, uint64_t mfn, unsigned int level, unsigned int slot,
+			    uint64_t old, uint64_t new);
+	/* `mfn` is no page table any more. May be NULL. */
+	void (*table_gone)(struct core_ctx *c, uint64_t mfn, unsigned int level);
 	/* The time-stamp counter. A function, so that tests own the time. */
 	uint64_t (*rdtsc)(struct core_ctx *c);
 	/* Guest debug registers or cr0.TS changed, for executors that mirror them. */
@@ -166,6 +176,8 @@ void core_emulate(struct core_ctx *c);
 
 /* `syscall` from guest user mode: bounce to the registered syscall callback. */
 void core_user_syscall(struct core_ctx *c);
+/* `sysenter` from guest user mode; where it was executed is not known. */
+void core_user_sysenter(struct core_ctx *c);
 
 /* ---- for the rooms inside core ---------------------------------------------------------- */
 

@@ -108,3 +108,15 @@ void core_user_syscall(struct core_ctx *c)
 	core_bounce(c, cb->addr, cb->flags ? CORE_BOUNCE_MASK : 0, 0, "syscall");
 	r->rflags &= ~CORE_FLAG_DF;
 }
+
+void core_user_sysenter(struct core_ctx *c)
+{
+	const struct core_callback *cb = &c->v->cb_sysenter;
+
+	c->ctl->vcpu[c->v->id].exits_exception++;
+	if (cb->addr == 0) {
+		core_inject(c, CORE_VEC_GP, 0);
+		return;
+	}
+	core_bounce(c, cb->addr, cb->flags ? CORE_BOUNCE_MASK : 0, 0, "sysenter");
+}

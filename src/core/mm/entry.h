@@ -38,4 +38,21 @@ static inline void mm_l1e_put(struct core_ctx *c, uint64_t pte)
 	mm_unref(c, pte_mfn(pte));
 }
 
+/* Did a present entry lose its frame, a right, or a bit that says what was accessed? */
+static inline bool mm_pte_lost(uint64_t old, uint64_t new)
+{
+	const uint64_t given = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
+
+	return (old & ~new &given) != 0 || (new & ~old &PTE_NX) != 0 ||
+	       pte_mfn(old) != pte_mfn(new);
+}
+
+/* After an entry was written: for executors that follow the tables. */
+static inline void mm_pte_changed(struct core_ctx *c, unsigned int level, uint64_t table,
+				  unsigned int slot, uint64_t old, uint64_t new)
+{
+	if ((old & PTE_PRESENT) && old != new && c->ops->pte_changed != NULL)
+		c->ops->pte_changed(c, table, level, slot, old, new);
+}
+
 #endif

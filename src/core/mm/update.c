@@ -6,9 +6,10 @@
 #include "core/mm/entry.h"
 
 /* False: `compare` was asked for, and the accessed or dirty bit changed under us. */
-static bool commit(struct core_ctx *c, uint64_t *entry, uint64_t pte, const struct mm_update *u)
+static bool commit(struct core_ctx *c, unsigned int level, uint64_t *entry, uint64_t pte,
+		   const struct mm_update *u)
 {
-	uint64_t old;
+	uint64_t old, was = pte_read(entry);
 
 	if (u->compare) {
 		old = u->expected;
@@ -24,6 +25,9 @@ static bool commit(struct core_ctx *c, uint64_t *entry, uint64_t pte, const stru
 	} else {
 		pte_write(entry, pte);
 	}
+	if (u->preserve_ad)
+		pte |= was & (PTE_ACCESSED | PTE_DIRTY);
+	mm_pte_changed(c, level, u->table, u->slot, u->compare ? u->expected : was, pte);
 	core_frame_dirtied(c, u->table);
 	return true;
 }
@@ -40,7 +44,7 @@ static int update_l1(struct core_ctx *c, const struct mm_update *u)
 	int rc;
 
 	if (!(u->pte & PTE_PRESENT)) {
-		if (!commit(c, entry, u->pte, u))
+		if (!commit(c, 1, entry, u->pte, u))
 			return -XEN_EAGAIN;
 		mm_l1e_put(c, old);
 		return 0;
@@ -48,7 +52,7 @@ static int update_l1(struct core_ctx *c, const struct mm_update *u)
 	if (u->pte & PTE_L1_REFUSED)
 		return -XEN_EINVAL;
 	if (same_target(old, u->pte))
-		return commit(c, entry, pte_adjust(u->pte, 1), u) ? 0 : -XEN_EAGAIN;
+		return commit(c, 1, entry, pte_adjust(u->pte, 1), u) ? 0 : -XEN_EAGAIN;
 	/* DOMID_IO as the owner of what is mapped: its RAM is not ours, and we have no I/O memory.
 	 */
 	if (u->io_only && pte_mfn(u->pte) < c->d->nr_frames)
@@ -56,7 +60,7 @@ static int update_l1(struct core_ctx *c, const struct mm_update *u)
 	rc = mm_l1e_get(c, u->pte);
 	if (rc != 0)
 		return rc;
-	if (commit(c, entry, pte_adjust(u->pte, 1), u)) {
+	if (commit(c, 1, entry, pte_adjust(u->pte, 1), u)) {
 		mm_l1e_put(c, old);
 		return 0;
 	}
@@ -76,14 +80,14 @@ static int update_upper(struct core_ctx *c, unsigned int level, const struct mm_
 		if (u->pte & PTE_UPPER_REFUSED)
 			return -XEN_EINVAL;
 		if (same_target(old, u->pte)) {
-			(void)commit(c, entry, pte_adjust(u->pte, level), u);
+			(void)commit(c, level, entry, pte_adjust(u->pte, level), u);
 			return 0;
 		}
 		rc = mm_entry_get(c, u->table, level, u->pte, MM_PREEMPT);
 		if (rc != 0)
 			return rc;
 	}
-	(void)commit(c, entry, pte_adjust(u->pte, level), u);
+	(void)commit(c, level, entry, pte_adjust(u->pte, level), u);
 	if (old & PTE_PRESENT) {
 		/* Xen flushes after each such hypercall; guests may rely on it. */
 		c->mm_flush_due = true;

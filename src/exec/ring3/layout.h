@@ -31,7 +31,9 @@
 #define K_FD_KICKED   31 /* the own one's end to read from */
 #define K_FD_KICK     32 /* + n: write a byte to interrupt vCPU n */
 
-#define K_FILTER_MAX 256 /* BPF instructions */
+#define K_FILTER_MAX	    256 /* BPF instructions */
+#define U_MAPPER_FILTER_MAX 128
+#define U_THREAD_FILTER_MAX 64
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
@@ -75,9 +77,11 @@ struct k_params {
 	uint64_t rlimit_as;
 	uint64_t code_cache; /* bytes, 0 = default */
 	uint32_t vcpu, nr_vcpus;
-	uint32_t filter_len; /* BPF instructions */
-	uint64_t smp_off;    /* what the vCPUs share, see monitor/smp.h */
+	uint64_t smp_off;		 /* what the vCPUs share, see monitor/smp.h */
+	uint32_t mapper_len, thread_len; /* filters of the U processes, see user.h */
+	uint32_t filter_len;		 /* BPF instructions */
 	uint64_t filter[K_FILTER_MAX];
+	uint64_t mapper[U_MAPPER_FILTER_MAX], thread[U_THREAD_FILTER_MAX];
 };
 #endif
 

@@ -4,6 +4,7 @@
  * the start, the others when the guest brings them up. They end together.
  */
 #include "exec/ring3/ring3.h"
+#include "exec/ring3/user.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -378,7 +379,7 @@ static void ring3_destroy(struct exec *e)
 
 static uint64_t ring3_region(uint64_t nr_frames, unsigned int nr_vcpus)
 {
-	return k_smp_size(nr_frames, nr_vcpus);
+	return ux_size(nr_frames, nr_vcpus);
 }
 
 const struct exec_ops exec_ring3 = {

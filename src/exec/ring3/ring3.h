@@ -17,6 +17,9 @@ struct ring3_filter {
 	uint32_t len;
 };
 void ring3_filter_make(struct ring3_filter *ret);
+/* Those of the tasks of a U process: see user.h. */
+void ring3_filter_make_mapper(struct ring3_filter *ret);
+void ring3_filter_make_thread(struct ring3_filter *ret);
 /* A memfd, or -1 and errno. */
 int ring3_memfd(const char *name);
 

@@ -13,12 +13,14 @@
  * memory, and tests/unit/exec tries every call.
  */
 #include "exec/ring3/ring3.h"
+#include "exec/ring3/user.h"
 
 #include <assert.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -44,6 +46,8 @@ struct rule {
 /* The frequent ones first. */
 static const struct rule rules[] = {
 	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAIT_BITSET}}},
+	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE}}},
+	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE_BITSET}}},
 	{SYS_write, 2, {{0, ALL_BITS, K_FD_DOORBELL}, {2, ALL_BITS, 8}}},
 	{SYS_rt_sigreturn, 0, {}},
 	{SYS_timer_settime, 0, {}},
@@ -54,7 +58,6 @@ static const struct rule rules[] = {
 	  {3, ALL_BITS, MAP_SHARED | MAP_FIXED},
 	  {4, ALL_BITS, K_FD_MEMORY}}},
 	{SYS_munmap, 0, {}},
-	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE}}},
 	/* The balloon. */
 	{SYS_madvise, 1, {{2, ALL_BITS, MADV_REMOVE}}},
 	/* What the kernel makes of a futex wait that was stopped or frozen. */
@@ -63,6 +66,28 @@ static const struct rule rules[] = {
 	{SYS_write, 2, {{0, ~(uint64_t)(CORE_MAX_VCPUS - 1), K_FD_KICK}, {2, ALL_BITS, 1}}},
 	{SYS_read, 1, {{0, ALL_BITS, K_FD_KICKED}}},
 	{SYS_sched_yield, 0, {}},
+	{SYS_exit_group, 0, {}},
+};
+
+/*
+ * M, the mapper of a U process (user.h). Its code has no memory of its own to be misled by, but
+ * what it executes are lists that K writes: pages of the memfd, also executable ones (guest
+ * programs run in U as they are), and what it says to K.
+ */
+static const struct rule mapper_rules[] = {
+	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAIT_BITSET}}},
+	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE}}},
+	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE_BITSET}}},
+	{SYS_pwrite64, 2, {{0, ALL_BITS, K_FD_MEMORY}, {2, ALL_BITS, 4}}},
+	{SYS_mmap,
+	 3,
+	 {{2, ~(uint64_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 0},
+	  {3, ~(uint64_t)MAP_POPULATE, MAP_SHARED | MAP_FIXED},
+	  {4, ALL_BITS, K_FD_MEMORY}}},
+	{SYS_munmap, 0, {}},
+	{SYS_mprotect, 0, {}},
+	{SYS_tgkill, 1, {{2, ALL_BITS, SIGUSR1}}},
+	{SYS_restart_syscall, 0, {}},
 	{SYS_exit_group, 0, {}},
 };
 
@@ -115,7 +140,7 @@ static void add_rule(struct ring3_filter *f, const struct rule *rule)
 	answer(f, SECCOMP_RET_ALLOW);
 }
 
-void ring3_filter_make(struct ring3_filter *ret)
+static void begin(struct ring3_filter *ret)
 {
 	ret->len = 0;
 	/* The 32-bit and x32 ways into the kernel know other numbers: none of them. */
@@ -125,7 +150,48 @@ void ring3_filter_make(struct ring3_filter *ret)
 	load(ret, offsetof(struct seccomp_data, nr));
 	emit(ret, BPF_JMP | BPF_JGE | BPF_K, 0, 1, X32_BIT);
 	answer(ret, SECCOMP_RET_KILL_PROCESS);
+}
+
+void ring3_filter_make(struct ring3_filter *ret)
+{
+	begin(ret);
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
 		add_rule(ret, &rules[i]);
 	answer(ret, SECCOMP_RET_KILL_PROCESS);
+}
+
+void ring3_filter_make_mapper(struct ring3_filter *ret)
+{
+	begin(ret);
+	for (size_t i = 0; i < sizeof(mapper_rules) / sizeof(mapper_rules[0]); i++)
+		add_rule(ret, &mapper_rules[i]);
+	answer(ret, SECCOMP_RET_KILL_PROCESS);
+}
+
+/*
+ * G, the guest thread: every system call of a guest program is a signal. Those of the stub are two,
+ * and only from its page, so that a program's own futex() goes to the guest's kernel.
+ */
+void ring3_filter_make_thread(struct ring3_filter *ret)
+{
+	ret->len = 0;
+	load(ret, offsetof(struct seccomp_data, nr));
+	emit(ret, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, SYS_futex);
+	answer(ret, SECCOMP_RET_TRAP);
+	load(ret, offsetof(struct seccomp_data, arch));
+	emit(ret, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AUDIT_ARCH_X86_64);
+	answer(ret, SECCOMP_RET_TRAP);
+	load(ret, offsetof(struct seccomp_data, instruction_pointer) + 4);
+	emit(ret, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 0);
+	answer(ret, SECCOMP_RET_TRAP);
+	load(ret, offsetof(struct seccomp_data, instruction_pointer));
+	emit(ret, BPF_ALU | BPF_AND | BPF_K, 0, 0, 0xfffff000u);
+	emit(ret, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, U_BASE);
+	answer(ret, SECCOMP_RET_TRAP);
+	static const struct rule wait = {SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAIT_BITSET}}};
+	static const struct rule wake = {SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE_BITSET}}};
+
+	add_rule(ret, &wait);
+	add_rule(ret, &wake);
+	answer(ret, SECCOMP_RET_TRAP);
 }

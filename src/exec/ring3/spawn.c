@@ -30,6 +30,7 @@
 
 #define TRAMP_LEN 12288ul      /* one page of code, two of parameters */
 #define CACHE_MIN (4ull << 20) /* the translator insists on that */
+_Static_assert(sizeof(struct k_params) <= TRAMP_LEN - 4096, "two pages of parameters");
 
 #define MAX_FDS (4 + CORE_MAX_VCPUS)
 
@@ -241,8 +242,15 @@ static void fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr
 	p->rlimit_as = 16 * s->memory->size + (64ull << 30);
 	p->vcpu = s->vcpu;
 	p->code_cache = cache_size(s->code_cache);
+	p->nr_vcpus = s->nr_vcpus;
 	p->filter_len = filter.len;
 	memcpy(p->filter, filter.insn, filter.len * sizeof(filter.insn[0]));
+	ring3_filter_make_mapper(&filter);
+	p->mapper_len = filter.len;
+	memcpy(p->mapper, filter.insn, filter.len * sizeof(filter.insn[0]));
+	ring3_filter_make_thread(&filter);
+	p->thread_len = filter.len;
+	memcpy(p->thread, filter.insn, filter.len * sizeof(filter.insn[0]));
 }
 
 /* The host's scheduler weighs by steps of a quarter: 1024 / 1.25^nice. */

@@ -13,6 +13,7 @@
 
 #include "core/core.h"
 #include "exec/ring3/layout.h"
+#include "exec/ring3/monitor/tlb.h"
 #include "exec/ring3/sys.h"
 #include "exec/ring3/translate/translate.h"
 
@@ -41,6 +42,14 @@ struct k {
 	uint64_t nr_frames;
 	uint64_t nr_maps;     /* mappings made since the window was last emptied */
 	uint32_t epoch;	      /* of the window, 0..255 << KF_EPOCH_SHIFT */
+	uint32_t low_epoch;   /* of its part for addresses in the low half */
+	bool low_code;	      /* code was translated from addresses in the low half */
+	uint64_t window_root; /* kernel root at the last look at it */
+	/* The executor's region of the memfd, see exec/ring3/user.h. */
+	uint8_t *exec;
+	uint64_t exec_off;
+	struct tlb_table *tables;
+	struct u_nursery *nursery;
 	uint32_t poll_streak; /* sensitive instructions since anything else happened */
 	uint32_t timer;	      /* kernel timer that kicks this vCPU */
 	uint64_t timer_ns;    /* system time it is armed for, ~0 = not armed */
@@ -72,13 +81,16 @@ enum k_map {
  */
 enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error);
 void window_flush_all(void);
-void window_flush_va(uint64_t va);
 /* The content of a frame with code changes: whoever translated from it forgets that. */
 void window_code_written(uint64_t mfn);
 /*
  * With other vCPUs: this one is about to have `nr` frames writable at va. False: it may not.
  */
 bool window_announce(uint64_t va, uint64_t mfn, uint64_t nr);
+void window_flush_range(uint64_t va, uint64_t len);
+void window_entry_changed(uint64_t va, uint64_t old, uint64_t new);
+/* The kernel root is another one. */
+void window_root_changed(void);
 /* No mapping of the frame may be writable any more. */
 void window_protect(uint64_t mfn);
 static inline bool window_holds(uint64_t host)

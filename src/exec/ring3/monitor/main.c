@@ -14,6 +14,7 @@
 
 #include "core/lib/mem.h"
 #include "core/time/time.h"
+#include "exec/ring3/monitor/user.h"
 
 struct k k;
 
@@ -84,9 +85,13 @@ static void map_memory(const struct k_params *p)
 	k.c.d = (struct core_domain *)(k.c.ram + p->state_off);
 	k.c.frames = (struct core_frame *)(k.c.ram + p->frames_off);
 	k.c.ops = &k_ops;
+	k.exec_off = p->exec_off;
+	k.exec = k.c.ram + p->exec_off;
+	k.window_root = CORE_INVALID_MFN;
 	k.nr_frames = p->nr_frames;
 	k.ctlv = &k.c.ctl->vcpu[p->vcpu];
 	smp_init(p);
+	k.tables = tlb_tables_of(k.id);
 	if (!k.smp)
 		k.kframes = map_anonymous(K_RAM_BASE + p->mem_size + (1ul << 30),
 					  p->nr_frames * sizeof(struct k_frame),
@@ -252,8 +257,7 @@ static void run_guest(void)
 		core_exception(c, 7, 0, 0);
 		break;
 	case XLATE_FPU:
-		/* K has no state but its guest kernel's. */
-		xlate_set_fpu_trap(k.x, false);
+		fpu_claim();
 		break;
 	case XLATE_UD:
 		k.ctlv->exits_exception++;
@@ -281,18 +285,67 @@ static void run_guest(void)
 	}
 }
 
+/*
+ * K and the guest threads it hands over to must share a processor: a wake-up on another one costs
+ * ten times as much. N and all it makes inherit this. Of the processors that the configuration
+ * allows, vCPU 0 stays where the host's scheduler put it at the fork, and vCPU n takes the nth
+ * behind that.
+ */
+#define PIN_PAGE 0x70000000ul
+
+static unsigned int cpu_of_first(const struct k_params *p)
+{
+	unsigned int cpu = 0;
+
+	if (p->vcpu == 0) {
+		sys3(SYS_getcpu, &cpu, 0, 0);
+		return cpu;
+	}
+	if (sys_mmap(PIN_PAGE, K_PEER_SIZE, PROT_READ, MAP_SHARED | MAP_FIXED, K_FD_MEMORY,
+		     p->smp_off) == (long)PIN_PAGE) {
+		cpu = ((const struct k_peer *)PIN_PAGE)->cpu;
+		sys2(SYS_munmap, PIN_PAGE, K_PEER_SIZE);
+	}
+	return cpu;
+}
+
+static void pin(const struct k_params *p)
+{
+	uint64_t mask[16] = {0};
+	unsigned int cpu = cpu_of_first(p), left = p->vcpu, nr = 0;
+
+	if (sys3(SYS_sched_getaffinity, 0, sizeof(mask), mask) <= 0)
+		return;
+	for (unsigned int i = 0; i < sizeof(mask) / 8; i++)
+		for (uint64_t m = mask[i]; m; m &= m - 1)
+			nr++;
+	if (nr == 0)
+		return;
+	left %= nr;
+	for (cpu %= sizeof(mask) * 8;; cpu = (cpu + 1) % (sizeof(mask) * 8))
+		if ((mask[cpu / 64] >> (cpu % 64) & 1) && left-- == 0)
+			break;
+	memset(mask, 0, sizeof(mask));
+	mask[cpu / 64] = 1ull << (cpu % 64);
+	sys3(SYS_sched_setaffinity, 0, sizeof(mask), mask);
+}
+
 void k_start(const struct k_params *p)
 {
 	struct core_ctx *c = &k.c;
 
+	pin(p);
+	nursery_start(p);
 	map_memory(p);
 	k.exc_vector = K_NO_EXC;
 	core_attach(c, p->vcpu);
+	user_init(p);
 	map_translator(p->code_cache);
 	fpu_init();
 	/* Behind the translator, which a kick's handler asks; until here they are blocked. */
 	signals_init();
 	timer_init();
+	nursery_hide_cpuid();
 	close_the_door(p);
 
 	if (k.smp)
@@ -308,16 +361,11 @@ void k_start(const struct k_params *p)
 			if (__builtin_expect(c->ctl->code_stale != 0, 0) ||
 			    (k.smp && k.peers->stale_lock))
 				k_code_stale();
-			if (__builtin_expect(!c->v->kernel_mode, 0)) {
-				/* The place of the U processes: see doc/ring3.md. */
-				core_crash(c,
-					   "guest user mode at rip %lx: this version of the ring3 "
-					   "executor runs guest kernels only",
-					   (unsigned long)c->v->regs.rip);
-				break;
-			}
 			timer_arm(core_timers_next(c));
-			run_guest();
+			if (c->v->kernel_mode)
+				run_guest();
+			else
+				user_run();
 			break;
 		case CORE_BLOCK:
 			k.ctlv->exits_block++;

@@ -10,34 +10,31 @@
 #include "core/mm/mm.h"
 #include "core/time/time.h"
 
+/* What a flush has to forget was reported entry by entry: tlb.h. */
 static void flush_all(struct core_ctx *c, uint64_t vcpu_mask)
 {
-	if (vcpu_mask >> k.id & 1) {
-		window_flush_all();
-		xlate_user_forget(k.x);
-		xlate_revalidate(k.x);
-	}
+	tlb_drain();
 	if (k.smp)
-		smp_flush_all(vcpu_mask);
+		smp_sync(vcpu_mask);
 }
 
 static void flush_va(struct core_ctx *c, uint64_t vcpu_mask, uint64_t va)
 {
-	if (vcpu_mask >> k.id & 1) {
-		window_flush_va(va);
-		xlate_user_forget_va(k.x, va);
-		xlate_invalidate_va_range(k.x, va & ~0xfffull, 4096);
-	}
+	tlb_drain();
 	if (k.smp)
-		smp_flush_va(vcpu_mask, va);
+		smp_sync(vcpu_mask);
 }
 
+/* No entry maps it writable any more, so those that did are among what is to be dropped. */
 static void frame_protect(struct core_ctx *c, uint64_t mfn)
 {
+	tlb_drain();
 	window_protect(mfn);
 	xlate_user_forget_writes(k.x);
-	if (k.smp)
+	if (k.smp) {
 		smp_protect(mfn, 1);
+		smp_sync(~0ull);
+	}
 }
 
 static void frame_dirtied(struct core_ctx *c, uint64_t mfn)
@@ -47,11 +44,18 @@ static void frame_dirtied(struct core_ctx *c, uint64_t mfn)
 
 static void root_changed(struct core_ctx *c)
 {
-	flush_all(c, 1ull << k.id);
+	/* Also said when the vCPU goes from kernel to user mode and back, which changes nothing. */
+	if (c->v->kernel_root == k.window_root)
+		return;
+	k.window_root = c->v->kernel_root;
+	tlb_drain();
+	window_root_changed();
+	xlate_user_forget(k.x);
 }
 
 static void frames_discard(struct core_ctx *c, uint64_t mfn, uint64_t nr)
 {
+	tlb_drain();
 	xlate_user_forget(k.x);
 	for (uint64_t i = 0; i < nr; i++) {
 		window_protect(mfn + i);
@@ -60,8 +64,10 @@ static void frames_discard(struct core_ctx *c, uint64_t mfn, uint64_t nr)
 		else if (c->frames[mfn + i].aux & CORE_FRAME_CODE)
 			window_code_written(mfn + i);
 	}
-	if (k.smp)
+	if (k.smp) {
 		smp_protect(mfn, nr);
+		smp_sync(~0ull);
+	}
 	sys3(SYS_madvise, c->ram + (mfn << 12), nr << 12, MADV_REMOVE);
 }
 
@@ -121,6 +127,8 @@ const struct core_exec_ops k_ops = {
 	.frame_dirtied = frame_dirtied,
 	.root_changed = root_changed,
 	.frames_discard = frames_discard,
+	.pte_changed = tlb_pte_changed,
+	.table_gone = tlb_table_gone,
 	.doorbell = doorbell,
 	.kick_vcpu = kick_vcpu,
 	.start_vcpu = start_vcpu,
@@ -135,9 +143,12 @@ const struct core_exec_ops k_ops = {
 
 uint32_t k_fetch(void *priv, uint64_t gva, struct xlate_code *ret)
 {
-	uint64_t mfn, flags;
+	uint64_t mfn, flags, upper;
 
-	if (!core_walk(&k.c, k.c.v->kernel_root, gva, &mfn, &flags))
+	(void)tlb_follow(k.c.v->kernel_root, gva, -1, &upper);
+	if (!(gva >> 63))
+		k.low_code = true;
+	if (!core_walk_access(&k.c, k.c.v->kernel_root, gva, 0, &mfn, &flags))
 		return 0x10;
 	if (flags & (1ull << 63))
 		return 0x11;
@@ -177,12 +188,13 @@ static bool may_write(uint64_t mfn, uint64_t va)
 
 uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 {
-	uint64_t mfn = 0, flags;
+	uint64_t mfn = 0, flags, upper;
 	unsigned int tries = 0;
 
 	do {
 		uint32_t access = write ? PF_WRITE : 0;
 
+		(void)tlb_follow(k.c.v->kernel_root, va, -1, &upper);
 		/* (accessed and dirty bits are set, as the processor would) */
 		if (!core_walk_access(&k.c, k.c.v->kernel_root, va, access, &mfn, &flags))
 			return PF_USER_BIT | (uint32_t)flags;

@@ -8,6 +8,8 @@
 
 #include <linux/futex.h>
 
+#include "exec/ring3/monitor/user.h"
+
 typedef unsigned long ulong_t;
 
 /* The kernel's view of a signal frame (asm/ucontext.h), without libc's names around it. */
@@ -140,6 +142,7 @@ static void on_kick(int sig, void *info, struct k_ucontext *u)
 		xlate_leave(k.x, &u->regs);
 		break;
 	default: /* in the monitor: it looks at the flag before it enters the guest */
+		user_kicked();
 		break;
 	}
 }

@@ -11,7 +11,8 @@
 #include "core/time/time.h"
 
 /* Kinds of requests, in the low bits of a page address. */
-#define ASK_VA	     1u /* forget what is mapped at this guest address */
+#define ASK_PTE	     1u /* an entry of a page table was changed; level in bits 4-6, slot from 12 */
+#define ASK_GONE     4u /* that table is none any more */
 #define ASK_PROTECT  2u /* this frame must not be writable */
 #define ASK_CODE     3u /* this frame's content changed */
 /* The list was too short, or: */
@@ -81,20 +82,17 @@ void smp_away(void)
 
 static void carry_out(uint32_t flags, const uint64_t *list, uint32_t nr)
 {
-	if (flags & ASK_ALL) {
-		window_flush_all();
-		xlate_user_forget(k.x);
-	}
+	if (flags & ASK_ALL)
+		tlb_forget_all();
 	for (uint32_t i = 0; i < nr; i++) {
 		uint64_t at = list[i] & ~0xfffull;
 
-		switch (list[i] & 0xfff) {
-		case ASK_VA:
-			if (flags & ASK_ALL)
-				break;
-			window_flush_va(at);
-			xlate_user_forget_va(k.x, at);
-			xlate_invalidate_va_range(k.x, at, 4096);
+		switch (list[i] & 0xf) {
+		case ASK_PTE:
+			tlb_told(list[i] >> 24, list[i] >> 4 & 7, list[i] >> 12 & 511);
+			break;
+		case ASK_GONE:
+			tlb_told_gone(list[i] >> 24, list[i] >> 4 & 7);
 			break;
 		case ASK_PROTECT:
 			window_protect(at >> 12);
@@ -106,10 +104,9 @@ static void carry_out(uint32_t flags, const uint64_t *list, uint32_t nr)
 			break;
 		}
 	}
+	tlb_drain();
 	if (flags & ASK_ALL_CODE)
 		xlate_invalidate_all(k.x);
-	else if (flags & ASK_ALL)
-		xlate_revalidate(k.x);
 }
 
 static void serve(void)
@@ -186,7 +183,7 @@ static void post(unsigned int id, uint32_t flags, uint64_t what)
 	if (what && p->nr < K_PEER_LIST)
 		p->list[p->nr++] = what;
 	else if (what)
-		p->flags |= ASK_ALL | ((what & 0xfff) == ASK_CODE ? ASK_ALL_CODE : 0);
+		p->flags |= ASK_ALL | ((what & 0xf) == ASK_CODE ? ASK_ALL_CODE : 0);
 	__atomic_store_n(&p->asked, p->asked + 1, __ATOMIC_SEQ_CST);
 	core_unlock(&k.c, &p->lock);
 }
@@ -273,22 +270,51 @@ static uint64_t started(uint64_t mask)
 	return up;
 }
 
-void smp_flush_all(uint64_t vcpu_mask)
+static uint64_t entry_code(uint64_t mfn, unsigned int level, unsigned int slot, uint32_t kind)
 {
-	uint64_t mask = started(vcpu_mask);
+	return mfn << 24 | (uint64_t)slot << 12 | level << 4 | kind;
+}
 
-	for (uint64_t m = mask; m; m &= m - 1)
-		post(core_bit_first(m), ASK_ALL, 0);
+/* Those that have mappings through the table; nobody waits yet, that is for the flush. */
+void smp_tell(uint64_t mfn, unsigned int level, unsigned int slot)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* behind the entry's write */
+	for (uint64_t m = started(~0ull); m; m &= m - 1) {
+		const struct tlb_table *t = &tlb_tables_of(core_bit_first(m))[mfn];
+
+		if (level == 4 || t->window || t->slot)
+			post(core_bit_first(m), 0, entry_code(mfn, level, slot, ASK_PTE));
+	}
+}
+
+void smp_tell_gone(uint64_t mfn, unsigned int level)
+{
+	for (uint64_t m = started(~0ull); m; m &= m - 1) {
+		const struct tlb_table *t = &tlb_tables_of(core_bit_first(m))[mfn];
+
+		if (t->window || t->slot || t->va[0] || t->va[1])
+			post(core_bit_first(m), 0, entry_code(mfn, level, 0, ASK_GONE));
+	}
+}
+
+void smp_sync(uint64_t vcpu_mask)
+{
+	uint64_t mask = 0;
+
+	for (uint64_t m = started(vcpu_mask); m; m &= m - 1) {
+		const struct k_peer *p = peer(core_bit_first(m));
+
+		if (__atomic_load_n(&p->asked, __ATOMIC_SEQ_CST) !=
+		    __atomic_load_n(&p->done, __ATOMIC_SEQ_CST))
+			mask |= m & -m;
+	}
 	settle(mask);
 }
 
-void smp_flush_va(uint64_t vcpu_mask, uint64_t va)
+void smp_publish_epochs(void)
 {
-	uint64_t mask = started(vcpu_mask);
-
-	for (uint64_t m = mask; m; m &= m - 1)
-		post(core_bit_first(m), 0, (va & ~0xfffull) | ASK_VA);
-	settle(mask);
+	__atomic_store_n(&k.me->epoch, k.epoch, __ATOMIC_RELEASE);
+	__atomic_store_n(&k.me->low_epoch, k.low_epoch, __ATOMIC_RELEASE);
 }
 
 /* Has it a writable mapping, as far as it says? It says so before it makes one. */
@@ -296,10 +322,12 @@ static bool writes(unsigned int id, uint64_t mfn)
 {
 	const struct k_peer *p = peer(id);
 	const struct k_frame *f = &frames_of(id)[mfn];
-	uint32_t epoch = __atomic_load_n(&p->epoch, __ATOMIC_RELAXED);
+	uint32_t high = __atomic_load_n(&p->epoch, __ATOMIC_RELAXED);
+	uint32_t low = __atomic_load_n(&p->low_epoch, __ATOMIC_RELAXED);
 
 	for (int i = 0; i < 2; i++) {
 		uint64_t e = __atomic_load_n(&f->va[i], __ATOMIC_RELAXED);
+		uint32_t epoch = e >> 63 ? high : low;
 
 		if ((e & KF_MAPPED) && (e & KF_EPOCH) == epoch &&
 		    (e & (i ? KF_WRITABLE : KF_WRITABLE | KF_MANY)))

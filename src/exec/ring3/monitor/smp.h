@@ -35,8 +35,9 @@ struct k_peer {
 	uint32_t epoch;	     /* of its window, as in struct k */
 	uint32_t cpu;	     /* of the host, where it was seen last */
 	uint32_t stale_lock; /* the first one's: see k_code_stale() */
-	uint32_t pad[5];
-	uint64_t list[K_PEER_LIST]; /* page address | what to do */
+	uint32_t low_epoch;
+	uint32_t pad[4];
+	uint64_t list[K_PEER_LIST]; /* see smp.c */
 };
 _Static_assert(sizeof(struct k_frame) == K_SMP_PER_FRAME, "layout.h: K_SMP_PER_FRAME");
 _Static_assert(sizeof(struct k_peer) <= K_PEER_SIZE, "layout.h: K_PEER_SIZE");
@@ -56,8 +57,12 @@ void smp_note_cpu(void);
 /* Take back the bytes that came with signals of other vCPUs. */
 void smp_kicked(void);
 
-void smp_flush_all(uint64_t vcpu_mask);
-void smp_flush_va(uint64_t vcpu_mask, uint64_t va);
+/* An entry of a page table was changed, a table is none any more: others that used it are told. */
+void smp_tell(uint64_t mfn, unsigned int level, unsigned int slot);
+void smp_tell_gone(uint64_t mfn, unsigned int level);
+/* None of these runs guest code without having done what it was asked. */
+void smp_sync(uint64_t vcpu_mask);
+void smp_publish_epochs(void);
 /* No other vCPU has a writable mapping of these frames any more. */
 void smp_protect(uint64_t mfn, uint64_t nr);
 /* Others drop what they translated from these frames. */

@@ -14,32 +14,17 @@
 #include <sys/mman.h>
 
 #include "core/mm/pte.h"
+#include "exec/ring3/monitor/tlb.h"
 
-#define PTE_P		PTE_PRESENT
-#define PTE_A		PTE_ACCESSED
-#define PTE_D		PTE_DIRTY
-#define PTE_FRAME	0x000ffffffffff000ull
+#define PTE_FRAME_ (PTE_MFN_MASK << PTE_MFN_SHIFT)
+
 /* The host allows 65,530 mappings a process (vm.max_map_count); stay clear of it. */
 #define WINDOW_MAPS_MAX 48000u
 
-static uint64_t *pte_of(uint64_t va)
+/* The low part of the window is emptied more often, and so has epochs of its own. */
+static uint32_t epoch_of(uint64_t va)
 {
-	struct core_ctx *c = &k.c;
-	uint64_t table = c->v->kernel_mode ? c->v->kernel_root : c->v->user_root;
-
-	for (int level = 4; level >= 1; level--) {
-		uint64_t *e = core_frame_ptr(c, table);
-		e += (va >> (12 + 9 * (level - 1))) & 511;
-		if (level == 1)
-			return e;
-		uint64_t v = __atomic_load_n(e, __ATOMIC_RELAXED);
-		if (!(v & PTE_P))
-			return NULL;
-		table = (v & PTE_FRAME) >> 12;
-		if (table >= k.nr_frames)
-			return NULL;
-	}
-	return NULL;
+	return va >> 63 ? k.epoch : k.low_epoch;
 }
 
 /* Read by other vCPUs: see smp.c. */
@@ -52,13 +37,13 @@ static void set_entry(struct k_frame *f, int i, uint64_t entry)
 
 static bool entry_valid(uint64_t entry)
 {
-	return (entry & KF_MAPPED) && (entry & KF_EPOCH) == k.epoch;
+	return (entry & KF_MAPPED) && (entry & KF_EPOCH) == epoch_of(entry);
 }
 
 static void note_mapping(uint64_t mfn, uint64_t va, bool writable)
 {
 	struct k_frame *f = &k.kframes[mfn];
-	uint64_t entry = va | KF_MAPPED | k.epoch | (writable ? KF_WRITABLE : 0);
+	uint64_t entry = va | KF_MAPPED | epoch_of(va) | (writable ? KF_WRITABLE : 0);
 
 	for (int i = 0; i < 2; i++) {
 		uint64_t old = f->va[i];
@@ -124,30 +109,66 @@ static bool map_run(uint64_t va, uint64_t mfn, uint64_t nr, bool writable)
 	return true;
 }
 
-/* How far the run around `pte` reaches: entries of the same table, contiguous, same rights. */
-static void find_run(uint64_t *pte, bool writable, uint64_t *ret_before, uint64_t *ret_after)
+/*
+ * A neighbour that belongs into the run: the next frame, the same rights, and not there already
+ * (mapping it again would cost the host the page-table entries that it has filled in).
+ */
+static bool fits(uint64_t v, uint64_t va, uint64_t mfn, bool writable)
+{
+	const uint64_t need = PTE_PRESENT | PTE_ACCESSED, dirty = PTE_RW | PTE_DIRTY;
+
+	if ((v & need) != need || (v & PTE_FRAME_) != mfn << 12 || mfn >= k.nr_frames ||
+	    ((v & dirty) == dirty && !is_code(mfn)) != writable)
+		return false;
+	for (int i = 0; i < 2; i++) {
+		uint64_t e = k.kframes[mfn].va[i];
+
+		if (entry_valid(e) && (e & ~0xfffull) == va)
+			return !(e & KF_WRITABLE) == writable;
+	}
+	return true;
+}
+
+/* How far the run around `pte` reaches, within its table. */
+static void find_run(uint64_t *pte, uint64_t va, uint64_t mfn, bool writable, uint64_t *ret_before,
+		     uint64_t *ret_after)
 {
 	uint64_t *first = (uint64_t *)((uintptr_t)pte & ~0xffful), *last = first + 511;
-	uint64_t want = __atomic_load_n(pte, __ATOMIC_RELAXED);
-	uint64_t need = PTE_P | PTE_A | (writable ? PTE_RW | PTE_D : 0);
 	uint64_t before = 0, after = 0;
 
-	for (uint64_t *p = pte; p < last; after++) {
-		uint64_t v = __atomic_load_n(++p, __ATOMIC_RELAXED), mfn = (v & PTE_FRAME) >> 12;
-		if ((v & need) != need ||
-		    (v & PTE_FRAME) != (want & PTE_FRAME) + ((after + 1) << 12) ||
-		    mfn >= k.nr_frames || (is_code(mfn) && writable))
-			break;
-	}
-	for (uint64_t *p = pte; p > first; before++) {
-		uint64_t v = __atomic_load_n(--p, __ATOMIC_RELAXED);
-		if ((v & need) != need ||
-		    (v & PTE_FRAME) + ((before + 1) << 12) != (want & PTE_FRAME) ||
-		    (is_code((v & PTE_FRAME) >> 12) && writable))
-			break;
-	}
+	while (pte + after < last &&
+	       fits(pte_read(pte + after + 1), va + ((after + 1) << 12), mfn + after + 1, writable))
+		after++;
+	while (pte - before > first && before < mfn &&
+	       fits(pte_read(pte - before - 1), va - ((before + 1) << 12), mfn - before - 1,
+		    writable))
+		before++;
 	*ret_before = before;
 	*ret_after = after;
+}
+
+/* The entry that mapped the frame at va has changed: the mapping goes, or becomes what it says. */
+void window_entry_changed(uint64_t va, uint64_t old, uint64_t new)
+{
+	const uint64_t dirty = PTE_RW | PTE_DIRTY;
+	uint64_t mfn = pte_mfn(old);
+	struct k_frame *f = &k.kframes[mfn];
+	bool writable;
+
+	for (int i = 0; i < 2; i++) {
+		if (!entry_valid(f->va[i]) || (f->va[i] & ~0xfffull) != va || (f->va[i] & KF_MANY))
+			continue;
+		writable = (new &dirty) == dirty && !is_code(mfn);
+		if ((new &PTE_PRESENT) && (new &PTE_ACCESSED) && pte_mfn(new) == mfn) {
+			/* A page becomes a page table or is none any more, mostly. */
+			if (!(f->va[i] & KF_WRITABLE) == writable)
+				(void)map_run(va, mfn, 1, writable);
+			return;
+		}
+		set_entry(f, i, 0);
+		break;
+	}
+	window_flush_range(va, 4096);
 }
 
 void window_code_written(uint64_t mfn)
@@ -160,13 +181,17 @@ void window_code_written(uint64_t mfn)
 		smp_code_changed(mfn, 1);
 }
 
+static void note_root(uint64_t va);
+
 enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error)
 {
 	struct core_ctx *c = &k.c;
 	bool code = false;
-	uint64_t mfn, flags, before, after, *pte;
+	uint64_t mfn, flags, before, after, *pte, upper;
 
 	va &= ~0xfffull;
+	note_root(va);
+	pte = tlb_follow(c->v->kernel_root, va, -1, &upper);
 	if (!core_walk(c, c->v->kernel_root, va, &mfn, &flags)) {
 		*ret_error = write ? 2 : 0;
 		return K_MAP_FAULT;
@@ -180,19 +205,18 @@ enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error)
 		code = true;
 	}
 
-	pte = pte_of(va);
-	if (!pte || ((__atomic_load_n(pte, __ATOMIC_RELAXED) & PTE_FRAME) >> 12) != mfn) {
+	if (!pte || ((__atomic_load_n(pte, __ATOMIC_RELAXED) & PTE_FRAME_) >> 12) != mfn) {
 		/* No guest PTE behind it: the hypervisor's own area (M2P). */
 		(void)map_run(va, mfn, 1, false);
 		return K_MAP_DONE;
 	}
 	/* Changed since by another vCPU: the access is repeated, and looked at again. */
-	if (!pte_mark(pte, mfn, PTE_A | (write ? PTE_D : 0)))
+	if (!pte_mark(pte, mfn, PTE_ACCESSED | (write ? PTE_DIRTY : 0)))
 		return code ? K_MAP_CODE : K_MAP_DONE;
 	/* Map writable at once if no dirty bit needs to be noticed. */
-	bool writable = (flags & PTE_RW) && (__atomic_load_n(pte, __ATOMIC_RELAXED) & PTE_D) &&
+	bool writable = (flags & PTE_RW) && (__atomic_load_n(pte, __ATOMIC_RELAXED) & PTE_DIRTY) &&
 			!is_code(mfn);
-	find_run(pte, writable, &before, &after);
+	find_run(pte, va, mfn, writable, &before, &after);
 	if (!map_run(va - (before << 12), mfn - before, before + 1 + after, writable))
 		(void)map_run(va, mfn, 1, writable);
 	return code ? K_MAP_CODE : K_MAP_DONE;
@@ -205,17 +229,88 @@ void window_flush_all(void)
 	sys2(SYS_munmap, K_WINDOW, K_WINDOW_END - K_WINDOW);
 	k.nr_maps = 0;
 	k.epoch = (k.epoch + (1u << KF_EPOCH_SHIFT)) & KF_EPOCH;
+	k.low_epoch = (k.low_epoch + (1u << KF_EPOCH_SHIFT)) & KF_EPOCH;
 	if (k.smp)
-		__atomic_store_n(&k.me->epoch, k.epoch, __ATOMIC_RELEASE);
+		smp_publish_epochs();
 	/* An entry that survives 256 epochs is taken for valid: it costs one needless unmapping. */
 }
 
-void window_flush_va(uint64_t va)
+void window_flush_range(uint64_t va, uint64_t len)
 {
-	uint64_t host = (va & ~0xfffull) + K_SHIFT;
+	uint64_t first = va + K_SHIFT, last = first + len - 1;
 
-	if (k.nr_maps && window_holds(host))
-		sys2(SYS_munmap, host, 4096);
+	if (!k.nr_maps)
+		return;
+	/* The window is the addresses from K_WINDOW up to K_WINDOW_END, the range may wrap. */
+	if (first > last || last >= K_WINDOW_END) {
+		if (first >= K_WINDOW_END && first <= last)
+			return;
+		last = K_WINDOW_END - 1;
+	}
+	if (first < K_WINDOW)
+		first = K_WINDOW;
+	if (first < last)
+		sys2(SYS_munmap, first & ~0xfffull, ((last | 0xfff) + 1) - (first & ~0xfffull));
+}
+
+/* ---- roots -------------------------------------------------------------------------------- */
+
+/*
+ * Through which L4 entries of which content the window was filled. All roots of a kernel share its
+ * own half, so a switch drops what differs: the user's part, if the kernel touched any.
+ */
+static struct {
+	uint64_t entry[PTE_ENTRIES];
+	uint64_t used[PTE_ENTRIES / 64];
+} roots;
+#define ROOT_BITS (PTE_FRAME_ | PTE_PRESENT | PTE_RW)
+
+static uint64_t root_entry(unsigned int slot)
+{
+	const uint64_t *l4 = core_frame_ptr(&k.c, k.c.v->kernel_root);
+
+	return pte_read(&l4[slot]) & ROOT_BITS;
+}
+
+static void drop_slot(unsigned int slot)
+{
+	uint64_t va = (uint64_t)slot << 39 | (slot >= 256 ? 0xffff000000000000ull : 0);
+
+	roots.used[slot / 64] &= ~(1ull << (slot % 64));
+	window_flush_range(va, 1ull << 39);
+	if (slot < 256)
+		k.low_epoch = (k.low_epoch + (1u << KF_EPOCH_SHIFT)) & KF_EPOCH;
+	if (k.smp)
+		smp_publish_epochs();
+}
+
+static void note_root(uint64_t va)
+{
+	unsigned int slot = (unsigned int)(va >> 39) & 511;
+	uint64_t now = root_entry(slot);
+
+	if (roots.entry[slot] != now && (roots.used[slot / 64] >> (slot % 64) & 1))
+		drop_slot(slot);
+	roots.entry[slot] = now;
+	roots.used[slot / 64] |= 1ull << (slot % 64);
+}
+
+void window_root_changed(void)
+{
+	bool code = false;
+
+	for (unsigned int w = 0; w < PTE_ENTRIES / 64; w++) {
+		for (uint64_t left = roots.used[w]; left; left &= left - 1) {
+			unsigned int slot = w * 64 + (unsigned int)__builtin_ctzll(left);
+
+			if (roots.entry[slot] == root_entry(slot))
+				continue;
+			drop_slot(slot);
+			code |= slot >= 256 || k.low_code;
+		}
+	}
+	if (code)
+		xlate_revalidate(k.x);
 }
 
 void window_protect(uint64_t mfn)
@@ -230,8 +325,8 @@ void window_protect(uint64_t mfn)
 	}
 	for (int i = 0; i < 2; i++) {
 		if (entry_valid(f->va[i]) && (f->va[i] & KF_WRITABLE)) {
-			window_flush_va(f->va[i] & ~0xfffull);
-			set_entry(f, i, 0);
+			window_flush_range(f->va[i] & ~0xfffull, 4096);
+			f->va[i] = 0;
 		}
 	}
 }

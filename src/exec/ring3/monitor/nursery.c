@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * N, the nursery: a process that does nothing but make U processes (user.h). K cannot make them
+ * itself: its filter has no clone, and its address space is large. N is a copy of K from before K
+ * mapped anything, holds the memfd, and runs no code that has to do with the guest; K asks it
+ * through a page for the process of a slot.
+ *
+ * Whoever dies takes the others along: N dies with K, M and G with N (PR_SET_PDEATHSIG).
+ */
+#include "exec/ring3/monitor/k.h"
+
+#include <linux/futex.h>
+#include <linux/mman.h>
+#include <linux/sched.h>
+#include <sys/prctl.h>
+
+#include "exec/ring3/monitor/user.h"
+
+#define N_PAGE 0x70000000ul /* where N maps its page */
+
+#define SIGCHLD_ 17
+#define SIGKILL_ 9
+#define SIGUSR1_ 10
+#define WNOHANG_ 1
+#define WALL_	 0x40000000
+#define SA_FLAGS (0x4ul | 0x08000000ul | 0x04000000ul) /* SIGINFO, ONSTACK, RESTORER */
+#define SA_AGAIN 0x40000000ul			       /* NODEFER */
+
+extern const uint8_t u_stub[], u_birth[], u_handler[];
+void k_restorer(void);
+
+struct action {
+	uintptr_t handler;
+	uint64_t flags;
+	uintptr_t restorer;
+	uint64_t mask;
+};
+
+/* What N knows; a copy of its own of K's parameters, which K unmaps. */
+static struct nursery {
+	struct u_nursery *page;
+	uint64_t exec_off, nr_frames;
+	uint32_t nr_vcpus, vcpu;
+	long pid;
+} n;
+
+static const uint8_t user_signals[] = {4 /* ILL */,   5 /* TRAP */,  7 /* BUS */, 8 /* FPE */,
+				       10 /* USR1 */, 11 /* SEGV */, 31 /* SYS */};
+
+static void must(long r)
+{
+	if (r < 0 && r > -4096)
+		sys_exit(118);
+}
+
+static uint64_t in_stub(const uint8_t *label)
+{
+	return U_BASE + (uint64_t)(label - u_stub);
+}
+
+/* The child: becomes M and G of a slot. */
+_Noreturn static void become_user(uint32_t slot)
+{
+	uint64_t block = U_BLOCK, blocked = ~0ull;
+	uint64_t off = n.exec_off + ux_block(n.nr_frames, n.nr_vcpus, slot, n.vcpu);
+	struct action sa = {in_stub(u_handler), SA_FLAGS | SA_AGAIN, U_BASE, 0};
+
+	sys2(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL_);
+	if (sys0(SYS_getppid) != n.pid)
+		sys_exit(121);
+	sys2(SYS_prctl, PR_SET_NAME, "pvv-user");
+	must(sys3(SYS_close_range, K_FD_MEMORY + 1, ~0u, 0));
+	must(sys_mmap(U_COMMON, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, K_FD_MEMORY,
+		      n.exec_off + ux_common(n.nr_frames, n.nr_vcpus)));
+	must(sys_mmap(block, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, K_FD_MEMORY, off));
+	must(sys_mmap(block + UB_STATE, U_BLOCK_SIZE - UB_STATE, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_FIXED, K_FD_MEMORY, off + UB_STATE));
+	must(sys6(SYS_mremap, (long)u_stub, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, U_BASE, 0));
+	for (unsigned int i = 0; i < sizeof(user_signals); i++) {
+		must(sys4(SYS_rt_sigaction, user_signals[i], &sa, 0, 8));
+		blocked &= ~(1ull << (user_signals[i] - 1));
+	}
+	must(sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &blocked, 0, 8));
+	__asm__ volatile("mov %0, %%rbx; mov %1, %%r12; mov %2, %%rbp; jmp *%3"
+			 :
+			 : "r"(block), "r"((uint64_t)U_FIRST), "r"(n.pid), "r"(in_stub(u_birth))
+			 : "rbx", "r12", "memory");
+	__builtin_unreachable();
+}
+
+static void make(uint32_t slot)
+{
+	struct clone_args args = {.exit_signal = SIGCHLD_};
+	long pid = sys2(SYS_clone3, &args, sizeof(args));
+
+	if (pid == 0)
+		become_user(slot);
+	if (pid < 0) {
+		__atomic_store_n(&n.page->failed, 1, __ATOMIC_SEQ_CST);
+		sys2(SYS_kill, sys0(SYS_getppid), SIGUSR1_);
+	}
+}
+
+/*
+ * CPUID of guest programs can fault, so that they see the guest's processor and not the host's: all
+ * tasks of the domain ask for that, for each switch between one that does and one that does not
+ * writes an MSR. Under some hypervisors that costs as much as ten system calls. There it is left
+ * alone (programs see the host's CPUID, as they do under Xen on such processors).
+ */
+#define ARCH_SET_CPUID 0x1012
+#define CHEAP	       3000 /* cycles for twice the system call and the MSR */
+
+static bool cpuid_faults_cheaply(void)
+{
+	uint64_t best = ~0ull;
+
+	for (int i = 0; i < 4; i++) {
+		uint64_t t = __builtin_ia32_rdtsc();
+
+		if (sys2(SYS_arch_prctl, ARCH_SET_CPUID, 0))
+			return false;
+		sys2(SYS_arch_prctl, ARCH_SET_CPUID, 1);
+		t = __builtin_ia32_rdtsc() - t;
+		if (t < best)
+			best = t;
+	}
+	return best < CHEAP;
+}
+
+void nursery_hide_cpuid(void)
+{
+	if (cpuid_faults_cheaply())
+		sys2(SYS_arch_prctl, ARCH_SET_CPUID, 0);
+}
+
+/* None ever leaves by itself: the host ran out of memory, or somebody killed it. */
+static void on_child(int sig, void *info, void *context)
+{
+	while (sys4(SYS_wait4, -1, 0, WNOHANG_ | WALL_, 0) > 0) {
+		__atomic_store_n(&n.page->dead, 1, __ATOMIC_SEQ_CST);
+		sys2(SYS_kill, sys0(SYS_getppid), SIGUSR1_);
+	}
+}
+
+_Noreturn static void nursery_main(long parent)
+{
+	struct action sa = {(uintptr_t)on_child, 0x04000000ul, (uintptr_t)k_restorer, ~0ull};
+	uint64_t blocked = ~(1ull << (SIGCHLD_ - 1));
+	uint32_t made = 0, want;
+
+	sys2(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL_);
+	if (sys0(SYS_getppid) != parent)
+		sys_exit(121);
+	n.pid = sys0(SYS_getpid);
+	nursery_hide_cpuid(); /* inherited */
+	must(sys3(SYS_close_range, K_FD_MEMORY + 1, ~0u, 0));
+	must(sys_mmap(N_PAGE, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, K_FD_MEMORY,
+		      n.exec_off + ux_nursery(n.nr_frames, n.nr_vcpus, n.vcpu)));
+	n.page = (struct u_nursery *)N_PAGE;
+	must(sys4(SYS_rt_sigaction, SIGCHLD_, &sa, 0, 8));
+	must(sys4(SYS_rt_sigprocmask, 2, &blocked, 0, 8));
+	for (;;) {
+		want = __atomic_load_n(&n.page->want, __ATOMIC_SEQ_CST);
+		/* Slots are made once each; K never asks for more than there are. */
+		while (made != want && made < U_SLOTS)
+			make(n.page->slot[made++ % U_NURSERY_RING] % U_SLOTS);
+		sys6(SYS_futex, (long)&n.page->want, FUTEX_WAIT_BITSET, want, 0, 0,
+		     FUTEX_BITSET_MATCH_ANY);
+	}
+}
+
+void nursery_start(const struct k_params *p)
+{
+	struct clone_args args = {.exit_signal = SIGUSR1_};
+	long self = sys0(SYS_getpid), pid;
+
+	n.exec_off = p->exec_off;
+	n.nr_frames = p->nr_frames;
+	n.nr_vcpus = p->nr_vcpus;
+	n.vcpu = p->vcpu;
+	pid = sys2(SYS_clone3, &args, sizeof(args));
+	if (pid == 0)
+		nursery_main(self);
+	if (pid < 0)
+		sys_exit(117);
+}

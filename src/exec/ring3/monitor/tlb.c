@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+#include "exec/ring3/monitor/tlb.h"
+
+#include "core/mm/entry.h"
+#include "exec/ring3/monitor/smp.h"
+#include "exec/ring3/monitor/user.h"
+
+_Static_assert(sizeof(struct tlb_table) == U_TABLE_SIZE, "as user.h lays it out");
+
+static struct tlb_queue window; /* of this vCPU's window */
+
+static inline unsigned int shift_of(unsigned int level)
+{
+	return 12 + 9 * (level - 1);
+}
+
+void tlb_add(struct tlb_queue *q, uint64_t va, uint64_t len)
+{
+	struct tlb_range *last = &q->range[q->nr ? q->nr - 1 : 0];
+
+	if (q->all)
+		return;
+	if (q->nr != 0 && va == last->va + last->len) {
+		last->len += len;
+		return;
+	}
+	if (q->nr != 0 && va + len == last->va) {
+		last->va = va;
+		last->len += len;
+		return;
+	}
+	if (q->nr == TLB_RANGES) {
+		q->all = true;
+		return;
+	}
+	q->range[q->nr++] = (struct tlb_range){va, len};
+}
+
+static void forget(const struct tlb_table *t, uint64_t va, uint64_t len)
+{
+	if (t->window)
+		tlb_add(&window, va, len);
+	if (t->slot && va < U_VA_END)
+		user_forget(t->slot - 1u, va, len);
+}
+
+/* Linux uses a table in at most two places; with a third the first is given up. */
+static void note(uint64_t mfn, unsigned int level, uint64_t base, int slot)
+{
+	struct tlb_table *t = &k.tables[mfn];
+	uint64_t mine = base | TLB_VALID, span = 512ull << shift_of(level);
+
+	if (t->va[0] != mine && t->va[1] != mine) {
+		if (!(t->va[0] & TLB_VALID)) {
+			t->va[0] = mine;
+		} else if (!(t->va[1] & TLB_VALID)) {
+			t->va[1] = mine;
+		} else {
+			forget(t, t->va[0] & ~0xfffull, span);
+			t->va[0] = mine;
+		}
+	}
+	if (slot < 0) {
+		t->window = 1;
+		if (k.smp)
+			__atomic_thread_fence(__ATOMIC_SEQ_CST); /* said first, read then */
+		return;
+	}
+	/* In another process before: at most one has mappings through a table. */
+	if (t->slot && t->slot != slot + 1)
+		for (int i = 0; i < 2; i++)
+			if ((t->va[i] & TLB_VALID) && t->va[i] < U_VA_END)
+				user_forget(t->slot - 1u, t->va[i] & ~0xfffull, span);
+	t->slot = (uint16_t)(slot + 1);
+	if (k.smp)
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+uint64_t *tlb_follow(uint64_t root, uint64_t va, int slot, uint64_t *ret_upper)
+{
+	struct core_ctx *c = &k.c;
+	uint64_t table = root, base = 0, rights = PTE_RW | PTE_USER, nx = 0;
+
+	if (root >= k.nr_frames)
+		return NULL;
+	for (unsigned int level = 4;; level--) {
+		unsigned int i = (unsigned int)(va >> shift_of(level)) & 511;
+		uint64_t *entry = (uint64_t *)core_frame_ptr(c, table) + i, v;
+
+		if (level < 4)
+			note(table, level, base, slot);
+		if (level == 1) {
+			*ret_upper = rights | nx;
+			return entry;
+		}
+		v = __atomic_load_n(entry, __ATOMIC_SEQ_CST);
+		if (!(v & PTE_PRESENT))
+			return NULL;
+		rights &= v;
+		nx |= v & PTE_NX;
+		table = pte_mfn(v);
+		if (table >= k.nr_frames)
+			return NULL;
+		base |= (uint64_t)i << shift_of(level);
+		if (level == 4 && i >= 256)
+			base |= 0xffff000000000000ull;
+	}
+}
+
+/*
+ * A table that goes when it is empty, as Linux gives tables back: what was mapped through its
+ * entries was dropped with them. Looking is cheaper than unmapping nothing.
+ */
+static bool empty(uint64_t table)
+{
+	const uint64_t *e = core_frame_ptr(&k.c, table);
+	uint64_t any = 0;
+
+	if (table >= k.nr_frames)
+		return false;
+	for (unsigned int i = 0; i < PTE_ENTRIES; i++)
+		any |= pte_read(&e[i]);
+	return !(any & PTE_PRESENT);
+}
+
+struct tlb_table *tlb_tables_of(unsigned int vcpu)
+{
+	return (struct tlb_table *)(k.exec + ux_tables(k.nr_frames, k.nr_vcpus, vcpu));
+}
+
+/* An entry of an upper level, or of the user's part: what was mapped through it goes. */
+static void lost(uint64_t mfn, unsigned int level, unsigned int slot)
+{
+	const struct tlb_table *t = &k.tables[mfn];
+	uint64_t len = 1ull << shift_of(level);
+
+	if (level == 4) {
+		uint64_t va = (uint64_t)slot << 39 | (slot >= 256 ? 0xffff000000000000ull : 0);
+
+		tlb_add(&window, va, len);
+		if (t->slot && va < U_VA_END)
+			user_forget(t->slot - 1u, va, len);
+		return;
+	}
+	for (int i = 0; i < 2; i++)
+		if (t->va[i] & TLB_VALID)
+			forget(t, (t->va[i] & ~0xfffull) + slot * len, len);
+}
+
+/* A kernel page's entry: at once, for the new state is often known, too. */
+static void kernel_entry(uint64_t mfn, unsigned int slot, uint64_t old, uint64_t new)
+{
+	const struct tlb_table *t = &k.tables[mfn];
+
+	for (int i = 0; i < 2; i++) {
+		uint64_t va = (t->va[i] & ~0xfffull) + slot * 4096ull;
+
+		if (!(t->va[i] & TLB_VALID) || !(va >> 63))
+			continue;
+		window_entry_changed(va, old, new);
+		if (pte_mfn(old) != pte_mfn(new) || (~new &PTE_PRESENT) || (new & ~old &PTE_NX))
+			xlate_invalidate_va_range(k.x, va, 4096);
+	}
+}
+
+void tlb_pte_changed(struct core_ctx *c, uint64_t mfn, unsigned int level, unsigned int slot,
+		     uint64_t old, uint64_t new)
+{
+	const struct tlb_table *t = &k.tables[mfn];
+	bool is_lost = mm_pte_lost(old, new);
+
+	if (level > 1) {
+		if (!is_lost || empty(pte_mfn(old)))
+			return;
+	} else if (!(old & PTE_ACCESSED)) {
+		return; /* nothing is mapped through an entry without it */
+	}
+	if (k.smp && is_lost)
+		smp_tell(mfn, level, slot);
+	if (level == 4) {
+		lost(mfn, level, slot);
+		return;
+	}
+	if (!t->window && !t->slot)
+		return;
+	if (level == 1 && (t->va[0] >> 63 || t->va[1] >> 63))
+		kernel_entry(mfn, slot, old, new);
+	else if (is_lost)
+		lost(mfn, level, slot);
+}
+
+void tlb_told(uint64_t mfn, unsigned int level, unsigned int slot)
+{
+	if (mfn < k.nr_frames)
+		lost(mfn, level, slot);
+}
+
+void tlb_told_gone(uint64_t mfn, unsigned int level)
+{
+	struct tlb_table *t = &k.tables[mfn];
+
+	if (mfn >= k.nr_frames)
+		return;
+	if (level == 4 && t->slot)
+		user_root_gone(t->slot - 1u);
+	*t = (struct tlb_table){0};
+}
+
+void tlb_table_gone(struct core_ctx *c, uint64_t mfn, unsigned int level)
+{
+	if (k.smp)
+		smp_tell_gone(mfn, level);
+	tlb_told_gone(mfn, level);
+}
+
+void tlb_forget_all(void)
+{
+	window.all = true;
+	user_forget_all();
+}
+
+static void drain_window(void)
+{
+	if (window.all) {
+		window_flush_all();
+		xlate_user_forget(k.x);
+		xlate_revalidate(k.x);
+	} else {
+		for (unsigned int i = 0; i < window.nr; i++) {
+			uint64_t va = window.range[i].va, len = window.range[i].len;
+
+			window_flush_range(va, len);
+			xlate_invalidate_va_range(k.x, va, len);
+			if (len == 4096)
+				xlate_user_forget_va(k.x, va);
+			else
+				xlate_user_forget(k.x);
+		}
+	}
+	window.all = false;
+	window.nr = 0;
+}
+
+void tlb_drain(void)
+{
+	if (tlb_pending(&window))
+		drain_window();
+	user_drain();
+}

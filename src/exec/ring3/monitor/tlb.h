@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Following the guest's page tables. K's window and the U processes cache what the tables say; both
+ * note through which tables a mapping came, so that when the core reports a changed entry
+ * (core_exec_ops.pte_changed) exactly that range is dropped, at the guest's next flush. A flush of
+ * "everything" then costs what has changed and nothing else, and the next switch of page tables
+ * nothing at all.
+ */
+#ifndef PVV_MONITOR_TLB_H
+#define PVV_MONITOR_TLB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/core.h"
+
+/*
+ * For each frame that is a page table: where in the address space it was used. Each vCPU has such
+ * a table of its own, in the memfd: others look whether a change concerns it, and tell it then.
+ */
+struct tlb_table {
+	uint64_t
+		va[2]; /* of its first entry | TLB_VALID: two places (Linux maps its image twice) */
+	uint32_t window; /* this vCPU's window has mappings through it */
+	uint16_t slot;	 /* 1 + the U process that has, 0 = none */
+	uint16_t pad;
+};
+#define TLB_VALID 1ull
+
+#define TLB_RANGES 64u
+struct tlb_range {
+	uint64_t va, len;
+};
+/* What is to be dropped. */
+struct tlb_queue {
+	uint32_t nr;
+	bool all;
+	struct tlb_range range[TLB_RANGES];
+};
+static inline bool tlb_pending(const struct tlb_queue *q)
+{
+	return q->nr != 0 || q->all;
+}
+void tlb_add(struct tlb_queue *q, uint64_t va, uint64_t len);
+
+/*
+ * Walk from `root` to the L1 entry of `va` and note the way: for this vCPU's window (slot < 0) or
+ * for a U process. NULL: there is no L1 table. *ret_upper: what the levels above allow (RW and
+ * USER; NX if one of them forbids).
+ */
+uint64_t *tlb_follow(uint64_t root, uint64_t va, int slot, uint64_t *ret_upper);
+/* Drop from the window and the U processes what is due. */
+void tlb_drain(void);
+struct tlb_table *tlb_tables_of(unsigned int vcpu);
+/* Another vCPU changed an entry, or gave a table up. */
+void tlb_told(uint64_t mfn, unsigned int level, unsigned int slot);
+void tlb_told_gone(uint64_t mfn, unsigned int level);
+/* ... or so much that it cannot be told. */
+void tlb_forget_all(void);
+
+/* The core's reports. */
+void tlb_pte_changed(struct core_ctx *c, uint64_t mfn, unsigned int level, unsigned int slot,
+		     uint64_t old, uint64_t new);
+void tlb_table_gone(struct core_ctx *c, uint64_t mfn, unsigned int level);
+
+#endif

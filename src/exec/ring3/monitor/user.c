@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Running guest user mode: the registers go to G's state page, control follows, and comes back with
+ * a signal frame that says why. See exec/ring3/user.h.
+ */
+#include "exec/ring3/monitor/user.h"
+
+#include <linux/audit.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+
+#include "core/cpu/cpu.h"
+#include "core/cpu/desc.h"
+#include "core/lib/bitops.h"
+#include "core/lib/mem.h"
+#include "core/mm/mm.h"
+#include "core/time/time.h"
+#include "exec/ring3/monitor/smp.h"
+
+#define HOST_CS64 0x33
+#define HOST_CS32 0x23
+#define HOST_SS	  0x2b
+
+#define SIGILL_	 4
+#define SIGTRAP_ 5
+#define SIGBUS_	 7
+#define SIGFPE_	 8
+#define SIGUSR1_ 10
+#define SIGSEGV_ 11
+#define SIGSYS_	 31
+
+#define VSYSCALL_FIRST 0xffffffffff600000ull
+#define IN_STUB(rip)   ((rip)-U_BASE < 4096)
+
+/* The host's signal frame, as far as it matters; a copy, for G can write to the original. */
+struct frame {
+	uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip,
+		eflags;
+	uint16_t cs, gs, fs, ss;
+	uint64_t err, trapno, oldmask, cr2, fpstate;
+};
+_Static_assert(__builtin_offsetof(struct frame, fpstate) + UC_REGS == UC_FPSTATE, "ucontext");
+
+struct siginfo_ {
+	int32_t signo, error, code, pad;
+	uint64_t addr; /* SIGSYS: of the system call; SIGSEGV: cr2 */
+	uint32_t nr, arch;
+};
+
+/* What happened last, for user_run(): the page to map as soon as the guest has dealt with it. */
+static uint64_t retry_va, retry_root;
+static uint32_t retry_access;
+
+/* ---- in ----------------------------------------------------------------------------------- */
+
+static uint64_t host_cs(uint16_t cs)
+{
+	uint64_t desc;
+
+	/* The flat selectors of Xen and Linux's own, without a look at the table. */
+	if (cs == FLAT_USER_CS64 || cs == HOST_CS64)
+		return HOST_CS64;
+	if (core_cs_check(&k.c, cs, &desc).raised)
+		return HOST_CS64;
+	return desc & DESC_L ? HOST_CS64 : HOST_CS32;
+}
+
+static void load_state(struct u_slot *s)
+{
+	struct u_state *st = s->state;
+	const struct core_regs *r = &k.c.v->regs;
+
+	memcpy(st->gpr, r->gpr, sizeof(st->gpr));
+	st->rip = r->rip;
+	st->cs = host_cs(r->cs);
+	st->rflags = (r->rflags & CORE_FLAGS_USER) | CORE_FLAG_IF | CORE_FLAG_FIXED;
+	st->rsp = r->gpr[R_RSP];
+	st->ss = HOST_SS;
+	st->fs_base = r->fs_base;
+	st->gs_base = r->gs_base;
+	st->fpmask = fpu_mask();
+	st->fpstate = fpu_give(s);
+	st->flags = s->nt ? UF_FLAGS : 0;
+	st->frame = 0;
+}
+
+/* ---- out ---------------------------------------------------------------------------------- */
+
+/* Its place in K's view, or NULL if G made the address up. */
+static const uint8_t *frame_at(const struct u_slot *s, uint64_t at, uint64_t room)
+{
+	uint64_t off = at - U_BLOCK;
+
+	if (off < UB_STACK || off > U_BLOCK_SIZE - room || (at & 7))
+		return NULL;
+	return s->block + off;
+}
+
+static void take_registers(const struct frame *f, const struct u_state *st)
+{
+	struct core_regs *r = &k.c.v->regs;
+
+	r->gpr[R_RAX] = f->rax;
+	r->gpr[R_RCX] = f->rcx;
+	r->gpr[R_RDX] = f->rdx;
+	r->gpr[R_RBX] = f->rbx;
+	r->gpr[R_RSP] = f->rsp;
+	r->gpr[R_RBP] = f->rbp;
+	r->gpr[R_RSI] = f->rsi;
+	r->gpr[R_RDI] = f->rdi;
+	r->gpr[R_R8] = f->r8;
+	r->gpr[R_R9] = f->r9;
+	r->gpr[R_R10] = f->r10;
+	r->gpr[R_R11] = f->r11;
+	r->gpr[R_R12] = f->r12;
+	r->gpr[R_R13] = f->r13;
+	r->gpr[R_R14] = f->r14;
+	r->gpr[R_R15] = f->r15;
+	r->rip = f->rip;
+	r->rflags = (f->eflags & (CORE_FLAGS_USER | CORE_FLAG_RF)) | CORE_FLAG_IF | CORE_FLAG_FIXED;
+	/* The guest's own selectors where the host has its flat ones. */
+	if (f->cs != host_cs(r->cs))
+		r->cs = f->cs == HOST_CS32 ? FLAT_USER_CS32 : FLAT_USER_CS64;
+	if (core_canonical(st->fs_base))
+		r->fs_base = st->fs_base;
+	if (core_canonical(st->gs_base))
+		r->gs_base = st->gs_base;
+}
+
+/* A system call by any of the doors. */
+static void on_syscall(const struct siginfo_ *si)
+{
+	struct core_regs *r = &k.c.v->regs;
+	uint8_t insn[2] = {0, 0};
+
+	if (si->addr >= VSYSCALL_FIRST && si->addr < VSYSCALL_FIRST + 4096) {
+		/* The host emulated the call of the vsyscall page up to its return: undo it. */
+		r->gpr[R_RSP] -= 8;
+		r->rip = si->addr;
+		core_exception(&k.c, CORE_VEC_PF, PF_USER | PF_FETCH, si->addr);
+		return;
+	}
+	if (si->arch == AUDIT_ARCH_X86_64) {
+		core_user_syscall(&k.c);
+		return;
+	}
+	(void)core_guest_read(&k.c, insn, r->rip - 2, 2);
+	if (insn[0] == 0xcd)
+		core_soft_interrupt(&k.c, insn[1], 2);
+	else if (insn[0] == 0x0f && insn[1] == 0x05)
+		core_user_syscall(&k.c);
+	else
+		core_user_sysenter(&k.c);
+}
+
+static void on_page_fault(struct u_slot *s, const struct frame *f)
+{
+	uint32_t access = (uint32_t)f->err & (PF_WRITE | PF_FETCH), error;
+
+	if (user_map(s, f->cr2, access, &error))
+		return;
+	retry_va = f->cr2;
+	retry_access = access;
+	retry_root = k.c.v->user_root;
+	core_exception(&k.c, CORE_VEC_PF, error | PF_USER, f->cr2);
+}
+
+static void on_fault(struct u_slot *s, int sig, const struct frame *f)
+{
+	struct core_regs *r = &k.c.v->regs;
+	uint32_t err = (uint32_t)f->err;
+
+	switch (f->trapno) {
+	case CORE_VEC_PF:
+		if (sig == SIGBUS_)
+			k_die("the host has no memory left for the guest's RAM");
+		on_page_fault(s, f);
+		return;
+	case CORE_VEC_BP:
+		core_soft_interrupt(&k.c, CORE_VEC_BP, 1);
+		return;
+	case CORE_VEC_OF:
+		core_soft_interrupt(&k.c, CORE_VEC_OF, 1);
+		return;
+	case CORE_VEC_GP:
+		/* int n: the host's gate is closed, the guest's may be open. */
+		if (err & 2) {
+			r->rip += 2;
+			core_soft_interrupt(&k.c, err >> 3 & 255, 2);
+			return;
+		}
+		core_exception(&k.c, CORE_VEC_GP, 0, 0);
+		return;
+	case CORE_VEC_DB:
+	case CORE_VEC_DE:
+	case CORE_VEC_UD:
+	case CORE_VEC_MF:
+	case CORE_VEC_XM:
+	case CORE_VEC_AC:
+	case CORE_VEC_BR:
+	case CORE_VEC_SS:
+	case CORE_VEC_NP:
+		core_exception(&k.c, (unsigned int)f->trapno, 0, 0);
+		return;
+	default: /* a signal nobody sent */
+		core_exception(&k.c, CORE_VEC_GP, 0, 0);
+	}
+}
+
+static void came_back(struct u_slot *s, uint64_t at)
+{
+	const uint8_t *p = frame_at(s, at, UC_SIGINFO + sizeof(struct siginfo_));
+	struct siginfo_ si;
+	struct frame f;
+
+	if (!p) {
+		/* A kick before the guest's first instruction; or G made it up, and then the kernel
+		 * kills the program. */
+		if (at) {
+			core_exception(&k.c, CORE_VEC_GP, 0, 0);
+			return;
+		}
+		k.ctlv->exits_kick++;
+		if (fpu_in_user())
+			fpu_came_back(s, __atomic_load_n(&s->state->fpstate, __ATOMIC_RELAXED));
+		return;
+	}
+	memcpy(&f, p + UC_REGS, sizeof(f));
+	memcpy(&si, p + UC_SIGINFO, sizeof(si));
+	if (IN_STUB(f.rip)) {
+		/* What iretq or xrstor refused, which G alone can have made: registers as they
+		 * were meant. */
+		core_exception(&k.c, CORE_VEC_GP, 0, 0);
+		return;
+	}
+	fpu_came_back(s, f.fpstate);
+	s->nt = f.eflags & CORE_FLAG_NT;
+	take_registers(&f, s->state);
+	switch (si.signo) {
+	case SIGSYS_:
+		on_syscall(&si);
+		break;
+	case SIGUSR1_:
+		k.ctlv->exits_kick++;
+		k.timer_ns = ~0ull;
+		break;
+	case SIGSEGV_:
+	case SIGBUS_:
+	case SIGFPE_:
+	case SIGILL_:
+	case SIGTRAP_:
+		on_fault(s, si.signo, &f);
+		break;
+	}
+}
+
+/* ---- the hand-over ------------------------------------------------------------------------ */
+
+static uint32_t *volatile waiting; /* `turn` of the G that runs, for the kick's handler */
+
+void user_kicked(void)
+{
+	uint32_t *turn = waiting;
+
+	if (turn)
+		__atomic_or_fetch(turn, UT_ATTENTION, __ATOMIC_SEQ_CST);
+}
+
+static void kick(struct u_slot *s)
+{
+	order_add(s, UO_KICK, 0, 0, 0, 0, 0, 0);
+	order_run(s);
+}
+
+static const void *soon(void)
+{
+	static struct {
+		uint64_t sec, ns;
+	} ts;
+	uint64_t until = core_time_now(&k.c) + 50000;
+
+	ts.sec = until / 1000000000u;
+	ts.ns = until % 1000000000u;
+	return &ts;
+}
+
+/* Give the turn to G; with an order in the list M does, when it has executed it. */
+static void hand_over(struct u_slot *s)
+{
+	struct u_state *st = s->state;
+	bool kicked = false;
+	uint32_t turn;
+
+	if (s->order->nr) {
+		__atomic_store_n(&st->turn, UT_KERNEL | UT_MAPPING, __ATOMIC_SEQ_CST);
+		waiting = &st->turn;
+		order_run_then_go(s);
+	} else {
+		__atomic_store_n(&st->turn, 0, __ATOMIC_SEQ_CST);
+		waiting = &st->turn;
+		sys6(SYS_futex, (long)&st->turn, FUTEX_WAKE_BITSET, 1, 0, 0, UF_WAIT_G);
+	}
+	for (;;) {
+		turn = __atomic_load_n(&st->turn, __ATOMIC_SEQ_CST);
+		if ((turn & (UT_KERNEL | UT_MAPPING)) == UT_KERNEL)
+			break;
+		if (!kicked && !(turn & UT_MAPPING) &&
+		    __atomic_load_n(&k.ctlv->kick, __ATOMIC_SEQ_CST)) {
+			kicked = true;
+			kick(s);
+			continue;
+		}
+		/* M wakes G only: who was kicked meanwhile has to look again. */
+		sys6(SYS_futex, (long)&st->turn, FUTEX_WAIT_BITSET, turn,
+		     (turn & UT_MAPPING) && k.ctlv->kick ? (long)soon() : 0, 0, UF_WAIT_K);
+	}
+	waiting = NULL;
+}
+
+void user_run(void)
+{
+	struct u_slot *s = user_slot();
+	uint32_t error;
+
+	user_drain();
+	if (retry_va) {
+		if (retry_root == k.c.v->user_root)
+			(void)user_map(s, retry_va, retry_access, &error);
+		retry_va = 0;
+	}
+	load_state(s);
+	if (k.smp)
+		smp_enter(); /* and what others asked to be dropped is dropped */
+	hand_over(s);
+	if (k.smp)
+		smp_leave();
+	order_check(s);
+	came_back(s, __atomic_load_n(&s->state->frame, __ATOMIC_RELAXED));
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* Guest user mode, for the other files of the monitor: see exec/ring3/user.h for the whole. */
+#ifndef PVV_MONITOR_USER_H
+#define PVV_MONITOR_USER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "exec/ring3/layout.h"
+#include "exec/ring3/monitor/tlb.h"
+#include "exec/ring3/user.h"
+
+/* ---- nursery.c ---- */
+/* Make N; the very first thing K does. */
+void nursery_start(const struct k_params *p);
+/* From now on CPUID faults in this task and those it makes, where that is cheap. */
+void nursery_hide_cpuid(void);
+
+/* ---- user.c: running ---- */
+void user_init(const struct k_params *p);
+/* Run user mode until something has to be done; v->regs are exact then. */
+void user_run(void);
+/* For the kick's handler: if K waits for a guest thread, end that wait. */
+void user_kicked(void);
+
+/* ---- user_slot.c: the processes ---- */
+struct u_slot {
+	uint64_t root; /* mfn, CORE_INVALID_MFN = none */
+	uint64_t used; /* by user_clock, for the choice of a victim */
+	uint64_t maps; /* mappings made since all were dropped */
+	bool alive, born;
+	uint32_t unchecked; /* seq of an order that nobody waited for, 0 = none */
+	uint32_t failures;  /* in a row */
+	bool nt;	    /* G came in with the NT flag set */
+	struct tlb_queue gone;
+	struct u_order *order; /* K's view of its block */
+	struct u_state *state;
+	uint8_t *block;
+};
+/* The process for the current user root. */
+struct u_slot *user_slot(void);
+void user_forget(unsigned int slot, uint64_t va, uint64_t len);
+void user_forget_all(void);
+void user_root_gone(unsigned int slot);
+void user_drain(void);
+void user_drain_slot(struct u_slot *s);
+
+/* Lists of system calls for M. */
+void order_add(struct u_slot *s, uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
+	       uint64_t a4, uint64_t a5);
+/* Execute what was added; false: one failed. */
+bool order_run(struct u_slot *s);
+/* Likewise, and then let G run; nobody waits for it. */
+void order_run_then_go(struct u_slot *s);
+/* G came back: did all of that succeed? If not, G starts again with nothing mapped. */
+void order_check(struct u_slot *s);
+
+/* ---- user_map.c ---- */
+/*
+ * The process needs the page at va (`access`: PF_* bits). True: mapped, go on. False: *ret_error is
+ * the guest's page fault.
+ */
+bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_error);
+
+/* ---- user_fpu.c ---- */
+void fpu_setup(void);
+/* G came back, its vector registers are in the image at U address `at`. */
+void fpu_came_back(const struct u_slot *s, uint64_t at);
+/* The guest's kernel needs them: into K. */
+void fpu_claim(void);
+bool fpu_in_user(void);
+/* G goes on: the U address of the image for it to load. */
+uint64_t fpu_give(struct u_slot *s);
+uint64_t fpu_mask(void);
+
+#endif

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * U processes and the roots they stand for. A process is made once and used again: when a root goes
+ * (the guest's process ended) everything is unmapped and the next root moves in, which costs a
+ * twentieth of a new process. With more live roots than slots the one not used for longest gives
+ * its process up and fills a new one by faults when it runs again.
+ */
+#include "exec/ring3/monitor/user.h"
+
+#include <linux/futex.h>
+#include <sys/mman.h>
+
+#include "core/time/time.h"
+#include "exec/ring3/monitor/k.h"
+
+/* A task that was told something and does nothing is dead or stopped; five times two seconds. */
+#define PATIENCE_SEC 2
+#define PATIENCE     5
+
+static struct u_slot slots[U_SLOTS];
+static uint32_t nr_slots; /* asked for so far */
+static uint64_t user_clock;
+static uint64_t pending[(U_SLOTS + 63) / 64]; /* slots with something to drop */
+
+static void wait_for(uint32_t *word, uint32_t old, unsigned int *patience)
+{
+	uint64_t until = core_time_now(&k.c) + PATIENCE_SEC * 1000000000ull;
+	struct {
+		uint64_t sec, ns;
+	} ts = {until / 1000000000u, until % 1000000000u};
+
+	if (sys6(SYS_futex, (long)word, FUTEX_WAIT_BITSET, old, (long)&ts, 0,
+		 FUTEX_BITSET_MATCH_ANY) == -110 /* ETIMEDOUT */
+	    && ++*patience > PATIENCE)
+		k_die("the process of the guest's user mode does not answer");
+	if (__atomic_load_n(&k.nursery->dead, __ATOMIC_RELAXED))
+		k_die("a process of the guest's user mode was killed (is the host out of memory?)");
+	if (__atomic_load_n(&k.nursery->failed, __ATOMIC_RELAXED))
+		k_die("the host refuses a process for the guest's user mode (a limit on processes, "
+		      "or memory)");
+}
+
+/* ---- orders ------------------------------------------------------------------------------- */
+
+void order_add(struct u_slot *s, uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
+	       uint64_t a4, uint64_t a5)
+{
+	struct u_order *o = s->order;
+
+	if (o->nr == sizeof(o->call) / sizeof(o->call[0]))
+		order_run(s);
+	o->call[o->nr++] = (struct u_call){nr, {a0, a1, a2, a3, a4, a5}, 0};
+}
+
+bool order_run(struct u_slot *s)
+{
+	struct u_order *o = s->order;
+	uint32_t seq = o->seq + 1, done;
+	unsigned int patience = 0;
+
+	if (!o->nr)
+		return true;
+	o->turn = 0;
+	__atomic_store_n(&o->seq, seq, __ATOMIC_SEQ_CST);
+	sys3(SYS_futex, &o->seq, FUTEX_WAKE, 1);
+	while ((done = __atomic_load_n(&o->done, __ATOMIC_SEQ_CST)) != seq)
+		wait_for(&o->done, done, &patience);
+	o->nr = 0;
+	return __atomic_load_n(&o->failed, __ATOMIC_SEQ_CST) != seq;
+}
+
+void order_run_then_go(struct u_slot *s)
+{
+	struct u_order *o = s->order;
+	uint32_t seq = o->seq + 1;
+
+	o->turn = (uint64_t)((uint8_t *)&s->state->turn - k.c.ram);
+	s->unchecked = seq;
+	__atomic_store_n(&o->seq, seq, __ATOMIC_SEQ_CST);
+	sys3(SYS_futex, &o->seq, FUTEX_WAKE, 1);
+}
+
+#define FAILURES_MAX 3
+
+void order_check(struct u_slot *s)
+{
+	if (!s->unchecked)
+		return;
+	s->order->nr = 0;
+	if (__atomic_load_n(&s->order->failed, __ATOMIC_SEQ_CST) != s->unchecked) {
+		s->failures = 0;
+	} else {
+		/* Out of mappings, or of memory for page tables. */
+		if (++s->failures > FAILURES_MAX)
+			k_die("the host has no memory for the guest's processes");
+		s->gone.all = true;
+		user_drain_slot(s);
+	}
+	s->unchecked = 0;
+}
+
+/* ---- what is to be dropped ---------------------------------------------------------------- */
+
+void user_forget(unsigned int slot, uint64_t va, uint64_t len)
+{
+	if (slot >= U_SLOTS || !slots[slot].maps)
+		return;
+	tlb_add(&slots[slot].gone, va, len);
+	pending[slot / 64] |= 1ull << (slot % 64);
+}
+
+static void unmap(struct u_slot *s, uint64_t va, uint64_t len)
+{
+	uint64_t first = U_FIRST, end = va + len;
+
+	if (va < first)
+		va = first;
+	if (end > U_VA_END)
+		end = U_VA_END;
+	if (va < end)
+		order_add(s, SYS_munmap, va, end - va, 0, 0, 0, 0);
+}
+
+static void unmap_all(struct u_slot *s)
+{
+	unmap(s, 0, U_VA_END);
+	s->maps = 0;
+}
+
+void user_drain_slot(struct u_slot *s)
+{
+	unsigned int i = (unsigned int)(s - slots);
+
+	pending[i / 64] &= ~(1ull << (i % 64));
+	if (!tlb_pending(&s->gone))
+		return;
+	if (s->gone.all)
+		unmap_all(s);
+	else
+		for (i = 0; i < s->gone.nr; i++)
+			unmap(s, s->gone.range[i].va, s->gone.range[i].len);
+	s->gone.nr = 0;
+	s->gone.all = false;
+	if (!order_run(s))
+		k_die("the host cannot unmap memory");
+}
+
+void user_forget_all(void)
+{
+	for (unsigned int i = 0; i < nr_slots; i++) {
+		if (!slots[i].maps)
+			continue;
+		slots[i].gone.all = true;
+		pending[i / 64] |= 1ull << (i % 64);
+	}
+}
+
+void user_drain(void)
+{
+	for (unsigned int w = 0; w < sizeof(pending) / sizeof(pending[0]); w++)
+		while (__builtin_expect(pending[w] != 0, 0))
+			user_drain_slot(&slots[w * 64 + (unsigned int)__builtin_ctzll(pending[w])]);
+}
+
+/* ---- slots -------------------------------------------------------------------------------- */
+
+void user_root_gone(unsigned int slot)
+{
+	struct u_slot *s = &slots[slot];
+
+	if (slot >= U_SLOTS)
+		return;
+	s->root = CORE_INVALID_MFN;
+	if (s->maps)
+		s->gone.all = true;
+	user_drain_slot(s);
+}
+
+static void ask_for(unsigned int slot)
+{
+	struct u_slot *s = &slots[slot];
+	uint64_t off = ux_block(k.nr_frames, k.nr_vcpus, slot, k.id);
+
+	s->block = k.exec + off;
+	s->order = (struct u_order *)(s->block + UB_ORDER);
+	s->state = (struct u_state *)(s->block + UB_STATE);
+	s->root = CORE_INVALID_MFN;
+	s->order->off = k.exec_off + off + UB_ORDER;
+	s->order->stack.sp = U_BLOCK + UB_STACK;
+	s->order->stack.size = U_BLOCK_SIZE - UB_STACK;
+	s->alive = true;
+	k.nursery->slot[nr_slots % U_NURSERY_RING] = slot;
+	nr_slots++;
+	__atomic_store_n(&k.nursery->want, nr_slots, __ATOMIC_SEQ_CST);
+	sys3(SYS_futex, &k.nursery->want, FUTEX_WAKE, 1);
+}
+
+static void wait_for_birth(struct u_slot *s)
+{
+	unsigned int patience = 0;
+
+	while (!(__atomic_load_n(&s->state->turn, __ATOMIC_SEQ_CST) & UT_KERNEL))
+		wait_for(&s->state->turn, 0, &patience);
+	s->born = true;
+}
+
+/* One that is free, a new one, or the one that was not used for longest. */
+static struct u_slot *find_slot(void)
+{
+	struct u_slot *victim = NULL;
+
+	for (unsigned int i = 0; i < nr_slots; i++) {
+		struct u_slot *s = &slots[i];
+
+		if (s->root == CORE_INVALID_MFN)
+			return s;
+		if (!victim || s->used < victim->used)
+			victim = s;
+	}
+	if (nr_slots < U_SLOTS) {
+		ask_for(nr_slots);
+		return &slots[nr_slots - 1];
+	}
+	k.tables[victim->root].slot = 0;
+	user_root_gone((unsigned int)(victim - slots));
+	return victim;
+}
+
+struct u_slot *user_slot(void)
+{
+	uint64_t root = k.c.v->user_root;
+	struct tlb_table *t = &k.tables[root];
+	struct u_slot *s;
+
+	if (t->slot && t->slot <= nr_slots && slots[t->slot - 1].root == root) {
+		s = &slots[t->slot - 1];
+	} else {
+		s = find_slot();
+		if (!s->born)
+			wait_for_birth(s);
+		s->root = root;
+		t->slot = (uint16_t)(s - slots + 1);
+		/* The next one is made while this one runs. */
+		if (nr_slots < U_SLOTS && s == &slots[nr_slots - 1])
+			ask_for(nr_slots);
+	}
+	s->used = ++user_clock;
+	return s;
+}
+
+void user_init(const struct k_params *p)
+{
+	struct u_common *common = (struct u_common *)(k.exec + ux_common(k.nr_frames, k.nr_vcpus));
+	uint64_t *insn = common->insn;
+
+	k.nursery = (struct u_nursery *)(k.exec + ux_nursery(k.nr_frames, k.nr_vcpus, k.id));
+	for (uint32_t i = 0; i < p->mapper_len; i++)
+		*insn++ = p->mapper[i];
+	for (uint32_t i = 0; i < p->thread_len; i++)
+		*insn++ = p->thread[i];
+	common->mapper.len = (uint16_t)p->mapper_len;
+	common->mapper.filter = U_COMMON + __builtin_offsetof(struct u_common, insn);
+	common->thread.len = (uint16_t)p->thread_len;
+	common->thread.filter = common->mapper.filter + p->mapper_len * 8;
+	fpu_setup();
+}

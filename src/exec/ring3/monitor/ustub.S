@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The code of U processes beside the guest's own: at U_BASE in each of them, position independent,
+ * one page. Nothing here has a secret or a right that guest user code must not have: it can jump to
+ * any of these instructions with any registers.
+ *
+ * u_birth	what is left of a fork of N becomes M and G
+ * u_mapper	M's loop
+ * u_handler	G: every signal arrives here
+ */
+#include <sys/syscall.h>
+#include "exec/ring3/user.h"
+
+#define FUTEX_WAKE	  1
+#define FUTEX_WAKE_BITSET 10
+#define FUTEX_WAIT_BITSET 9
+#define SIGUSR1		  10
+#define SIGKILL		  9
+#define PR_SET_PDEATHSIG  1
+#define CLONE_VM_PARENT	  0x8100 /* CLONE_VM | CLONE_PARENT, exit signal that of M */
+#define FILTER_SPEC_ALLOW 4
+
+	.section .ustub, "ax"
+	.balign	4096
+	.globl	u_stub, u_birth, u_handler, u_stub_end
+u_stub:
+
+/*
+ * A fresh process, everything set up but: the rest of N is still mapped.
+ *	rbx	U address of the block
+ *	rbp	pid of N
+ *	r12	end of the stub's area
+ */
+u_birth:
+	/* all that is above, all that is below */
+	mov	%r12, %rdi
+	movabs	$U_VA_END, %rsi
+	sub	%rdi, %rsi
+	mov	$SYS_munmap, %eax
+	syscall
+	test	%rax, %rax
+	jnz	u_fail
+	mov	$CLONE_VM_PARENT + 17, %edi
+	xor	%esi, %esi
+	xor	%edx, %edx
+	xor	%r10d, %r10d
+	xor	%r8d, %r8d
+	mov	$SYS_clone, %eax
+	syscall
+	test	%rax, %rax
+	js	u_fail
+	jz	u_guest_birth
+	mov	%eax, %ebp		/* G */
+	mov	$SYS_seccomp, %eax
+	mov	$1, %edi
+	mov	$FILTER_SPEC_ALLOW, %esi
+	lea	U_COMMON - U_BASE + u_stub(%rip), %rdx
+	syscall
+	test	%rax, %rax
+	jnz	u_fail
+	xor	%r15d, %r15d
+
+/*
+ * rbx = order page, ebp = G, r15d = the last order seen. No memory is written and none but the
+ * order page is read.
+ */
+u_mapper:
+	mov	UO_SEQ(%rbx), %ecx
+	cmp	%r15d, %ecx
+	je	4f
+	mov	%ecx, %r15d
+	lea	UO_ENTRIES(%rbx), %r12
+	mov	UO_NR(%rbx), %r13d
+	xor	%r14d, %r14d
+1:	sub	$1, %r13d
+	jc	3f
+	mov	(%r12), %rax
+	mov	8(%r12), %rdi
+	mov	16(%r12), %rsi
+	mov	24(%r12), %rdx
+	mov	32(%r12), %r10
+	mov	40(%r12), %r8
+	mov	48(%r12), %r9
+	cmp	$UO_KICK, %eax
+	jne	2f
+	mov	$SYS_tgkill, %eax
+	mov	%ebp, %edi
+	mov	%ebp, %esi
+	mov	$SIGUSR1, %edx
+2:	syscall
+	add	$64, %r12
+	cmp	$-4096, %rax
+	jbe	1b
+	mov	$UO_FAILED - UO_DONE, %r14d
+	jmp	1b
+	/* Say so where G cannot: by writing to the file. First `failed`, then `done`. */
+3:	test	%r14d, %r14d
+	jz	5f
+	mov	$3, %edi
+	mov	%rbx, %rsi
+	mov	$4, %edx
+	mov	UO_OFF(%rbx), %r10
+	add	$UO_FAILED, %r10
+	mov	$SYS_pwrite64, %eax
+	syscall
+5:	mov	UO_TURN(%rbx), %r10
+	test	%r10, %r10
+	jnz	6f
+	mov	$3, %edi
+	mov	%rbx, %rsi
+	mov	$4, %edx
+	mov	UO_OFF(%rbx), %r10
+	add	$UO_DONE, %r10
+	mov	$SYS_pwrite64, %eax
+	syscall
+	lea	UO_DONE(%rbx), %rdi
+	mov	$FUTEX_WAKE, %esi
+	mov	$1, %edx
+	mov	$SYS_futex, %eax
+	syscall
+	jmp	u_mapper
+4:	lea	UO_SEQ(%rbx), %rdi
+	mov	$FUTEX_WAIT_BITSET, %esi
+	mov	%r15d, %edx
+	xor	%r10d, %r10d
+	mov	$-1, %r9d
+	mov	$SYS_futex, %eax
+	syscall
+	jmp	u_mapper
+
+6:	mov	$3, %edi
+	lea	UO_ZERO(%rbx), %rsi
+	mov	$4, %edx
+	mov	$SYS_pwrite64, %eax
+	syscall
+	lea	UB_STATE + US_TURN(%rbx), %rdi
+	mov	$FUTEX_WAKE_BITSET, %esi
+	mov	$1, %edx
+	mov	$UF_WAIT_G, %r9d
+	mov	$SYS_futex, %eax
+	syscall
+	jmp	u_mapper
+
+/* G: gives up what it has, then it is as if it had just come in with a signal. */
+u_guest_birth:
+	mov	$SYS_prctl, %eax
+	mov	$PR_SET_PDEATHSIG, %edi
+	mov	$SIGKILL, %esi
+	syscall
+	mov	$SYS_getppid, %eax
+	syscall
+	cmp	%ebp, %eax
+	jne	u_fail
+	mov	$SYS_close_range, %eax
+	xor	%edi, %edi
+	mov	$-1, %esi
+	xor	%edx, %edx
+	syscall
+	test	%rax, %rax
+	jnz	u_fail
+	lea	UO_STACK(%rbx), %rdi
+	xor	%esi, %esi
+	mov	$SYS_sigaltstack, %eax
+	syscall
+	test	%rax, %rax
+	jnz	u_fail
+	mov	$SYS_seccomp, %eax
+	mov	$1, %edi
+	mov	$FILTER_SPEC_ALLOW, %esi
+	lea	U_COMMON + 16 - U_BASE + u_stub(%rip), %rdx
+	syscall
+	test	%rax, %rax
+	jnz	u_fail
+	lea	U_BLOCK_SIZE - 16(%rbx), %rsp
+	lea	UB_STATE(%rbx), %rax
+	movq	$0, US_FRAME(%rax)
+	jmp	u_report
+u_fail:
+	mov	$SYS_exit_group, %eax
+	mov	$119, %edi
+	syscall
+	hlt
+
+/*
+ * rsp = the frame, edi = signal, rdx = ucontext. The frame stays where it is; what is told to K is
+ * its address. A kick that meets the stub itself starts over: before K was told, with the outer
+ * frame; while waiting, by waiting; on the way out, by telling K that nothing happened since.
+ */
+u_handler:
+	mov	%rsp, %rax
+	and	$-U_BLOCK_SIZE, %rax
+	add	$UB_STATE, %rax
+	mov	UC_RIP(%rsp), %rcx
+	lea	u_stub(%rip), %r8
+	sub	%r8, %rcx
+	cmp	$4096, %rcx
+	jb	u_in_stub
+u_tell:
+	mov	%rsp, US_FRAME(%rax)
+	rdfsbase %rcx
+	mov	%rcx, US_FSBASE(%rax)
+	rdgsbase %rcx
+	mov	%rcx, US_GSBASE(%rax)
+u_report:
+	mov	$UT_KERNEL, %ecx
+	xchg	%ecx, US_TURN(%rax)
+u_told:
+	lea	US_TURN(%rax), %rdi
+	mov	$FUTEX_WAKE_BITSET, %esi
+	mov	$1, %edx
+	mov	$UF_WAIT_K, %r9d
+	mov	$SYS_futex, %eax
+	syscall
+	jmp	u_wait
+u_wait_again:
+	mov	UC_RSP(%rsp), %rsp
+u_wait:
+	mov	%rsp, %rbx
+	and	$-U_BLOCK_SIZE, %rbx
+	add	$UB_STATE, %rbx
+1:	mov	US_TURN(%rbx), %edx
+	test	$UT_KERNEL, %edx
+	jz	u_resume
+	lea	US_TURN(%rbx), %rdi
+	mov	$FUTEX_WAIT_BITSET, %esi
+	xor	%r10d, %r10d
+	mov	$UF_WAIT_G, %r9d
+	mov	$SYS_futex, %eax
+	syscall
+	jmp	1b
+
+u_resume:
+	mov	US_FPSTATE(%rbx), %rcx
+	test	%rcx, %rcx
+	jz	1f
+	mov	US_FPMASK(%rbx), %eax
+	mov	US_FPMASK + 4(%rbx), %edx
+	xrstor64 (%rcx)
+1:	testl	$UF_SEGMENTS, US_FLAGS(%rbx)
+	jz	2f
+	mov	US_SEL(%rbx), %ds
+	mov	US_SEL + 2(%rbx), %es
+	mov	US_SEL + 4(%rbx), %fs
+	mov	US_SEL + 6(%rbx), %gs
+2:	mov	US_FSBASE(%rbx), %rax
+	wrfsbase %rax
+	mov	US_GSBASE(%rbx), %rax
+	wrgsbase %rax
+	mov	US_GPR + 0(%rbx), %rax
+	mov	US_GPR + 8(%rbx), %rcx
+	mov	US_GPR + 16(%rbx), %rdx
+	mov	US_GPR + 40(%rbx), %rbp
+	mov	US_GPR + 48(%rbx), %rsi
+	mov	US_GPR + 56(%rbx), %rdi
+	mov	US_GPR + 64(%rbx), %r8
+	mov	US_GPR + 72(%rbx), %r9
+	mov	US_GPR + 80(%rbx), %r10
+	mov	US_GPR + 88(%rbx), %r11
+	mov	US_GPR + 96(%rbx), %r12
+	mov	US_GPR + 104(%rbx), %r13
+	mov	US_GPR + 112(%rbx), %r14
+	mov	US_GPR + 120(%rbx), %r15
+	lea	US_IRET(%rbx), %rsp
+u_switched:
+	testl	$UF_FLAGS, US_FLAGS(%rbx)
+	jnz	4f
+3:	mov	US_GPR + 24(%rbx), %rbx
+	iretq
+4:	pushq	$2
+	popfq
+	jmp	3b
+
+u_in_stub:
+	cmp	$SIGUSR1, %edi
+	jne	u_tell			/* a fault of the way out: K knows what it was about */
+	cmp	$(u_in_stub - u_stub), %ecx
+	jae	3f
+	cmp	$(u_resume - u_stub), %ecx
+	jae	1f
+	cmp	$(u_told - u_stub), %ecx
+	jae	u_wait_again
+3:	mov	UC_RSP(%rsp), %rsp
+	jmp	u_handler
+1:	cmp	$(u_switched - u_stub), %ecx
+	jb	2f
+	/* The registers are loaded, so this frame has the FPU's state, perhaps in the old's place. */
+	mov	UC_FPSTATE(%rsp), %rcx
+	mov	%rcx, US_FPSTATE(%rax)
+2:	movq	$0, US_FRAME(%rax)
+	jmp	u_report
+	.balign	4096, 0xcc
+u_stub_end:
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * U processes: guest user mode. One for each live user page-table root and each vCPU that has run
+ * it; K, the kernel process, drives them. Layout of what they share, for C and for the stub
+ * (monitor/ustub.S).
+ *
+ * vCPUs share no U: a program with threads on two vCPUs has two address spaces of the host that map
+ * the same memory. So nothing is ever mapped behind the back of a running K, each K pins all it has
+ * to one processor, and the host never has to interrupt one processor for the mappings of another.
+ *
+ * A U is an address space with two tasks:
+ *	M, the mapper: register-only code that executes the lists of system calls (mmap, munmap,
+ *	   mprotect) that K writes to a page U can only read. It holds the memfd.
+ *	G, the guest thread: runs guest user code natively. It holds no descriptor, and its filter
+ *	   lets it wait and wake, nothing else, so that code jumping anywhere gains nothing.
+ *
+ * Control passes between K and G through `turn`. A system call, a fault or a kick of G is a signal
+ * of the host; its frame lies on an alternate stack that K sees as well, so the handler only says
+ * "your turn" and waits.
+ *
+ * Addresses in U. The stub sits at 64 KiB, the lowest address a process can have and the one that
+ * programs use least.
+ *	U_BASE			stub code, read and execute
+ *	U_COMMON		filters; read only
+ *	U_BLOCK
+ *	  + UB_ORDER		struct u_order, read only: K to M
+ *	  + UB_STATE		struct u_state: K and G
+ *	  + UB_STACK ...	signal stack of G
+ *
+ * Everything G can write (state, signal stack) it can also forge: K reads each value once and
+ * checks it. A forged state is no more than registers that the program could have set itself.
+ */
+#ifndef PVV_RING3_USER_H
+#define PVV_RING3_USER_H
+
+#define U_BASE	     0x10000
+#define U_COMMON     0x11000
+#define U_BLOCK	     0x20000
+#define U_BLOCK_SIZE 0x10000
+#define U_FIRST	     (U_BLOCK + U_BLOCK_SIZE) /* guest programs have what is above */
+#define UB_ORDER     0
+#define UB_STATE     0x1000
+#define UB_STACK     0x3000
+#define U_VA_END     0x7ffffffff000
+
+/* Offsets in struct u_order, for the stub. */
+#define UO_SEQ	   0
+#define UO_NR	   4
+#define UO_DONE	   8
+#define UO_FAILED  12
+#define UO_OFF	   16
+#define UO_STACK   24
+#define UO_TURN	   48
+#define UO_ZERO	   56
+#define UO_ENTRIES 64
+#define UO_KICK	   0xffff /* in place of a system call's number: interrupt G */
+
+/* Offsets in struct u_state. */
+#define US_TURN	   0
+#define US_FLAGS   4
+#define US_FRAME   8
+#define US_FPSTATE 16
+#define US_FPMASK  24
+#define US_GPR	   32
+#define US_IRET	   168
+#define US_FSBASE  208
+#define US_GSBASE  216
+#define US_SEL	   224
+#define US_FPU	   1024
+
+/* Values of u_state.turn: bit 0 = K's turn. K sets bit 1 so that its own futex wait ends. */
+#define UT_KERNEL    1
+#define UT_ATTENTION 2
+#define UT_MAPPING   4 /* with UT_KERNEL: M has an order, and will give the turn to G */
+/* Futex bits of those who wait for `turn`. */
+#define UF_WAIT_G    1
+#define UF_WAIT_K    2
+
+#define UF_SEGMENTS 1 /* load ds, es, fs and gs from `sel` */
+#define UF_FLAGS    2 /* the handler came in with flags that iretq refuses */
+
+/* Offsets in the host's signal frame; rsp points to it in the handler. */
+#define UC_REGS	   48 /* r8..r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags */
+#define UC_RSP	   (UC_REGS + 15 * 8)
+#define UC_RIP	   (UC_REGS + 16 * 8)
+#define UC_FPSTATE (UC_REGS + 23 * 8)
+#define UC_SIGINFO 312
+
+#define U_SLOTS 192 /* processes of a domain at once; more roots than that take turns */
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+#include "exec/ring3/layout.h"
+
+struct u_order {
+	uint32_t seq; /* M waits for it to change, then executes the entries */
+	uint32_t nr;
+	uint32_t done, failed; /* written by M with pwrite(): its copy of seq */
+	uint64_t off;	       /* of this page in the memfd */
+	struct {
+		uint64_t sp;
+		uint32_t flags, pad;
+		uint64_t size;
+	} stack;       /* for G's sigaltstack() */
+	uint64_t turn; /* not 0: byte in the memfd of G's `turn`; instead of reporting, let G run */
+	uint64_t zero; /* what M writes there */
+	struct u_call {
+		uint64_t nr, arg[6], pad;
+	} call[62];
+};
+
+struct u_state {
+	uint32_t turn;
+	uint32_t flags;
+	uint64_t frame;	  /* U address of the signal frame, 0 = a kick met the way out: `gpr` ... */
+	uint64_t fpstate; /* U address of the XSAVE image to load */
+	uint64_t fpmask;
+	uint64_t gpr[16];
+	uint64_t scratch;
+	uint64_t rip, cs, rflags, rsp, ss; /* iretq takes them */
+	uint64_t fs_base, gs_base;
+	uint16_t ds, es, fs, gs;
+	uint64_t pad[99];
+	uint8_t fpu[4096 + 4096 - US_FPU] __attribute__((aligned(64)));
+};
+
+/* In U's common page, read only. */
+struct u_common {
+	struct {
+		uint16_t len, pad[3];
+		uint64_t filter; /* U address */
+	} mapper, thread;
+	uint64_t insn[(4096 - 32) / 8];
+};
+
+/* K asks N, the nursery, for processes. */
+struct u_nursery {
+	uint32_t want; /* number of slots asked for so far; N waits for it to change */
+	uint32_t dead; /* a task of a U died: the host killed it */
+	uint32_t failed;
+	uint32_t slot[1020]; /* ring of slots to make */
+};
+#define U_NURSERY_RING 1020u
+
+/*
+ * The executor's region of the memfd: what vCPUs say to each other (layout.h), the common page,
+ * then for each vCPU the nursery's page, the table of tlb.h, and the blocks.
+ */
+#define U_PAGES(n)   (((n) + 4095) & ~4095ull)
+#define U_TABLE_SIZE 24ull
+static inline uint64_t ux_common(uint64_t nr_frames, unsigned int nr_vcpus)
+{
+	return U_PAGES(k_smp_size(nr_frames, nr_vcpus));
+}
+static inline uint64_t ux_nursery(uint64_t nr_frames, unsigned int nr_vcpus, unsigned int vcpu)
+{
+	return ux_common(nr_frames, nr_vcpus) + 4096 * (1ull + vcpu);
+}
+static inline uint64_t ux_tables(uint64_t nr_frames, unsigned int nr_vcpus, unsigned int vcpu)
+{
+	return ux_nursery(nr_frames, nr_vcpus, nr_vcpus) + U_PAGES(nr_frames * U_TABLE_SIZE) * vcpu;
+}
+static inline uint64_t ux_block(uint64_t nr_frames, unsigned int nr_vcpus, unsigned int slot,
+				unsigned int vcpu)
+{
+	return ux_tables(nr_frames, nr_vcpus, nr_vcpus) +
+	       ((uint64_t)vcpu * U_SLOTS + slot) * U_BLOCK_SIZE;
+}
+static inline uint64_t ux_size(uint64_t nr_frames, unsigned int nr_vcpus)
+{
+	return ux_block(nr_frames, nr_vcpus, 0, nr_vcpus);
+}
+#endif
+
+#endif
