@@ -114,6 +114,13 @@ void em_guest_rsp(struct em *e, unsigned int r, uint32_t act)
 	em_lea2(e, r, R_RSP, r);
 }
 
+unsigned int em_scratch(const struct em *e)
+{
+	static const uint8_t regs[8] = {R_RCX, R_RDX, R_RSI, R_RDI, R_R8, R_R9, R_R10, R_R11};
+
+	return regs[e->pc * 0x9e3779b97f4a7c15ull >> 61];
+}
+
 void em_edge(struct em *e, uint64_t target)
 {
 	struct local_edge *l = &e->edges[e->nr_edges++];

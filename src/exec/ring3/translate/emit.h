@@ -118,6 +118,12 @@ void em_rsp_from(struct em *e, unsigned int r, uint32_t act_before,
 		 uint32_t act_between) XLATE_HIDDEN;
 /* r = guest rsp, two instructions, both with this action */
 void em_guest_rsp(struct em *e, unsigned int r, uint32_t act) XLATE_HIDDEN;
+/*
+ * A register to use and give back, for frequent expansions: not rax, for whose next use the way
+ * through the spill slot would be a part of the longest path; and not the same everywhere, so that
+ * one spill need not wait for the last.
+ */
+unsigned int em_scratch(const struct em *e) XLATE_HIDDEN;
 static inline void em_wrfsbase_rax(struct em *e)
 {
 	static const uint8_t insn[] = {0xf3, 0x48, 0x0f, 0xae, 0xd0};

@@ -299,25 +299,13 @@ static void store_return(struct em *e, unsigned int r)
 }
 
 /*
- * The register that a return uses and gives back: not rax, for whose next use the way through the
- * spill slot would be a part of the longest path; and not the same everywhere, so that one return's
- * spill need not wait for that of the last.
- */
-static unsigned int ret_scratch(const struct em *e)
-{
-	static const uint8_t regs[8] = {R_RCX, R_RDX, R_RSI, R_RDI, R_R8, R_R9, R_R10, R_R11};
-
-	return regs[e->pc * 0x9e3779b97f4a7c15ull >> 61];
-}
-
-/*
  * ret, ret n: look the return address up, write the host address over it and return to that.
  * (`push` and `ret 8` would leave it alone, but `ret n` costs more than the store to XV_SLOT, where
  * a miss finds the guest's.)
  */
 static void ret_fast(struct em *e, unsigned int n)
 {
-	const unsigned int r = ret_scratch(e);
+	const unsigned int r = em_scratch(e);
 	const uint32_t act = ACT_SP0(r), done = ACT_FIX(n ? FIX_RETI : FIX_RET);
 
 	em_step(e, 0);

@@ -10,38 +10,19 @@
  */
 #include "exec/ring3/translate/emit.h"
 
-/*
- * Are the arithmetic flags that this instruction produces overwritten before anybody looks? Only
- * used where shifted and unshifted rsp differ in flags nobody has ever asked for (sub rsp, n); a
- * branch counts as not looking.
- */
-static bool flags_dead(const struct em *e)
+/* op r, [rsp + disp32] */
+static void rsp_disp_32(struct em *e, unsigned int op, unsigned int r, uint32_t disp)
 {
-	unsigned int o = (unsigned int)(e->next - e->src_gva), k;
-	struct insn j;
+	e1(e, op);
+	e1(e, 0x84 | r << 3);
+	e1(e, 0x24);
+	e4(e, disp);
+}
 
-	for (k = 0; k < 6 && o + INSN_MAX < e->src_len; k++, o += j.len) {
-		insn_decode(&j, e->src + o, INSN_MAX);
-		if (j.desc & ID_FL_READ)
-			return false;
-		if (j.desc & ID_FL_WRITE)
-			return true;
-		switch (insn_class(&j)) {
-		case IC_COPY:
-		case IC_LEA:
-		case IC_NOP:
-		case IC_PUSHR:
-		case IC_POPR:
-		case IC_STR:
-		case IC_MOFFS:
-			break;
-		case IC_SENS: /* pushf */
-			return j.op != 0x9c;
-		default:
-			return true;
-		}
-	}
-	return true;
+static void rsp_disp(struct em *e, unsigned int op, unsigned int r, uint32_t disp)
+{
+	e1(e, 0x48);
+	rsp_disp_32(e, op, r, disp);
 }
 
 /* mov between rsp and something: true if done. */
@@ -87,18 +68,35 @@ static bool rsp_mov(struct em *e, const struct insn *i)
 	return false;
 }
 
-/* add, sub, and rsp, imm: right as they are but for flags. */
+/*
+ * add and sub rsp, imm. The sign of a shifted rsp is not the guest's: the flags are made by the
+ * same operation on the guest's value, beside the change of rsp itself, which stays one short step.
+ */
 static bool rsp_alu_imm(struct em *e, const struct insn *i)
 {
-	unsigned int sub = i->modrm >> 3 & 7;
+	struct recode rc = {.reg = -1, .opreg = -1, .vvvv = -1};
+	unsigned int sub = i->modrm >> 3 & 7, r = em_scratch(e), n;
+	const uint32_t act = ACT_SP0(r);
+	uint64_t imm = (uint64_t)insn_imm(i);
+	uint8_t buf[32];
 
 	if (i->enc != IE_LEGACY || i->map || !i->w || i->modrm < 0xc0 ||
-	    (i->op != 0x81 && i->op != 0x83) || (sub != 0 && sub != 5 && sub != 4))
+	    (i->op != 0x81 && i->op != 0x83) || (sub != 0 && sub != 5))
 		return false;
-	if ((sub == 4 && insn_imm(i) >= 0) || !flags_dead(e))
+	if (sub == 5)
+		imm = -imm;
+	if (!fits32(imm))
 		return false;
-	em_step_op(e);
-	ebytes(e, i->bytes, i->len);
+	rc.rm = (int)r;
+	n = insn_recode(i, &rc, buf);
+	em_step(e, 0);
+	em_store(e, XLATE_VCPU + XV_SP0, r);
+	em_guest_rsp(e, r, act);
+	ebytes(e, buf, n);
+	em_step(e, ACT_NEXT | ACT_FIX(FIX_RSP_REG) | ACT_REG(r) | act);
+	rsp_disp(e, 0x8d, R_RSP, (uint32_t)imm);
+	em_step(e, ACT_NEXT | act);
+	em_load(e, r, XLATE_VCPU + XV_SP0);
 	return true;
 }
 
@@ -282,21 +280,6 @@ void op_pop(struct em *e, const struct insn *i)
 	}
 	insn_decode(&j, mov_rsp_stack, 4); /* the increment does not survive */
 	rsp_mov(e, &j);
-}
-
-/* op r, [rsp + disp32] */
-static void rsp_disp_32(struct em *e, unsigned int op, unsigned int r, uint32_t disp)
-{
-	e1(e, op);
-	e1(e, 0x84 | r << 3);
-	e1(e, 0x24);
-	e4(e, disp);
-}
-
-static void rsp_disp(struct em *e, unsigned int op, unsigned int r, uint32_t disp)
-{
-	e1(e, 0x48);
-	rsp_disp_32(e, op, r, disp);
 }
 
 /*

@@ -353,8 +353,6 @@ static int uses_fpu(const ZydisDecodedInstruction *in, const ZydisDecodedOperand
 
 static uint32_t describe(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *ops)
 {
-	const ZyanU32 arith = ZYDIS_CPUFLAG_CF | ZYDIS_CPUFLAG_PF | ZYDIS_CPUFLAG_ZF |
-			      ZYDIS_CPUFLAG_SF | ZYDIS_CPUFLAG_OF | ZYDIS_CPUFLAG_AF;
 	const enum insn_class cls = classify(in, ops);
 	uint32_t d = cls;
 	unsigned int imm = (in->raw.imm[0].size + in->raw.imm[1].size) / 8, i, code, size = 0;
@@ -406,14 +404,6 @@ static uint32_t describe(const ZydisDecodedInstruction *in, const ZydisDecodedOp
 		d |= ID_FPU;
 	if (in->attributes & ZYDIS_ATTRIB_ACCEPTS_LOCK)
 		d |= ID_LOCK;
-	if (in->cpu_flags) {
-		const ZydisAccessedFlags *f = in->cpu_flags;
-
-		if (f->tested & arith)
-			d |= ID_FL_READ;
-		if (((f->modified | f->set_0 | f->set_1 | f->undefined) & arith) == arith)
-			d |= ID_FL_WRITE;
-	}
 	return d;
 }
 
