@@ -243,8 +243,12 @@ static void settle(struct io_guest *g)
 	for (unsigned int i = 0; i < g->nr_vcpus; i++)
 		if (__atomic_load_n(&g->ctl->vcpu[i].state, __ATOMIC_SEQ_CST) != CORE_VCPU_DOWN)
 			kick(g, i);
-	while (__atomic_load_n(&g->ctl->code_stale, __ATOMIC_ACQUIRE) && io_now_ns() < until)
-		__builtin_ia32_pause();
+	for (unsigned int i = 0; i < g->nr_vcpus; i++)
+		while (__atomic_load_n(&g->ctl->vcpu[i].kick, __ATOMIC_ACQUIRE) &&
+		       __atomic_load_n(&g->ctl->vcpu[i].state, __ATOMIC_RELAXED) ==
+			       CORE_VCPU_GUEST &&
+		       io_now_ns() < until)
+			__builtin_ia32_pause();
 }
 
 void io_pages_settle(struct io_guest *g)

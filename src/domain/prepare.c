@@ -123,7 +123,7 @@ static void *builder(void *opaque)
 	return NULL;
 }
 
-int run_launch(struct run *r)
+int run_thread(struct run *r, void *(*fn)(void *))
 {
 	pthread_attr_t attr;
 	pthread_t thread;
@@ -136,9 +136,17 @@ int run_launch(struct run *r)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	/* From here on r may be gone at any time. */
-	e = pthread_create(&thread, &attr, builder, r);
+	e = pthread_create(&thread, &attr, fn, r);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
+	return e;
+}
+
+int run_launch(struct run *r)
+{
+	int e = run_thread(r, builder);
+
+	/* If there is one, r may be gone. */
 	if (e)
 		return err_sys(PVV_ESYS, PVV_SUBSYS_DOMAIN, e, r->d->name,
 			       "cannot start a thread to build domain '%s'", r->d->name);

@@ -15,6 +15,8 @@
 #include "domain/consoles.h"
 #include "domain/memory.h"
 
+#define RELEASE_APART (64ull << 20) /* bytes; some milliseconds */
+
 struct run *run_new(struct pvv_domain *d, bool start_paused)
 {
 	struct run *r = calloc(1, sizeof(*r));
@@ -378,6 +380,23 @@ void run_stop(struct run *r, enum run_end why, const char *text)
 	run_detach_devices(r);
 }
 
+static void released(void *opaque)
+{
+	run_finished(opaque);
+}
+
+static void *release(void *opaque)
+{
+	struct run *r = opaque;
+
+	pthread_setname_np(pthread_self(), "pvv-release");
+	memory_destroy(&r->mem);
+	r->work.fn = released;
+	r->work.opaque = r;
+	io_loop_post(r->h->loop, &r->work);
+	return NULL;
+}
+
 void run_devices_gone(struct run *r)
 {
 	if (r->in_store) {
@@ -386,5 +405,13 @@ void run_devices_gone(struct run *r)
 	}
 	if (r->domid)
 		host_put_domid(r->h, r->domid);
-	run_finished(r);
+	/* Nothing of it touches the memory from here on. */
+	if (r->ops)
+		r->ops->destroy(r->exec);
+	r->exec = NULL;
+	guest_free(r->guest);
+	r->guest = NULL;
+	/* To give pages back takes long, and this thread serves other domains. */
+	if (memory_resident(&r->mem) < RELEASE_APART || run_thread(r, release) != 0)
+		run_finished(r);
 }

@@ -77,6 +77,8 @@ struct run {
 /* Errors: what pvv_domain_start() lists; nothing is left open on failure. */
 int run_open(struct run *r);
 int run_launch(struct run *r);
+/* prepare.c: fn(r) on a short-lived thread that takes no signals; an errno value. */
+int run_thread(struct run *r, void *(*fn)(void *));
 /* build.c: on the builder thread; the result is r->error. */
 void run_build(struct run *r);
 /* run.c: on the I/O thread. */

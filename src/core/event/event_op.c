@@ -18,6 +18,29 @@ static long only_self(const struct core_ctx *c, domid_t dom)
 	return dom == 0 ? -XEN_EPERM : -XEN_ESRCH;
 }
 
+/*
+ * A new port that is what `like` says (state, vCPU, virq, peer domain), or an error. `bound`, if
+ * given, is the one place where such a port is noted: -EEXIST if there is one already.
+ */
+static long new_port(struct core_ctx *c, const struct core_evtchn *like, uint32_t *bound)
+{
+	core_event_lock(c);
+	long port = bound != NULL && *bound != 0 ? -XEN_EEXIST : core_evtchn_alloc(c);
+
+	if (port > 0) {
+		struct core_evtchn *e = &c->d->evtchn[port];
+
+		e->state = like->state;
+		e->vcpu = like->vcpu;
+		e->virq = like->virq;
+		e->remote_dom = like->remote_dom;
+		if (bound != NULL)
+			*bound = (uint32_t)port;
+	}
+	core_event_unlock(c);
+	return port;
+}
+
 static long alloc_unbound(struct core_ctx *c, uint64_t va)
 {
 	struct evtchn_alloc_unbound op;
@@ -29,16 +52,12 @@ static long alloc_unbound(struct core_ctx *c, uint64_t va)
 
 	if (rc != 0)
 		return rc;
-	core_event_lock(c);
-	long port = core_evtchn_alloc(c);
+	const struct core_evtchn like = {
+		.state = ECS_UNBOUND,
+		.remote_dom = op.remote_dom == DOMID_SELF ? (uint16_t)c->d->domid : op.remote_dom,
+	};
+	long port = new_port(c, &like, NULL);
 
-	if (port > 0) {
-		struct core_evtchn *e = &c->d->evtchn[port];
-
-		e->state = ECS_UNBOUND;
-		e->remote_dom = op.remote_dom == DOMID_SELF ? (uint16_t)c->d->domid : op.remote_dom;
-	}
-	core_event_unlock(c);
 	if (port < 0)
 		return port;
 	op.port = (evtchn_port_t)port;
@@ -106,20 +125,10 @@ static long bind_virq(struct core_ctx *c, uint64_t va)
 	if (op.vcpu >= c->d->nr_vcpus)
 		return -XEN_ENOENT;
 
-	uint32_t *bound = &c->d->vcpu[op.vcpu].virq_port[op.virq];
+	const struct core_evtchn like = {
+		.state = ECS_VIRQ, .vcpu = (uint16_t)op.vcpu, .virq = (uint16_t)op.virq};
+	long port = new_port(c, &like, &c->d->vcpu[op.vcpu].virq_port[op.virq]);
 
-	core_event_lock(c);
-	long port = *bound != 0 ? -XEN_EEXIST : core_evtchn_alloc(c);
-
-	if (port > 0) {
-		struct core_evtchn *e = &c->d->evtchn[port];
-
-		e->state = ECS_VIRQ;
-		e->vcpu = (uint16_t)op.vcpu;
-		e->virq = (uint16_t)op.virq;
-		*bound = (uint32_t)port;
-	}
-	core_event_unlock(c);
 	if (port < 0)
 		return port;
 	/* The vCPU's ticker counts as a deadline only while somebody listens. */
@@ -137,14 +146,9 @@ static long bind_ipi(struct core_ctx *c, uint64_t va)
 		return -XEN_EFAULT;
 	if (op.vcpu >= c->d->nr_vcpus)
 		return -XEN_ENOENT;
-	core_event_lock(c);
-	long port = core_evtchn_alloc(c);
+	const struct core_evtchn like = {.state = ECS_IPI, .vcpu = (uint16_t)op.vcpu};
+	long port = new_port(c, &like, NULL);
 
-	if (port > 0) {
-		c->d->evtchn[port].state = ECS_IPI;
-		c->d->evtchn[port].vcpu = (uint16_t)op.vcpu;
-	}
-	core_event_unlock(c);
 	if (port < 0)
 		return port;
 	op.port = (evtchn_port_t)port;
