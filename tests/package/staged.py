@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """What `meson install` puts down: all of it and nothing else; and the man pages say what there is."""
+import fnmatch
 import os
 import pathlib
 import re
@@ -51,6 +52,21 @@ class Staged(unittest.TestCase):
         if (BUILD / "bindings/python/pvvirt/_generated.py").exists():
             self.assertEqual({p.name for p in found["python"] if p.suffix in (".py", ".typed")},
                              {p.name for p in (SOURCE / "bindings/python/pvvirt").glob("*.py")} | {"_generated.py", "py.typed"})
+
+    def test_debian_packages_take_each_file(self):
+        """Every installed file is in exactly one of debian/*.install."""
+        patterns = {}
+        for path in (SOURCE / "debian").glob("*.install"):
+            for line in path.read_text().split():
+                patterns[line] = path.stem
+        for f in self.files:
+            name = str(f.relative_to(self.stage))
+            name = re.sub(r"^usr/local/", "usr/", name)
+            name = re.sub(r"^usr/lib/python3[\d.]*/(site|dist)-packages", "usr/lib/python3/dist-packages", name)
+            name = re.sub(r"^usr/lib/(?!python3|x86_64)", "usr/lib/x86_64-linux-gnu/", name)
+            takes = [p for p in patterns if any(fnmatch.fnmatchcase(name[:n], p) for n in
+                                                [m.start() for m in re.finditer("/", name)] + [len(name)])]
+            self.assertEqual(len(takes), 1, f"{name}: {takes}")
 
     def test_pkg_config(self):
         pc = next(p for p in self.files if p.suffix == ".pc")

@@ -71,7 +71,7 @@ def test_unknown_numbers_are_members():
 
 
 @pytest.mark.parametrize("struct, cls, special", [
-    ("pvv_domain_options", _config.DomainConfig, {"size", "nr_disks", "disk_stride", "reserved"}),
+    ("pvv_domain_options", _config.DomainConfig, {"size", "nr_disks", "disk_stride", "reserved", "reserved2"}),
     ("pvv_disk_options", _config.Disk, {"size"}),
     ("pvv_domain_info", pvvirt.DomainInfo, {"size"}),
     ("pvv_domain_stats", pvvirt.DomainStats, {"size"}),

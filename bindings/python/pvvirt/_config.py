@@ -47,6 +47,10 @@ class DomainConfig:
     """The module handed to the guest."""
     vcpus: int = 0
     """1 to 32; 0 = 1."""
+    max_memory: int = 0
+    """Bytes that :meth:`Domain.set_memory` may give it; 0 = ``memory``."""
+    vcpus_online: int = 0
+    """vCPUs at the start; 0 = all."""
     disks: Sequence[Disk] = field(default_factory=list)
     """At most 64."""
     console: ConsoleType = ConsoleType.STREAM
@@ -81,7 +85,7 @@ class COptions:
         o.cmdline = self._text(config.cmdline, "DomainConfig.cmdline")
         for name in "kernel", "initrd", "console_path":
             setattr(o, name, self._path(getattr(config, name), f"DomainConfig.{name}"))
-        for name in "memory", "vcpus", "console", "executor", "on_poweroff", "on_reboot", "on_crash":
+        for name in "memory", "max_memory", "vcpus", "vcpus_online", "console", "executor", "on_poweroff", "on_reboot", "on_crash":
             try:
                 setattr(o, name, getattr(config, name))
             except OverflowError:

@@ -66,7 +66,8 @@ class Host:
 
     @overload
     def create(self, *, name: str, kernel: Optional[Path] = ..., memory: int = ..., cmdline: Optional[str] = ...,
-               initrd: Optional[Path] = ..., vcpus: int = ..., disks: Sequence[Disk] = ...,
+               initrd: Optional[Path] = ..., vcpus: int = ..., max_memory: int = ...,
+               vcpus_online: int = ..., disks: Sequence[Disk] = ...,
                console: ConsoleType = ..., console_path: Optional[Path] = ..., on_poweroff: Action = ...,
                on_reboot: Action = ..., on_crash: Action = ..., executor: Executor = ..., uuid: Optional[str] = ...,
                kernel_fd: Optional[int] = ..., initrd_fd: Optional[int] = ...) -> Domain: ...
