@@ -26,7 +26,7 @@ int main(int argc, char **argv)
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	FILE *f = argc > 2 ? fopen(argv[1], "re") : NULL;
 	char name[64];
-	int nr, count = 0;
+	int nr, count = 0, clone3 = 0;
 
 	must(f && ctx, "usage: confine NAMES PROGRAM ARG...");
 	while (fgets(name, sizeof(name), f)) {
@@ -40,9 +40,15 @@ int main(int argc, char **argv)
 			     name);
 		else
 			must(!seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0), name);
+		clone3 |= !strcmp(name, "clone3");
 		count++;
 	}
 	fclose(f);
+	/* As container engines do, so that libc takes clone() instead. */
+	if (!clone3)
+		must(!seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS),
+				       seccomp_syscall_resolve_name("clone3"), 0),
+		     "clone3");
 	must(count > 200, "too few system calls in the list");
 	must(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
 	must(!seccomp_load(ctx), "seccomp_load");

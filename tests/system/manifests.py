@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The manifests of examples/scale-out as far as they can be tried without their engines."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import stage
+
+stage.skip_if_sanitized()
+HERE = stage.SOURCE / "examples/scale-out"
+try:
+    import yaml
+except ImportError:
+    yaml = None
+
+
+class Kubernetes(unittest.TestCase):
+    @unittest.skipUnless(yaml, "python3-yaml is missing")
+    def test_yaml(self):
+        doc = yaml.safe_load((HERE / "kubernetes/domain.yaml").read_text())
+        self.assertEqual((doc["apiVersion"], doc["kind"]), ("apps/v1", "StatefulSet"))
+        pod = doc["spec"]["template"]["spec"]
+        self.assertEqual(doc["spec"]["selector"]["matchLabels"], doc["spec"]["template"]["metadata"]["labels"])
+        self.assertTrue(pod["securityContext"]["runAsNonRoot"])
+        self.assertEqual(pod["securityContext"]["seccompProfile"], {"type": "Localhost", "localhostProfile": "pvvirt.json"})
+        container = pod["containers"][0]
+        self.assertEqual(container["securityContext"], {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+                                                        "capabilities": {"drop": ["ALL"]}})
+        claims = [c["metadata"]["name"] for c in doc["spec"]["volumeClaimTemplates"]]
+        volumes = {v["name"] for v in pod["volumes"]} | set(claims)
+        self.assertLessEqual({m["name"] for m in container["volumeMounts"]}, volumes)
+
+    def test_seccomp_profile(self):
+        """A guest under exactly this profile; and under it without clone3, where the reason is said."""
+        doc = json.loads((HERE / "kubernetes/seccomp.json").read_text())
+        self.assertEqual(doc["defaultAction"], "SCMP_ACT_ERRNO")
+        names = [n for rule in doc["syscalls"] if rule["action"] == "SCMP_ACT_ALLOW" for n in rule["names"]]
+        for never in "mount", "bpf", "init_module", "ptrace", "keyctl", "unshare", "kexec_load":
+            self.assertNotIn(never, names)
+        with tempfile.TemporaryDirectory(prefix="pvv-seccomp-") as tmp:
+            tmp = pathlib.Path(tmp)
+            subprocess.run(["cc", "-o", tmp / "confine", stage.SOURCE / "tests/system/confine.c", "-lseccomp"], check=True)
+            st = stage.Stage(tmp)
+            for f in st.pvvirt, stage.GUESTS / "hello.elf", *st.lib.glob("libpvvirt.so.*"):
+                shutil.copy(f, tmp)
+            os.chmod(tmp, 0o755)
+            for allowed, status in (names, 0), ([n for n in names if n != "clone3"], 1):
+                (tmp / "names").write_text("\n".join(allowed) + "\n")
+                cmd = [tmp / "confine", tmp / "names", tmp / "pvvirt", "run", "--kernel", tmp / "hello.elf"]
+                if os.getuid() == 0:
+                    cmd = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all",
+                           "--bounding-set=-all", "--no-new-privs", *cmd]
+                r = subprocess.run([str(c) for c in cmd], env=dict(os.environ, LD_LIBRARY_PATH=str(tmp)), text=True,
+                                   capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+                self.assertEqual(r.returncode, status, r.stderr)
+                if status:
+                    self.assertRegex(r.stderr, "clone3|sandbox process")
+                else:
+                    self.assertIn("Hello", r.stdout)
+
+
+class Nomad(unittest.TestCase):
+    def test_braces(self):
+        """Not more than that: there is no Nomad in Debian 12."""
+        text = (HERE / "nomad/domain.nomad.hcl").read_text()
+        self.assertEqual(text.count("{"), text.count("}"))
+        self.assertIn('kill_signal  = "SIGTERM"', text)
+
+
+if __name__ == "__main__":
+    if not shutil.which("setpriv"):
+        print("skipped: no setpriv; install util-linux")
+        sys.exit(77)
+    unittest.main(verbosity=2)
