@@ -41,6 +41,7 @@ class Staged(unittest.TestCase):
         kinds = {
             "header": r"include/pvvirt/\w+\.h", "library": r"libpvvirt\.so(\.0|\.[\d.]+)?", "program": r"bin/pvvirt",
             "pkg-config": r"pkgconfig/libpvvirt\.pc", "man": r"share/man/man(1/pvvirt\.1|3/libpvvirt\.3)",
+            "reference": r"share/doc/libpvvirt/api\.md",
             "python": r"pvvirt/(\w+\.py|py\.typed|_pvvirt\.pyi|_pvvirt\.[\w-]+\.so)",
         }
         found = {k: [p for p in self.files if re.search(v + "$", str(p))] for k, v in kinds.items()}
