@@ -104,8 +104,12 @@ static void per_vcpu(const struct core_ctx *c, uint32_t leaf, uint32_t subleaf,
 	switch (leaf) {
 	case 1:
 		r->ebx = (r->ebx & 0x00ffffff) | (v->id * 2) << 24;
+		/*
+		 * A PV kernel is shown the hypervisor's own OSXSAVE, before it has set its own:
+		 * Linux takes that for "Xen will let me use XSAVE" and does without otherwise.
+		 */
 		r->ecx &= ~LEAF1_ECX_OSXSAVE;
-		if ((r->ecx & LEAF1_ECX_XSAVE) && (v->cr4 & CORE_CR4_OSXSAVE))
+		if ((r->ecx & LEAF1_ECX_XSAVE) && (v->kernel_mode || (v->cr4 & CORE_CR4_OSXSAVE)))
 			r->ecx |= LEAF1_ECX_OSXSAVE;
 		break;
 	case 0xb:

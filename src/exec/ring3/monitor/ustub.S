@@ -212,8 +212,13 @@ u_told:
 	mov	$SYS_futex, %eax
 	syscall
 	jmp	u_wait
+	/* A kick between telling and resuming: K was not woken yet, or has given the turn already. */
 u_wait_again:
 	mov	UC_RSP(%rsp), %rsp
+	testl	$UT_KERNEL, US_TURN(%rax)
+	jnz	u_told
+	movq	$0, US_FRAME(%rax)
+	jmp	u_report
 u_wait:
 	mov	%rsp, %rbx
 	and	$-U_BLOCK_SIZE, %rbx

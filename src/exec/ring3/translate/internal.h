@@ -168,10 +168,10 @@ struct xlate {
 	struct em *em;		/* scratch of xlate_translate() */
 
 	uint64_t user_bloom[(1u << 15) / 64];
-	uint32_t xsave_size;
-	uint32_t bmi2;	      /* the processor has rorx and shrx */
-	uint32_t tlb_used[2]; /* user_tlb.c: there are entries for reads, for writes */
-	uint32_t bounce_len;  /* to write back when a redirected instruction is done */
+	uint32_t xsave_end[64]; /* of each component in a standard image, 0 = the host has it not */
+	uint32_t bmi2;		/* the processor has rorx and shrx */
+	uint32_t tlb_used[2];	/* user_tlb.c: there are entries for reads, for writes */
+	uint32_t bounce_len;	/* to write back when a redirected instruction is done */
 	uint64_t bounce_va;
 	uint32_t done_len; /* guest length of the redirected instruction under way */
 };

@@ -86,13 +86,22 @@ static void trampoline_code(uint32_t at, uint32_t code)
 	__builtin_memcpy(p + 12, &rel, 4);
 }
 
-/* Bytes that xsave may write with the features that the host has switched on. */
-static uint32_t xsave_size(void)
+/* Where the components of an XSAVE image end. */
+static void find_xsave_ends(struct xlate *x)
 {
-	uint32_t a = 0xd, b, c = 0, d;
+	uint32_t a = 0xd, b, c = 0, d, low, high;
 
 	__asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-	return b > 576 ? b : 576;
+	low = a;
+	high = d;
+	for (unsigned int k = 2; k < 63; k++) {
+		if (!(k < 32 ? low >> k & 1 : high >> (k - 32) & 1))
+			continue;
+		a = 0xd;
+		c = k;
+		__asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+		x->xsave_end[k] = a + b;
+	}
 }
 
 static void set_fs(struct xlate *x, uint64_t gs_base)
@@ -159,7 +168,7 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	trampoline_code(TRAMP_DONE, XC_DONE);
 	trampoline_code(TRAMP_SLOT, XC_SLOT);
 	XV->fpu_trap = 0;
-	x->xsave_size = xsave_size();
+	find_xsave_ends(x);
 	xlate_tlb_init(x);
 	XV->exit_vec = (uintptr_t)xlate_asm_exit;
 	XV->miss_vec = (uintptr_t)xlate_asm_miss;

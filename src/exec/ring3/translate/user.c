@@ -450,7 +450,16 @@ static unsigned int operand_size(struct xlate *x, const struct insn *i)
 
 	if (insn_class(i) == IC_MOFFS)
 		return 8;
-	return n <= 512 ? n : x->xsave_size;
+	if (n <= 512)
+		return n;
+	/* xsave and xrstor: legacy area, header, and the components they were asked for. */
+	uint64_t asked = (uint32_t)x->cfg.regs->gpr[R_RAX] | x->cfg.regs->gpr[R_RDX] << 32;
+
+	n = 512 + 64;
+	for (unsigned int k = 2; k < 63; k++)
+		if ((asked >> k & 1) && x->xsave_end[k] > n)
+			n = x->xsave_end[k];
+	return n;
 }
 
 /* Copy an operand that crosses pages to or from the bounce buffer. */
