@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/state.h"
 #include "domain/consoles.h"
 #include "domain/memory.h"
 #include "domain/run.h"
@@ -27,6 +28,17 @@ static void sum_vcpus(const struct core_ctl *ctl, unsigned int nr, pvv_domain_st
 		for (unsigned int k = 0; k < sizeof(ctl->hypercalls[0]) / sizeof(calls[0]); k++)
 			s->hypercalls += calls[k];
 	}
+}
+
+/* By VCPUOP_up and _down: one that was taken down keeps its process. */
+static uint32_t vcpus_up(const struct run *r)
+{
+	const struct core_domain *d = (struct core_domain *)(r->mem.base + r->mem.state_off);
+	uint32_t up = 0;
+
+	for (unsigned int i = 0; i < r->boot.nr_vcpus && i < CORE_MAX_VCPUS; i++)
+		up += __atomic_load_n(&d->vcpu[i].is_up, __ATOMIC_RELAXED) != 0;
+	return up ? up : 1;
 }
 
 static void refresh_blocks(struct pvv_domain *d, struct run *r)
@@ -62,10 +74,7 @@ void domain_refresh_stats(struct pvv_domain *d)
 		return;
 	sum_vcpus(memory_ctl(&r->mem), r->boot.nr_vcpus, &s);
 	s.cpu_time_ns = r->ops->cpu_time ? r->ops->cpu_time(r->exec) : 0;
-	uint32_t up = 0;
-	for (unsigned int i = 0; i < r->boot.nr_vcpus && i < CORE_MAX_VCPUS; i++)
-		up += __atomic_load_n(&memory_ctl(&r->mem)->vcpu[i].state, __ATOMIC_RELAXED) !=
-		      CORE_VCPU_DOWN;
+	uint32_t up = vcpus_up(r);
 	s.memory = __atomic_load_n(&memory_ctl(&r->mem)->nr_pages, __ATOMIC_RELAXED) << 12;
 	if (s.memory > r->boot.max_pages << 12)
 		s.memory = r->boot.max_pages << 12;
@@ -74,7 +83,7 @@ void domain_refresh_stats(struct pvv_domain *d)
 	consoles_counters(d->consoles, &s.console_out, &s.console_in);
 	pthread_mutex_lock(&d->lock);
 	d->stats = s;
-	d->vcpus_up = up ? up : 1;
+	d->vcpus_up = up;
 	refresh_blocks(d, r);
 	pthread_mutex_unlock(&d->lock);
 }
