@@ -123,7 +123,7 @@ PVV_API int pvv_domain_start(pvv_domain *domain, uint64_t flags);
 
 /**
  * Stop all vCPUs; when it returns no guest instruction runs until pvv_domain_resume(). Pausing a
- * paused domain succeeds.
+ * paused domain succeeds; one that is still being started comes up paused.
  *
  * @param flags 0
  * @return 0, or PVV_ESTATE (not running), PVV_ETIMEDOUT (the sandbox has not answered within 2
@@ -133,7 +133,8 @@ PVV_API int pvv_domain_start(pvv_domain *domain, uint64_t flags);
  */
 PVV_API int pvv_domain_pause(pvv_domain *domain, uint64_t flags);
 
-/** Let a paused guest go on. @param flags 0 @return 0, or PVV_ESTATE (not paused), PVV_EINVAL,
+/** Let a paused guest go on; one that is still being started with PVV_START_PAUSED runs when it is
+ * up. @param flags 0 @return 0, or PVV_ESTATE (not paused), PVV_EINVAL,
  * PVV_EFORK @thread-safe Since: 0.1 */
 PVV_API int pvv_domain_resume(pvv_domain *domain, uint64_t flags);
 

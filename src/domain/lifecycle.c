@@ -122,9 +122,16 @@ struct request {
 	struct pvv_error error;
 	unsigned int ends; /* of the domain at that moment */
 	uint32_t pause_seq;
-	bool made; /* the request to pause, and did not join another's */
+	bool made;  /* the request to pause, and did not join another's */
+	bool early; /* the guest is still being started, and will come up paused */
 	bool done;
 };
+
+/* Lock held. What becomes of start_paused is decided on the I/O thread, when the sandbox starts. */
+static bool is_starting(const struct pvv_domain *d)
+{
+	return d->state == PVV_DOMAIN_PAUSED && d->reason == PVV_PAUSED_STARTING_UP;
+}
 
 static void pause_work(void *opaque)
 {
@@ -148,6 +155,10 @@ static void pause_work(void *opaque)
 		   !r->ending) {
 		q->pause_seq = r->pause_seq;
 		r = NULL; /* is paused already, or will be */
+	} else if (is_starting(d) && r && !r->ending) {
+		r->start_paused = true;
+		q->early = true;
+		r = NULL;
 	} else {
 		q->ret = PVV_ESTATE;
 		r = NULL;
@@ -221,6 +232,8 @@ int domain_pause(struct pvv_domain *d)
 	io_loop_call(d->host->loop, pause_work, &q);
 	if (q.ret < 0)
 		return wrong_state(d, "running");
+	if (q.early)
+		return 0; /* it has not run an instruction, and will not */
 	deadline_in(&ts, PAUSE_TIMEOUT_NS);
 	pthread_mutex_lock(&d->lock);
 	for (;;) {
@@ -256,6 +269,11 @@ static void resume_work(void *opaque)
 
 	pthread_mutex_lock(&d->lock);
 	r = d->run;
+	if (is_starting(d) && r && !r->ending && r->start_paused) {
+		r->start_paused = false; /* resumed before it was up */
+		pthread_mutex_unlock(&d->lock);
+		return;
+	}
 	if (d->state != PVV_DOMAIN_PAUSED || d->reason == PVV_PAUSED_STARTING_UP || !r ||
 	    r->ending) {
 		q->ret = PVV_ESTATE;

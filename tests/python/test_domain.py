@@ -53,6 +53,18 @@ def test_pause_resume_destroy(make, start_paused):
     assert e.value.code is pvvirt.ErrorCode.ESTATE and domain.name in str(e.value)
 
 
+def test_pause_and_resume_need_not_wait_for_the_start(make):
+    domain = make("hello")
+    domain.start(StartFlags.PAUSED)
+    domain.resume()
+    assert domain.join(LONG).powered_off
+    domain.start()
+    domain.pause()
+    assert domain.state == DomainState.PAUSED
+    domain.resume()
+    assert domain.join(LONG).powered_off
+
+
 def test_again(make):
     domain = make("hello")
     for _ in range(3):

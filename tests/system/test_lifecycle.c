@@ -155,6 +155,41 @@ static void test_start_paused(void **state)
 	pvv_host_unref(host);
 }
 
+/* A program need not wait until the guest is up: what it asks for at once is what it gets. */
+static void test_pause_and_resume_at_once(void **state)
+{
+	pvv_host *host = open_host();
+	pvv_domain *dom = make_domain(host, "hasty", guest_path("hello"));
+	int st = 0, fd;
+	char c;
+
+	for (int i = 0; i < 20; i++) {
+		ok(pvv_domain_start(dom, PVV_START_PAUSED));
+		ok(pvv_domain_resume(dom, 0));
+		ok(pvv_domain_wait(dom, 20000, 0));
+		assert_state(dom, PVV_DOMAIN_SHUTOFF, PVV_SHUTOFF_SHUTDOWN);
+	}
+	ok(pvv_domain_open_console(dom, 0, PVV_CONSOLE_NONBLOCK, &fd));
+	while (read(fd, &c, 1) > 0)
+		; /* what the earlier ones printed */
+	ok(pvv_domain_start(dom, PVV_START_PAUSED));
+	ok(pvv_domain_pause(dom, 0));
+	ok(pvv_domain_resume(dom, 0));
+	ok(pvv_domain_pause(dom, 0));
+	for (int i = 0; i < 1000 && pvv_domain_get_id(dom) < 0; i++)
+		usleep(5000);
+	usleep(50000);
+	ok(pvv_domain_get_state(dom, &st, NULL));
+	assert_int_equal(st, PVV_DOMAIN_PAUSED);
+	assert_true(read(fd, &c, 1) < 0); /* nothing was printed */
+	ok(pvv_domain_resume(dom, 0));
+	assert_true(read_until(fd, "Hello", 10000, NULL, 0));
+	ok(pvv_domain_wait(dom, 10000, 0));
+	close(fd);
+	pvv_domain_unref(dom);
+	pvv_host_unref(host);
+}
+
 static void test_missing_kernel(void **state)
 {
 	pvv_host *host = open_host();
@@ -237,6 +272,7 @@ int main(void)
 		cmocka_unit_test(test_destroy_at_any_time),
 		cmocka_unit_test(test_pause_resume),
 		cmocka_unit_test(test_start_paused),
+		cmocka_unit_test(test_pause_and_resume_at_once),
 		cmocka_unit_test(test_missing_kernel),
 		cmocka_unit_test(test_bad_image),
 		cmocka_unit_test(test_autodestroy),
