@@ -117,6 +117,7 @@ void set_rights(uint64_t gva, size_t len, int prot)
 		apply_rights(k);
 		mprotect(ram_native + (k << 12), 4096, prot);
 	}
+	xlate_user_forget(X);
 	xlate_revalidate(X);
 }
 

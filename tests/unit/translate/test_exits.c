@@ -508,6 +508,124 @@ static void test_fpu_run(void **state)
 	harness_reset();
 }
 
+/*
+ * Saved x87 environments show where the last x87 instruction was, and its operand: as natively, at
+ * a low address and a kernel's, saved to kernel and to user memory.
+ */
+static const char *const x87_ops[] = {
+	"\xd9\x07\x90\x90", /* fld dword [rdi]; nop; nop */
+	"\xd9\xe8\x90\x90", /* fld1 */
+	"\xd8\x44\x24\x08", /* fadd dword [rsp + 8] */
+	"\x9b\xd9\xc0\x90", /* fwait; fld st0 */
+	"\x65\xd9\x07\x90", /* fld dword gs:[rdi] */
+	"\x90\x90\x90\x90", /* none: the address is of before, and not in the cache */
+};
+static const struct {
+	const char *what, *code;
+	unsigned int len, o_ip, ip_size;
+} x87_saves[] = {
+	{"fnstenv", BYTES("\xd9\x33"), 12, 4},
+	{"fnsave", BYTES("\xdd\x33"), 12, 4},
+	{"fxsave", BYTES("\x0f\xae\x03"), 8, 4},
+	{"fxsave64", BYTES("\x48\x0f\xae\x03"), 8, 8},
+	{"xsave", BYTES("\x0f\xae\x23"), 8, 4},
+	{"xsave64", BYTES("\x48\x0f\xae\x23"), 8, 8},
+	{"xsavec64", BYTES("\x48\x0f\xc7\x23"), 8, 8},
+	{"xsaveopt64", BYTES("\x48\x0f\xae\x33"), 8, 8},
+};
+
+/* The guest's code and registers, and the same for the native run with its area at DATA + 0x2000.
+ */
+static void x87_setup(unsigned int op, unsigned int save, struct core_regs *n)
+{
+	unsigned int len = 4 + x87_saves[save].len;
+	uint8_t code[64];
+
+	memcpy(code, x87_ops[op], 4);
+	memcpy(code + 4, x87_saves[save].code, x87_saves[save].len);
+	memcpy(code + len, "\x0f\x05", 2);
+	poke(CODE, code, len + 2);
+	memcpy(ram_native + (CODE - GUEST_LOW) + len, native_end_code, 8);
+	memset(&R, 0, sizeof(R));
+	R.rip = CODE;
+	R.rflags = 0x202;
+	R.gpr[R_RSP] = STACK;
+	R.gpr[R_RDI] = DATA;
+	R.gpr[R_RBX] = DATA + 0x2000;
+	R.gpr[R_RAX] = 3;
+	*n = R;
+}
+
+static void one_x87(unsigned int op, unsigned int save, uint64_t rbx, bool high)
+{
+	static uint8_t fx[FPU_SIZE] __attribute__((aligned(64)));
+	const uint64_t off = high ? GUEST_HIGH - GUEST_LOW : 0;
+	const unsigned int o_ip = x87_saves[save].o_ip, size = x87_saves[save].ip_size;
+	uint8_t *native = ram_native + (DATA + 0x2000 - GUEST_LOW);
+	uint8_t *saved = rbx - USER_BASE < USER_SIZE ? ram_guest + USER_RAM + (rbx - USER_BASE)
+						     : guest_ptr(rbx);
+	struct core_regs n;
+	uint64_t ip = 0;
+
+	x87_setup(op, save, &n);
+	poke(DATA, "\x00\x00\x80\x3f\x00\x00\x80\x3f", 8);
+	poke(STACK, "\x00\x00\x80\x3f\x00\x00\x80\x3f\x00\x00\x80\x3f", 12);
+	memset(saved, 0, 1024);
+	memset(native, 0, 1024);
+	fpu_save(fx);
+	memset(fx, 0, 576);
+	fx[0] = 0x7f;
+	fx[1] = 3;
+	fx[24] = 0x80;
+	fx[25] = 0x1f;
+	fx[8] = 0x11; /* an instruction address of before */
+	fx[512] = 3;  /* x87 and SSE are in use */
+	fpu_load(fx);
+	assert_int_equal(run_native(&n).exit, XLATE_HYPERCALL);
+	R.rip += off;
+	R.gpr[R_RSP] += off;
+	R.gpr[R_RDI] += off;
+	R.gpr[R_RBX] = rbx;
+	fpu_load(fx);
+	assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
+	fpu_load(fx);
+	memcpy(&ip, native + o_ip, size);
+	if (op < 5)
+		assert_in_range(ip, CODE, CODE + 3);
+	ip += op < 5 ? off : 0;
+	memcpy(native + o_ip, &ip, size);
+	if (high) { /* the operand was somewhere else, then */
+		memset(native + o_ip + 8, 0, size);
+		memset(saved + o_ip + 8, 0, size);
+	}
+	if (memcmp(saved, native, 512)) {
+		memcpy(&ip, saved + o_ip, size);
+		printf("%s, instruction %u, to %#lx: instruction address %#lx\n",
+		       x87_saves[save].what, op, rbx, ip);
+	}
+	assert_memory_equal(saved, native, 512);
+}
+
+static void test_x87_addresses(void **state)
+{
+	unsigned int op, save, k;
+
+	if (!VECTORS_COMPARED) {
+		printf("left out: ASan's runtime uses the FPU\n");
+		return;
+	}
+	harness_begin();
+	harness_reset();
+	for (save = 0; save < sizeof(x87_saves) / sizeof(*x87_saves); save++)
+		for (op = 0; op < sizeof(x87_ops) / sizeof(*x87_ops); op++)
+			for (k = 0; k < 2; k++) {
+				one_x87(op, save, DATA + 0x2000, false);
+				one_x87(op, save, HIGH(DATA) + 0x2000, true);
+				one_x87(op, save, USER_BASE + 0x2000, false);
+				one_x87(op, save, USER_BASE + 0x2fc0, true);
+			}
+}
+
 /* A hypercall that does nothing: out of the cache and back in. */
 static void test_hypercall_time(void **state)
 {
@@ -539,12 +657,13 @@ static void test_hypercall_time(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sensitive),    cmocka_unit_test(test_virtual_state),
-		cmocka_unit_test(test_undefined),    cmocka_unit_test(test_too_long),
-		cmocka_unit_test(test_stack_faults), cmocka_unit_test(test_fault_after_miss),
-		cmocka_unit_test(test_traps),	     cmocka_unit_test(test_hypercall),
-		cmocka_unit_test(test_kick_flag),    cmocka_unit_test(test_fpu_trap),
-		cmocka_unit_test(test_fpu_run),	     cmocka_unit_test(test_hypercall_time),
+		cmocka_unit_test(test_sensitive),      cmocka_unit_test(test_virtual_state),
+		cmocka_unit_test(test_undefined),      cmocka_unit_test(test_too_long),
+		cmocka_unit_test(test_stack_faults),   cmocka_unit_test(test_fault_after_miss),
+		cmocka_unit_test(test_traps),	       cmocka_unit_test(test_hypercall),
+		cmocka_unit_test(test_kick_flag),      cmocka_unit_test(test_fpu_trap),
+		cmocka_unit_test(test_fpu_run),	       cmocka_unit_test(test_x87_addresses),
+		cmocka_unit_test(test_hypercall_time),
 	};
 
 	if (!harness_init(0))

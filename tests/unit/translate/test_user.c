@@ -369,6 +369,48 @@ static void test_tlb_code(void **state)
 	}
 }
 
+/*
+ * A string instruction meets a kernel page that the TLB knows as "through the window", where
+ * nothing is mapped now: the translator itself must not go that way.
+ */
+static void test_tlb_window(void **state)
+{
+	harness_begin();
+	harness_reset();
+	run_code(BYTES("\x48\x8b\x17"), USER_BASE + 0x2000, 0); /* mov rdx, [rdi]: a site */
+	run_code(BYTES("\x48\x8b\x17"), DATA, 0);
+	run_code(BYTES("\x48\x89\x07"), USER_BASE + 0x2000, 0);
+	run_code(BYTES("\x48\x89\x07"), DATA, 0);
+	mprotect((void *)(DATA + XLATE_SHIFT), 4096, PROT_NONE); /* not as set_rights() does */
+	poke(CODE, "\xf3\xa4\x0f\x05", 4);
+	R.rip = CODE;
+	R.gpr[R_RSI] = USER_BASE + 0x2000;
+	R.gpr[R_RDI] = DATA;
+	R.gpr[R_RCX] = 100;
+	assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
+	assert_int_equal(R.gpr[R_RDI], DATA + 100);
+	mprotect((void *)(DATA + XLATE_SHIFT), 4096, PROT_READ | PROT_WRITE);
+}
+
+/* Where an instruction was that touched user memory, there is something else now. */
+static void test_other_insn_at_site(void **state)
+{
+	unsigned int k;
+
+	harness_begin();
+	harness_reset();
+	for (k = 0; k < 3; k++) {
+		run_code(BYTES("\x48\x8b\x17"), USER_BASE + 0x2000, 0);
+		/* call +1; ud2-ish byte; pop rdx */
+		poke(CODE, "\xe8\x01\x00\x00\x00\xcc\x5a\x0f\x05", 9);
+		R.rip = CODE;
+		R.gpr[R_RSP] = STACK;
+		assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
+		assert_int_equal(R.gpr[R_RDX], CODE + 5);
+		assert_int_equal(R.gpr[R_RSP], STACK);
+	}
+}
+
 /* Stop in front of every host instruction of a site that looks its operand up by itself. */
 static struct core_regs step_start, step_end;
 static bool step_bad;
@@ -434,10 +476,15 @@ static void test_tlb_boundaries(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_forms),	       cmocka_unit_test(test_page_faults),
-		cmocka_unit_test(test_read_only),      cmocka_unit_test(test_tlb),
-		cmocka_unit_test(test_tlb_code),       cmocka_unit_test(test_tlb_rights),
+		cmocka_unit_test(test_forms),
+		cmocka_unit_test(test_page_faults),
+		cmocka_unit_test(test_read_only),
+		cmocka_unit_test(test_tlb),
+		cmocka_unit_test(test_tlb_code),
+		cmocka_unit_test(test_tlb_rights),
 		cmocka_unit_test(test_tlb_boundaries),
+		cmocka_unit_test(test_tlb_window),
+		cmocka_unit_test(test_other_insn_at_site),
 	};
 
 	if (!harness_init(0))

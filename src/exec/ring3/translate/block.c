@@ -283,12 +283,11 @@ static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 			xlate_map(x, e->pc, here(e));
 		note_fpu(x, e, &i);
 		em_begin(e);
-		site = xlate_user_find(x, e->pc);
+		site = xlate_user_site(x, e->pc, &i);
 		if ((i.desc & ID_FPU) && x->ts) {
 			em_exit(e, XC_NM, e->pc);
 			e->end = true;
 		} else if (site) {
-			xlate_user_refresh(x, site, &i);
 			if (!op_user_inline(e, &i, site))
 				em_exit(e, XC_USER | site << 8, e->pc);
 		} else {

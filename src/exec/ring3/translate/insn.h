@@ -60,7 +60,8 @@ enum { IK_NONE, IK_GPR8, IK_GPR };
 #define ID_FPU	      (1u << 27)	 /* #NM while cr0.TS is set */
 
 static const uint8_t insn_imm_len[8] = {0, 1, 2, 3, 4, 8, 0, 0};
-static const uint16_t insn_mem_size[16] = {0, 1, 2, 4, 8, 16, 32, 64, 10, 6, 28, 512, 4096};
+static const uint16_t insn_mem_size[16] = {0,  1, 2,  4,   8,	 16,  32, 64,
+					   10, 6, 28, 512, 4096, 108, 94, 14};
 
 enum { IE_LEGACY, IE_VEX2, IE_VEX3, IE_EVEX };
 
@@ -123,6 +124,19 @@ static inline int insn_index(const struct insn *i)
 	if (!i->has_sib || ((i->sib >> 3 & 7) | i->xb) == 4)
 		return -1;
 	return (i->sib >> 3 & 7) | i->xb;
+}
+/* fnstenv, fnsave, fxsave, xsave, xsavec, xsaveopt: show where the last x87 instruction was. */
+static inline bool insn_saves_x87(const struct insn *i)
+{
+	unsigned int reg = i->modrm >> 3 & 7;
+
+	if (i->enc != IE_LEGACY || !insn_has_mem(i))
+		return false;
+	if (!i->map)
+		return (i->op == 0xd9 || i->op == 0xdd) && reg == 6;
+	if (i->map != 1 || i->p66 || i->rep)
+		return false;
+	return (i->op == 0xae && (!reg || reg == 4 || reg == 6)) || (i->op == 0xc7 && reg == 4);
 }
 /* bt, bts, btr, btc with a register: the operand is only where bit 0 is. */
 static inline bool insn_bit_string(const struct insn *i)

@@ -173,7 +173,9 @@ struct xlate {
 	uint32_t tlb_used[2];	/* user_tlb.c: there are entries for reads, for writes */
 	uint32_t bounce_len;	/* to write back when a redirected instruction is done */
 	uint64_t bounce_va;
-	uint32_t done_len; /* guest length of the redirected instruction under way */
+	uint32_t done_len;   /* guest length of the redirected instruction under way */
+	uint32_t saved_site; /* if it saves the x87 environment: its site, and where it saved to */
+	uint64_t saved_va;
 };
 
 /* ---- asm (entry.S) ---- */
@@ -259,10 +261,14 @@ void xlate_flush(struct xlate *x) XLATE_HIDDEN;
 void xlate_kill_fpu(struct xlate *x) XLATE_HIDDEN;
 
 /* ---- user.c ---- */
-uint32_t xlate_user_find(const struct xlate *x, uint64_t gva) XLATE_HIDDEN; /* 0 = none */
-void xlate_user_refresh(struct xlate *x, uint32_t site, const struct insn *i) XLATE_HIDDEN;
+/* Is this instruction to be served by xlate_user_serve()? 0 = no. */
+uint32_t xlate_user_site(struct xlate *x, uint64_t gva, const struct insn *i) XLATE_HIDDEN;
 enum xlate_exit xlate_user_serve(struct xlate *x, uint32_t site, uint32_t *host) XLATE_HIDDEN;
 enum xlate_exit xlate_user_done(struct xlate *x) XLATE_HIDDEN;
+
+/* ---- op_fpu.c ---- */
+/* An instruction that saves the x87 environment has written to va: guest addresses instead. */
+void xlate_fix_saved(struct xlate *x, const struct insn *i, uint64_t va) XLATE_HIDDEN;
 
 /* ---- user_tlb.c ---- */
 void xlate_tlb_init(struct xlate *x) XLATE_HIDDEN;

@@ -21,7 +21,7 @@ static unsigned int bloom_bit(uint64_t gva)
 	return (unsigned int)((gva * 0x9e3779b97f4a7c15ull) >> 49);
 }
 
-uint32_t xlate_user_find(const struct xlate *x, uint64_t gva)
+static uint32_t find_site(const struct xlate *x, uint64_t gva)
 {
 	unsigned int b = bloom_bit(gva);
 	uint32_t k;
@@ -34,13 +34,44 @@ uint32_t xlate_user_find(const struct xlate *x, uint64_t gva)
 	return 0;
 }
 
-void xlate_user_refresh(struct xlate *x, uint32_t site, const struct insn *i)
+/*
+ * The compiler would call memcpy() for this, and a hosted one uses the vector registers, which are
+ * the guest's.
+ */
+static void copy_insn(struct insn *dst, const struct insn *src)
+{
+	const uint8_t *s = (const uint8_t *)src;
+	unsigned long n = sizeof(*dst);
+
+	__asm__ volatile("rep movsb" : "+D"(dst), "+S"(s), "+c"(n)::"memory");
+}
+
+/* A site for this instruction, 0 = there are too many. */
+static uint32_t add_site(struct xlate *x, uint64_t gva, const struct insn *i)
+{
+	unsigned int b = bloom_bit(gva);
+
+	if (x->nr_user == MAX_USER_SITES)
+		return 0;
+	x->user[++x->nr_user].gva = gva;
+	x->user[x->nr_user].snippet = 0;
+	copy_insn(&x->user[x->nr_user].insn, i);
+	x->user_bloom[b >> 6] |= 1ull << (b & 63);
+	x->st.user_sites++;
+	return x->nr_user;
+}
+
+static void refresh_site(struct xlate *x, uint32_t site, const struct insn *i)
 {
 	struct user_site *u = &x->user[site];
 
-	if (u->insn.len == i->len && !__builtin_memcmp(u->insn.bytes, i->bytes, i->len))
+	unsigned int k;
+
+	for (k = 0; k < i->len && u->insn.bytes[k] == i->bytes[k];)
+		k++;
+	if (u->insn.len == i->len && k == i->len)
 		return;
-	u->insn = *i;
+	copy_insn(&u->insn, i);
 	u->snippet = 0;
 }
 
@@ -106,6 +137,19 @@ static bool redirectable(const struct insn *i)
 	       !(i->enc == IE_EVEX && i->disp_len == 1);
 }
 
+uint32_t xlate_user_site(struct xlate *x, uint64_t gva, const struct insn *i)
+{
+	uint32_t site = find_site(x, gva);
+
+	if (!site && x->cfg.user && insn_saves_x87(i))
+		site = add_site(x, gva, i);
+	/* What was a site may be something else by now: another module, patched text. */
+	if (!site || (insn_class(i) != IC_STR && !redirectable(i)))
+		return 0;
+	refresh_site(x, site, i);
+	return site;
+}
+
 /* Which registers point to memory; true if the string instruction has this operand. */
 static bool string_si(const struct insn *i)
 {
@@ -142,7 +186,6 @@ static bool fetch_insn(const struct xlate *x, uint64_t gva, struct insn *i)
 bool xlate_user_access(struct xlate *x)
 {
 	const struct core_regs *r = x->cfg.regs;
-	unsigned int b = bloom_bit(r->rip);
 	struct insn i;
 	uint32_t site;
 
@@ -160,16 +203,12 @@ bool xlate_user_access(struct xlate *x)
 		   !is_user(x, operand(r, &i, r->rip + i.len) + bit_offset(r, &i))) {
 		return false;
 	}
-	site = xlate_user_find(x, r->rip);
-	if (!site) {
-		if (x->nr_user == MAX_USER_SITES)
-			return false;
-		site = ++x->nr_user;
-		x->user[site] = (struct user_site){.gva = r->rip, .insn = i};
-		x->user_bloom[b >> 6] |= 1ull << (b & 63);
-		x->st.user_sites++;
-	}
-	xlate_user_refresh(x, site, &i);
+	site = find_site(x, r->rip);
+	if (!site)
+		site = add_site(x, r->rip, &i);
+	if (!site)
+		return false;
+	refresh_site(x, site, &i);
 	xlate_kill(x, x->cur_frag);
 	return true;
 }
@@ -534,7 +573,9 @@ enum xlate_exit xlate_user_serve(struct xlate *x, uint32_t site, uint32_t *host)
 	}
 	snippet = make_snippet(x, u);
 	XV->redirect = (uintptr_t)p - bit_offset(r, i);
-	*host = x->bounce_len || x->stepping ? 0 : xlate_lookup(x, next);
+	x->saved_site = insn_saves_x87(i) ? site : 0;
+	x->saved_va = va;
+	*host = x->bounce_len || x->saved_site || x->stepping ? 0 : xlate_lookup(x, next);
 	XV->after = *host ? *host : TRAMP_DONE;
 	x->done_len = i->len;
 	*host = snippet;
@@ -549,5 +590,7 @@ enum xlate_exit xlate_user_done(struct xlate *x)
 	if (x->bounce_len && !bounce(x, x->bounce_va, x->bounce_len, true, false, &ret))
 		return ret; /* was writable a moment ago: only another vCPU can do that */
 	x->bounce_len = 0;
+	if (x->saved_site)
+		xlate_fix_saved(x, &x->user[x->saved_site].insn, x->saved_va);
 	return 0;
 }

@@ -8,7 +8,8 @@
  *	tag[page & 255] = -page; 1 if empty (no page number plus one is 0)
  *	host address = guest address + delta[page & 255]
  *
- * Kernel addresses are entered with the window's shift: such code is used for both.
+ * Kernel addresses are entered with the window's shift, because the same code is used for both;
+ *only emitted code may go that way.
  */
 #include "exec/ring3/translate/emit.h"
 
@@ -78,7 +79,8 @@ uint32_t xlate_user_ptr(struct xlate *x, uint64_t va, bool write, uint8_t **ret)
 	unsigned int slot = va >> 12 & (SLOTS - 1);
 	uint32_t err;
 
-	if (TAG(write)[slot] == -(va >> 12)) {
+	/* Not through the window: a fault is emitted code's, not ours. */
+	if (TAG(write)[slot] == -(va >> 12) && DELTA(write)[slot] != XLATE_SHIFT) {
 		*ret = (uint8_t *)(uintptr_t)(va + DELTA(write)[slot]);
 		return 0;
 	}
@@ -129,7 +131,7 @@ static void restore(struct em *e)
 static bool can_inline(const struct xlate *x, const struct insn *i, unsigned int size)
 {
 	if (insn_class(i) != IC_COPY || !insn_has_mem(i) || (i->desc & ID_VSIB) ||
-	    i->enc == IE_EVEX || insn_bit_string(i) || op_uses_rsp(i))
+	    i->enc == IE_EVEX || insn_bit_string(i) || insn_saves_x87(i) || op_uses_rsp(i))
 		return false;
 	if (i->seg || i->p67 || insn_base(i) == R_RSP || insn_rip_relative(i))
 		return false;

@@ -296,7 +296,7 @@ static unsigned int mem_size_code(unsigned int bytes)
 {
 	unsigned int i, best = 12;
 
-	for (i = 0; i <= 12; i++)
+	for (i = 0; i < 16; i++)
 		if (insn_mem_size[i] >= bytes && insn_mem_size[i] < insn_mem_size[best])
 			best = i;
 	return best;
