@@ -83,10 +83,13 @@ enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error);
 void window_flush_all(void);
 /* The content of a frame with code changes: whoever translated from it forgets that. */
 void window_code_written(uint64_t mfn);
+/* Was anything translated from it? */
+bool window_is_code(uint64_t mfn);
 /*
- * With other vCPUs: this one is about to have `nr` frames writable at va. False: it may not.
+ * With other vCPUs: this one is about to map `nr` frames at va. False: one of them may not be
+ * written.
  */
-bool window_announce(uint64_t va, uint64_t mfn, uint64_t nr);
+bool window_announce(uint64_t va, uint64_t mfn, uint64_t nr, bool writable);
 void window_flush_range(uint64_t va, uint64_t len);
 void window_entry_changed(uint64_t va, uint64_t old, uint64_t new);
 /* The kernel root is another one. */

@@ -7,6 +7,7 @@
 #include "core/lib/lock.h"
 #include "core/lib/mem.h"
 #include "core/mm/frame.h"
+#include "core/mm/pte.h"
 #include "core/run.h"
 #include "core/time/time.h"
 
@@ -275,15 +276,53 @@ static uint64_t entry_code(uint64_t mfn, unsigned int level, unsigned int slot, 
 	return mfn << 24 | (uint64_t)slot << 12 | level << 4 | kind;
 }
 
-/* Those that have mappings through the table; nobody waits yet, that is for the flush. */
-void smp_tell(uint64_t mfn, unsigned int level, unsigned int slot)
+/* What it has noted of the frame: KF_MAPPED, KF_WRITABLE, KF_CODE. It notes before it uses. */
+static unsigned int uses(unsigned int id, uint64_t mfn)
+{
+	const struct k_peer *p = peer(id);
+	const struct k_frame *f = &frames_of(id)[mfn];
+	uint32_t epoch[2] = {__atomic_load_n(&p->low_epoch, __ATOMIC_RELAXED),
+			     __atomic_load_n(&p->epoch, __ATOMIC_RELAXED)};
+	unsigned int ret = 0;
+
+	for (int i = 0; i < 2; i++) {
+		uint64_t e = __atomic_load_n(&f->va[i], __ATOMIC_RELAXED);
+
+		if (i == 1)
+			ret |= e & KF_CODE;
+		if (!(e & KF_MAPPED) || (e & KF_EPOCH) != epoch[e >> 63])
+			continue;
+		ret |= e & (KF_MAPPED | KF_WRITABLE);
+		if (i == 0 && (e & KF_MANY))
+			ret |= KF_WRITABLE;
+	}
+	return ret;
+}
+
+/* A table of kernel addresses only: what is used through it stands in the list of frames. */
+static bool kernel_table(const struct tlb_table *t)
+{
+	for (int i = 0; i < 2; i++)
+		if ((t->va[i] & TLB_VALID) && !(t->va[i] >> 63))
+			return false;
+	return t->slot == 0;
+}
+
+/* Those that have mappings through the entry; nobody waits yet, that is for the flush. */
+void smp_tell(uint64_t mfn, unsigned int level, unsigned int slot, uint64_t old)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* behind the entry's write */
 	for (uint64_t m = started(~0ull); m; m &= m - 1) {
-		const struct tlb_table *t = &tlb_tables_of(core_bit_first(m))[mfn];
+		unsigned int id = core_bit_first(m);
+		const struct tlb_table *t = &tlb_tables_of(id)[mfn];
 
-		if (level == 4 || t->window || t->slot)
-			post(core_bit_first(m), 0, entry_code(mfn, level, slot, ASK_PTE));
+		/* (roots are loaded with mm_lock held, as this is) */
+		if (level == 4 ? k.c.d->vcpu[id].kernel_root != mfn && !t->slot
+			       : !t->window && !t->slot)
+			continue;
+		if (level == 1 && kernel_table(t) && !uses(id, pte_mfn(old)))
+			continue;
+		post(id, 0, entry_code(mfn, level, slot, ASK_PTE));
 	}
 }
 
@@ -317,25 +356,6 @@ void smp_publish_epochs(void)
 	__atomic_store_n(&k.me->low_epoch, k.low_epoch, __ATOMIC_RELEASE);
 }
 
-/* Has it a writable mapping, as far as it says? It says so before it makes one. */
-static bool writes(unsigned int id, uint64_t mfn)
-{
-	const struct k_peer *p = peer(id);
-	const struct k_frame *f = &frames_of(id)[mfn];
-	uint32_t high = __atomic_load_n(&p->epoch, __ATOMIC_RELAXED);
-	uint32_t low = __atomic_load_n(&p->low_epoch, __ATOMIC_RELAXED);
-
-	for (int i = 0; i < 2; i++) {
-		uint64_t e = __atomic_load_n(&f->va[i], __ATOMIC_RELAXED);
-		uint32_t epoch = e >> 63 ? high : low;
-
-		if ((e & KF_MAPPED) && (e & KF_EPOCH) == epoch &&
-		    (e & (i ? KF_WRITABLE : KF_WRITABLE | KF_MANY)))
-			return true;
-	}
-	return false;
-}
-
 void smp_protect(uint64_t mfn, uint64_t nr)
 {
 	uint64_t mask = started(~0ull), asked = 0;
@@ -345,7 +365,7 @@ void smp_protect(uint64_t mfn, uint64_t nr)
 		unsigned int id = core_bit_first(m);
 
 		for (uint64_t i = 0; i < nr; i++) {
-			if (!writes(id, mfn + i))
+			if (!(uses(id, mfn + i) & KF_WRITABLE))
 				continue;
 			post(id, 0, (mfn + i) << 12 | ASK_PROTECT);
 			asked |= 1ull << id;
@@ -363,9 +383,7 @@ void smp_code_changed(uint64_t mfn, uint64_t nr)
 		unsigned int id = core_bit_first(m);
 
 		for (uint64_t i = 0; i < nr; i++) {
-			const uint64_t *e = &frames_of(id)[mfn + i].va[1];
-
-			if (!(__atomic_load_n(e, __ATOMIC_RELAXED) & KF_CODE))
+			if (!(uses(id, mfn + i) & KF_CODE))
 				continue;
 			post(id, 0, (mfn + i) << 12 | ASK_CODE);
 			asked |= 1ull << id;

@@ -58,7 +58,7 @@ void smp_note_cpu(void);
 void smp_kicked(void);
 
 /* An entry of a page table was changed, a table is none any more: others that used it are told. */
-void smp_tell(uint64_t mfn, unsigned int level, unsigned int slot);
+void smp_tell(uint64_t mfn, unsigned int level, unsigned int slot, uint64_t old);
 void smp_tell_gone(uint64_t mfn, unsigned int level);
 /* None of these runs guest code without having done what it was asked. */
 void smp_sync(uint64_t vcpu_mask);

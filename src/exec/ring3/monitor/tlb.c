@@ -176,7 +176,7 @@ void tlb_pte_changed(struct core_ctx *c, uint64_t mfn, unsigned int level, unsig
 		return; /* nothing is mapped through an entry without it */
 	}
 	if (k.smp && is_lost)
-		smp_tell(mfn, level, slot);
+		smp_tell(mfn, level, slot, old);
 	if (level == 4) {
 		lost(mfn, level, slot);
 		return;

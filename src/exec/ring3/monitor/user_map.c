@@ -36,7 +36,7 @@ static int prot_of(uint64_t pte, uint64_t upper)
 static void map(struct u_slot *s, uint64_t va, uint64_t mfn, uint64_t nr, int prot)
 {
 	for (uint64_t i = 0; (prot & PROT_WRITE) && i < nr; i++)
-		if (xlate_frame_noted(k.x, mfn + i))
+		if (window_is_code(mfn + i))
 			window_code_written(mfn + i);
 	order_add(s, SYS_mmap, va, nr << 12, (uint64_t)prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
 		  K_FD_MEMORY, mfn << 12);

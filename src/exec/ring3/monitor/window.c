@@ -59,7 +59,7 @@ static void note_mapping(uint64_t mfn, uint64_t va, bool writable)
 	set_entry(f, 0, f->va[0] | KF_MANY);
 }
 
-static bool is_code(uint64_t mfn)
+bool window_is_code(uint64_t mfn)
 {
 	if (k.smp)
 		return __atomic_load_n(&k.c.frames[mfn].aux, __ATOMIC_RELAXED) & CORE_FRAME_CODE;
@@ -67,44 +67,63 @@ static bool is_code(uint64_t mfn)
 }
 
 /*
- * First say that they will be writable here, then look whether they may be: whoever turns one into
- * a page table or translates from it does it the other way round.
+ * First say what will be mapped here, then look whether it may be: whoever changes an entry, turns
+ * a frame into a page table or translates from it does it the other way round.
  */
-bool window_announce(uint64_t va, uint64_t mfn, uint64_t nr)
+bool window_announce(uint64_t va, uint64_t mfn, uint64_t nr, bool writable)
 {
 	for (uint64_t i = 0; i < nr; i++)
-		note_mapping(mfn + i, va + (i << 12), true);
+		note_mapping(mfn + i, va + (i << 12), writable);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	for (uint64_t i = 0; i < nr; i++)
+	for (uint64_t i = 0; writable && i < nr; i++)
 		if (!smp_may_write(mfn + i))
 			return false;
 	return true;
 }
 
-/* False: with other vCPUs, one of the frames may not be written after all. */
-static bool map_run(uint64_t va, uint64_t mfn, uint64_t nr, bool writable)
+/* With other vCPUs: announced, and the entries (from `pte` on; NULL: there are none) still so. */
+static bool may_map(const uint64_t *pte, uint64_t va, uint64_t mfn, uint64_t nr, bool writable)
+{
+	const uint64_t need = PTE_PRESENT | (writable ? PTE_RW | PTE_DIRTY : 0);
+
+	if (!k.smp)
+		return true;
+	if (!window_announce(va, mfn, nr, writable))
+		return false;
+	for (uint64_t i = 0; pte && i < nr; i++)
+		if ((pte_read(pte + i) & (need | PTE_FRAME_)) != (need | (mfn + i) << 12))
+			return false;
+	return true;
+}
+
+static long map_pages(uint64_t va, uint64_t mfn, uint64_t nr, bool writable)
+{
+	return sys_mmap(va + K_SHIFT, nr << 12, PROT_READ | (writable ? PROT_WRITE : 0),
+			MAP_SHARED | MAP_FIXED, K_FD_MEMORY, mfn << 12);
+}
+
+/* False: another vCPU has changed one of the entries or frames meanwhile. */
+static bool map_run(const uint64_t *pte, uint64_t va, uint64_t mfn, uint64_t nr, bool writable)
 {
 	long r;
 
 	if (k.nr_maps >= WINDOW_MAPS_MAX)
 		window_flush_all();
-	if (k.smp && writable && !window_announce(va, mfn, nr))
+	if (!may_map(pte, va, mfn, nr, writable))
 		return false;
-	r = sys_mmap(va + K_SHIFT, nr << 12, PROT_READ | (writable ? PROT_WRITE : 0),
-		     MAP_SHARED | MAP_FIXED, K_FD_MEMORY, mfn << 12);
+	r = map_pages(va, mfn, nr, writable);
 	if (r < 0 && r > -4096) {
 		/* Out of mappings or page-table memory: start again with an empty window. */
 		window_flush_all();
-		if (k.smp && writable && !window_announce(va, mfn, nr))
+		if (!may_map(pte, va, mfn, nr, writable))
 			return false;
-		r = sys_mmap(va + K_SHIFT, nr << 12, PROT_READ | (writable ? PROT_WRITE : 0),
-			     MAP_SHARED | MAP_FIXED, K_FD_MEMORY, mfn << 12);
+		r = map_pages(va, mfn, nr, writable);
 		if (r < 0 && r > -4096)
 			k_die("the host has no memory for the domain's mappings");
 	}
 	k.nr_maps++;
 	k.ctlv->page_faults++;
-	for (uint64_t i = 0; i < nr && !(k.smp && writable); i++)
+	for (uint64_t i = 0; i < nr && !k.smp; i++)
 		note_mapping(mfn + i, va + (i << 12), writable);
 	return true;
 }
@@ -118,7 +137,7 @@ static bool fits(uint64_t v, uint64_t va, uint64_t mfn, bool writable)
 	const uint64_t need = PTE_PRESENT | PTE_ACCESSED, dirty = PTE_RW | PTE_DIRTY;
 
 	if ((v & need) != need || (v & PTE_FRAME_) != mfn << 12 || mfn >= k.nr_frames ||
-	    ((v & dirty) == dirty && !is_code(mfn)) != writable)
+	    ((v & dirty) == dirty && !window_is_code(mfn)) != writable)
 		return false;
 	for (int i = 0; i < 2; i++) {
 		uint64_t e = k.kframes[mfn].va[i];
@@ -158,11 +177,11 @@ void window_entry_changed(uint64_t va, uint64_t old, uint64_t new)
 	for (int i = 0; i < 2; i++) {
 		if (!entry_valid(f->va[i]) || (f->va[i] & ~0xfffull) != va || (f->va[i] & KF_MANY))
 			continue;
-		writable = (new &dirty) == dirty && !is_code(mfn);
+		writable = (new &dirty) == dirty && !window_is_code(mfn);
 		if ((new &PTE_PRESENT) && (new &PTE_ACCESSED) && pte_mfn(new) == mfn) {
 			/* A page becomes a page table or is none any more, mostly. */
 			if (!(f->va[i] & KF_WRITABLE) == writable)
-				(void)map_run(va, mfn, 1, writable);
+				(void)map_run(NULL, va, mfn, 1, writable);
 			return;
 		}
 		set_entry(f, i, 0);
@@ -200,14 +219,14 @@ enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error)
 		*ret_error = 3;
 		return K_MAP_FAULT;
 	}
-	if (write && is_code(mfn)) {
+	if (write && window_is_code(mfn)) {
 		window_code_written(mfn);
 		code = true;
 	}
 
 	if (!pte || ((__atomic_load_n(pte, __ATOMIC_RELAXED) & PTE_FRAME_) >> 12) != mfn) {
 		/* No guest PTE behind it: the hypervisor's own area (M2P). */
-		(void)map_run(va, mfn, 1, false);
+		(void)map_run(NULL, va, mfn, 1, false);
 		return K_MAP_DONE;
 	}
 	/* Changed since by another vCPU: the access is repeated, and looked at again. */
@@ -215,10 +234,10 @@ enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error)
 		return code ? K_MAP_CODE : K_MAP_DONE;
 	/* Map writable at once if no dirty bit needs to be noticed. */
 	bool writable = (flags & PTE_RW) && (__atomic_load_n(pte, __ATOMIC_RELAXED) & PTE_DIRTY) &&
-			!is_code(mfn);
+			!window_is_code(mfn);
 	find_run(pte, va, mfn, writable, &before, &after);
-	if (!map_run(va - (before << 12), mfn - before, before + 1 + after, writable))
-		(void)map_run(va, mfn, 1, writable);
+	if (!map_run(pte - before, va - (before << 12), mfn - before, before + 1 + after, writable))
+		(void)map_run(pte, va, mfn, 1, writable);
 	return code ? K_MAP_CODE : K_MAP_DONE;
 }
 
@@ -326,7 +345,7 @@ void window_protect(uint64_t mfn)
 	for (int i = 0; i < 2; i++) {
 		if (entry_valid(f->va[i]) && (f->va[i] & KF_WRITABLE)) {
 			window_flush_range(f->va[i] & ~0xfffull, 4096);
-			f->va[i] = 0;
+			set_entry(f, i, 0);
 		}
 	}
 }
