@@ -328,7 +328,7 @@ static void bring_up(void)
 	for (unsigned int i = 1; i < NR_CPUS; i++) {
 		ipi_port[i] = bind_ipi(i);
 		if (i != ME) {
-			command = C_END;
+			tell(C_END);
 			R("up", pvg_vcpu_up(i, serve));
 			await(C_END);
 		}
