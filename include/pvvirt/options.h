@@ -29,6 +29,59 @@ typedef struct pvv_disk_options {
 		sizeof(pvv_disk_options), NULL, -1, NULL, 0                                        \
 	}
 
+/** What a network interface is plugged into. Since: 0.1 */
+typedef enum pvv_interface_type {
+	/** User networking by passt, without privileges. */
+	PVV_INTERFACE_USER = 0,
+	/** A tap device: an existing one by name, or one that is made (needs CAP_NET_ADMIN). */
+	PVV_INTERFACE_TAP = 1,
+	/** A tap device that is made and attached to a bridge (needs CAP_NET_ADMIN). */
+	PVV_INTERFACE_BRIDGE = 2,
+} pvv_interface_type;
+
+/** One port or range of ports of the host that leads to the guest. Since: 0.1 */
+typedef struct pvv_forward_options {
+	size_t size;	     /**< sizeof(pvv_forward_options) */
+	uint32_t udp;	     /**< 0 = TCP, 1 = UDP */
+	uint32_t start, end; /**< host ports, 1..65535; end 0 = start */
+	uint32_t to;	     /**< guest port of start; 0 = the same */
+	const char *address; /**< host address to listen on; NULL = any */
+} pvv_forward_options;
+
+/** Initial value of a pvv_forward_options. Since: 0.1 */
+#define PVV_FORWARD_OPTIONS_INIT                                                                   \
+	{                                                                                          \
+		sizeof(pvv_forward_options), 0, 0, 0, 0, NULL                                      \
+	}
+
+/** One network interface. Since: 0.1 */
+typedef struct pvv_interface_options {
+	size_t size;   /**< sizeof(pvv_interface_options) */
+	uint32_t type; /**< pvv_interface_type */
+	/**
+	 * An open descriptor instead of what `type` would open (duplicated by the library, which
+	 * makes it non-blocking), or -1: a tap device without packet information (IFF_NO_PI); a
+	 * stream socket on which each frame follows its length (32 bits, big endian); a datagram
+	 * or seqpacket socket with a frame per message.
+	 */
+	int fd;
+	const char *target; /**< tap device on the host, or NULL */
+	const char *bridge; /**< with PVV_INTERFACE_BRIDGE: its name */
+	const char *mac;    /**< "00:16:3e:..."; NULL = made up from the domain's UUID */
+	uint32_t mtu;	    /**< 68..65535; 0 = as it is */
+	uint32_t existing;  /**< not 0: the target exists and is used as it is */
+	const pvv_forward_options *forwards; /**< array, with PVV_INTERFACE_USER */
+	size_t nr_forwards;		     /**< its length, 0..64 */
+	size_t forward_stride; /**< sizeof(pvv_forward_options) as the caller knows it; 0 =
+				  forwards->size */
+} pvv_interface_options;
+
+/** Initial value of a pvv_interface_options. Since: 0.1 */
+#define PVV_INTERFACE_OPTIONS_INIT                                                                 \
+	{                                                                                          \
+		sizeof(pvv_interface_options), 0, -1, NULL, NULL, NULL, 0, 0, NULL, 0, 0           \
+	}
+
 /** What follows the end of a guest; 0 takes libvirt's default. Since: 0.1 */
 typedef enum pvv_action {
 	PVV_ACTION_DEFAULT = 0, /**< Power off: destroy, reboot: restart, crash: destroy. */
@@ -76,13 +129,17 @@ typedef struct pvv_domain_options {
 	uint64_t max_memory;   /**< bytes pvv_domain_set_memory() may give it; 0 = memory */
 	uint32_t vcpus_online; /**< at start, 1..vcpus; 0 = all */
 	uint32_t reserved2;    /**< 0 */
+	const pvv_interface_options *interfaces; /**< array */
+	size_t nr_interfaces;			 /**< its length, 0..64 */
+	size_t interface_stride; /**< sizeof(pvv_interface_options) as the caller knows it; 0 =
+				    interfaces->size */
 } pvv_domain_options;
 
 /** Initial value of a pvv_domain_options. Since: 0.1 */
 #define PVV_DOMAIN_OPTIONS_INIT                                                                    \
 	{                                                                                          \
 		sizeof(pvv_domain_options), NULL, NULL, NULL, -1, NULL, -1, NULL, 0, 0, 0, NULL,   \
-			0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0                                         \
+			0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0                             \
 	}
 
 /**

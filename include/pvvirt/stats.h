@@ -44,6 +44,20 @@ typedef struct pvv_block_stats {
 } pvv_block_stats;
 
 /**
+ * Counters of a network interface, as the guest sees it: rx is what it received; set `size` before
+ * the call. Since: 0.1
+ */
+typedef struct pvv_interface_stats {
+	size_t size;
+	uint64_t rx_bytes, rx_packets;
+	uint64_t rx_errors;  /**< frames that could not be given to the guest */
+	uint64_t rx_dropped; /**< frames of a kind or size that the guest does not take */
+	uint64_t tx_bytes, tx_packets;
+	uint64_t tx_errors;  /**< malformed packets */
+	uint64_t tx_dropped; /**< packets that the host did not take */
+} pvv_interface_stats;
+
+/**
  * Read a domain's counters.
  *
  * @param flags 0
@@ -66,6 +80,20 @@ PVV_API int pvv_domain_get_stats(pvv_domain *domain, uint64_t flags, pvv_domain_
  */
 PVV_API int pvv_domain_get_block_stats(pvv_domain *domain, const char *target, uint64_t flags,
 				       pvv_block_stats *stats);
+
+/**
+ * Read a network interface's counters.
+ *
+ * @param interface the MAC address, the name of the target device on the host, or the number in the
+ *        order of the description: "0"
+ * @param flags 0
+ * @param stats `size` set by the caller
+ * @return 0, or PVV_ENOENT (no such interface), PVV_EINVAL, PVV_EFORK
+ * @thread-safe
+ * Since: 0.1
+ */
+PVV_API int pvv_domain_get_interface_stats(pvv_domain *domain, const char *interface,
+					   uint64_t flags, pvv_interface_stats *stats);
 
 PVV_END_DECLS
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/check.h"
+#include "api/interface.h"
 #include "api/record.h"
 #include "xml/xml.h"
 
@@ -245,6 +246,8 @@ static int take_options(struct config *cfg, const pvv_domain_options *o)
 		ret = config_set_string(&cfg->cmdline, o->cmdline);
 	if (!ret)
 		ret = take_disks(cfg, o);
+	if (!ret)
+		ret = take_interfaces(cfg, o);
 	if (!ret)
 		ret = take_action("on_poweroff", o->on_poweroff, &cfg->on_poweroff);
 	if (!ret)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Life cycle, state and description of domains. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,6 +220,44 @@ int pvv_domain_get_block_stats(pvv_domain *domain, const char *target, uint64_t 
 	if (!found)
 		return err_set(PVV_ENOENT, PVV_SUBSYS_API, target, "domain '%s' has no disk '%s'",
 			       domain->name, target);
+	record_give(stats, stats->size, &full, sizeof(full));
+	return 0;
+}
+
+static bool is_interface(const struct net_counter *net, unsigned int index, const char *name)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%u", index);
+	return !strcasecmp(net->mac, name) || !strcmp(number, name) ||
+	       (*net->target && !strcmp(net->target, name));
+}
+
+int pvv_domain_get_interface_stats(pvv_domain *domain, const char *interface, uint64_t flags,
+				   pvv_interface_stats *stats)
+{
+	pvv_interface_stats full = {0};
+	bool found = false;
+	int ret = api_verb(domain, flags, 0, "pvv_domain_get_interface_stats");
+
+	if (!ret)
+		ret = record_check(stats, stats ? stats->size : 0,
+				   "pvv_domain_get_interface_stats");
+	if (!ret && !interface)
+		ret = API_EINVAL("pvv_domain_get_interface_stats: interface is NULL");
+	if (ret < 0)
+		return ret;
+	domain_update_stats(domain);
+	pthread_mutex_lock(&domain->lock);
+	for (unsigned int i = 0; i < domain->nr_nets && !found; i++) {
+		found = is_interface(&domain->nets[i], i, interface);
+		if (found)
+			full = domain->nets[i].stats;
+	}
+	pthread_mutex_unlock(&domain->lock);
+	if (!found)
+		return err_set(PVV_ENOENT, PVV_SUBSYS_API, interface,
+			       "domain '%s' has no interface '%s'", domain->name, interface);
 	record_give(stats, stats->size, &full, sizeof(full));
 	return 0;
 }

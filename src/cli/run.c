@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/net.h"
 
 #define MAX_DISKS 64
 #define LEAVE	  0x1d /* ^] */
@@ -25,14 +26,22 @@
 static const char help[] =
 	"Usage: pvvirt run [OPTIONS] DOMAIN.xml\n"
 	"       pvvirt run [OPTIONS] --kernel FILE [--initrd FILE] [--cmdline TEXT]\n"
-	"                  [--memory 256M] [--vcpus N] [--disk FILE[,xvda][,ro]]... [--name NAME]\n"
-	"                  [--max-memory 1G] [--no-reboot]\n"
+	"                  [--memory 256M] [--max-memory 1G] [--vcpus N] [--name NAME] "
+	"[--no-reboot]\n"
+	"                  [--disk FILE[,xvda][,ro]]... [--net WHAT]...\n"
 	"\n"
 	"Boots a domain and stays with it until it ends.\n"
 	"\n"
 	"  --executor auto|ring3|kvm     how to run it (default auto)\n"
 	"  --console stdio|pty|null|unix:PATH\n"
 	"                                where its console goes (default stdio; ^] leaves it)\n"
+	"  --net user[,tcp:8080:80]...   a network interface without privileges, by passt, with\n"
+	"                                ports of the host ([ADDRESS:]PORT[-END][:TO]) that lead\n"
+	"                                to the guest\n"
+	"  --net tap=NAME[,existing]     by a tap device; made if need be\n"
+	"  --net bridge=NAME             by a new tap device at this bridge\n"
+	"  --net fd=N                    by an open tap device or socket; all also with ,mac=MAC\n"
+	"                                and ,mtu=N\n"
 	"  --timeout SECONDS             end it after this time, with exit status 11\n"
 	"  --control SOCKET              take commands there: 'pvvirt setmem SOCKET 128M'\n"
 	"  --events FILE                 append its events as JSON, one a line\n"
@@ -51,6 +60,7 @@ struct run {
 	pvv_domain_options o;
 	pvv_disk_options disks[MAX_DISKS];
 	char *disk_text[MAX_DISKS];
+	struct net_args nets;
 	double timeout; /* 0: none */
 	int strict, verbose, stats, options_used;
 
@@ -179,6 +189,8 @@ static int parse_option(struct run *r, int opt, char *arg)
 		return 0;
 	case 'd':
 		return parse_disk(r, arg);
+	case 'N':
+		return net_parse_arg(&r->nets, arg);
 	case 'r':
 		r->o.on_reboot = PVV_ACTION_DESTROY;
 		return 0;
@@ -201,6 +213,7 @@ static int parse(struct run *r, int argc, char **argv)
 		{"max-memory", required_argument, NULL, 'M'},
 		{"vcpus", required_argument, NULL, 'u'},
 		{"disk", required_argument, NULL, 'd'},
+		{"net", required_argument, NULL, 'N'},
 		{"name", required_argument, NULL, 'n'},
 		{"strict", no_argument, NULL, 's'},
 		{"verbose", no_argument, NULL, 'v'},
@@ -254,6 +267,8 @@ static int make_domain(struct run *r)
 		if (!r->o.name)
 			r->o.name = "guest";
 		r->o.disks = r->disks;
+		r->o.interfaces = r->nets.net;
+		r->o.nr_interfaces = r->nets.nr;
 		return pvv_domain_create(r->host, &r->o, 0, &r->dom) < 0 ? cli_fail() : 0;
 	}
 	text = cli_read_file(r->xml);
@@ -586,6 +601,7 @@ static void print_stats(struct run *r)
 				target, b.rd_req, b.rd_bytes, b.wr_req, b.wr_bytes, b.flush_req,
 				b.errors);
 	}
+	net_print_stats(stderr, r->dom);
 }
 
 static int go(struct run *r)

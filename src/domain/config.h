@@ -143,16 +143,17 @@ struct config_interface {
 	enum config_net_type type;
 	bool has_mac;
 	uint8_t mac[6];
-	char *source;		   /* bridge name (bridge), host interface (user); NULL: none */
-	char *target;		   /* name of the tap or vif device on the host; NULL: any */
-	int fd;			   /* a tap or socket descriptor unless CONFIG_FD_NONE */
-	char *script;		   /* script that sets the host side up; NULL: none */
-	char *model;		   /* NULL or "netfront" */
-	uint32_t mtu;		   /* 0: default */
-	enum config_tristate link; /* CONFIG_OFF: cable unplugged */
-	bool passt;		   /* user: backend type='passt' asked for */
-	char *log_file;		   /* user: backend's log */
-	struct config_ip *ips;	   /* the guest's addresses */
+	char *source;		      /* bridge name (bridge), host interface (user); NULL: none */
+	char *target;		      /* name of the tap or vif device on the host; NULL: any */
+	enum config_tristate managed; /* CONFIG_OFF: `target` exists and is not to be touched */
+	int fd;			      /* a tap or socket descriptor unless CONFIG_FD_NONE */
+	char *script;		      /* script that sets the host side up; NULL: none */
+	char *model;		      /* NULL or "netfront" */
+	uint32_t mtu;		      /* 0: default */
+	enum config_tristate link;    /* CONFIG_OFF: cable unplugged */
+	bool passt;		      /* user: backend type='passt' asked for */
+	char *log_file;		      /* user: backend's log */
+	struct config_ip *ips;	      /* the guest's addresses */
 	size_t nr_ips;
 	struct config_forward *forwards; /* user */
 	size_t nr_forwards;

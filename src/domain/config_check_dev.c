@@ -162,6 +162,11 @@ static bool check_interface_alone(const struct config_interface *n, struct confi
 	if (n->mtu && (n->mtu < 68 || n->mtu > 65535))
 		return config_problem(problem, PVV_EINVAL, "mtu %u is not within 68..65535",
 				      n->mtu);
+	if ((unsigned int)n->managed > CONFIG_OFF)
+		return config_problem(problem, PVV_EINVAL, "an enumeration is out of range");
+	if (n->managed && (n->type != CONFIG_NET_ETHERNET || !n->target))
+		return config_problem(problem, PVV_EINVAL,
+				      "managed belongs to the target of type 'ethernet'");
 	if (n->model && strcmp(n->model, "netfront") != 0)
 		return config_problem(problem, PVV_EINVAL, "model '%s' is not 'netfront'",
 				      n->model);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The devices of an incarnation: block back ends, and the xenstore they speak through. */
+/* The devices of an incarnation: block and network back ends, and the xenstore they speak through.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +58,7 @@ int run_attach_devices(struct run *r)
 		if (ret < 0)
 			return ret;
 	}
-	return 0;
+	return run_attach_nets(r);
 }
 
 static void device_done(void *opaque)
@@ -72,6 +73,7 @@ void run_detach_devices(struct run *r)
 {
 	/* One for ourselves: a device may be done before the next one is asked. */
 	r->closing = 1;
+	run_detach_nets(r);
 	for (size_t i = 0; i < r->nr_disks; i++) {
 		struct blk_device *dev = r->disks[i].device;
 

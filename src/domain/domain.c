@@ -24,6 +24,7 @@ static void domain_free(struct pvv_domain *d)
 	config_free(d->cfg);
 	free(d->warnings);
 	free(d->blocks);
+	free(d->nets);
 	pthread_cond_destroy(&d->changed);
 	pthread_mutex_destroy(&d->lock);
 	free(d);
@@ -78,6 +79,8 @@ int domain_new(struct pvv_host *h, struct config *cfg, char *warnings, struct pv
 			 cfg->disks[i].target);
 	r = d->blocks ? consoles_new(h->loop, cfg, &d->consoles)
 		      : err_nomem(PVV_SUBSYS_DOMAIN, "making a domain");
+	if (!r)
+		r = domain_make_net_counters(d);
 	if (!r) {
 		pthread_mutex_lock(&h->lock);
 		r = insert(h, d);

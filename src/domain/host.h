@@ -95,6 +95,12 @@ struct pvv_domain {
 		pvv_block_stats stats;
 	} * blocks;
 	unsigned int nr_blocks;
+	struct net_counter {
+		char mac[18];
+		char target[32]; /* "": none named */
+		pvv_interface_stats stats;
+	} * nets;
+	unsigned int nr_nets;
 };
 
 /* ---- host.c ---- */
@@ -144,5 +150,7 @@ uint32_t domain_target_vcpus(const struct pvv_domain *d);
 /* Bring d->stats and d->blocks up to date. On the I/O thread; domain_update_stats() on others. */
 void domain_refresh_stats(struct pvv_domain *d);
 void domain_update_stats(struct pvv_domain *d);
+/* network.c: d->nets, all zero. */
+int domain_make_net_counters(struct pvv_domain *d);
 
 #endif

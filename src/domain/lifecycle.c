@@ -98,6 +98,8 @@ int domain_start(struct pvv_domain *d, uint64_t flags)
 	memset(&d->stats, 0, sizeof(d->stats));
 	for (unsigned int i = 0; i < d->nr_blocks; i++)
 		memset(&d->blocks[i].stats, 0, sizeof(d->blocks[i].stats));
+	for (unsigned int i = 0; i < d->nr_nets; i++)
+		memset(&d->nets[i].stats, 0, sizeof(d->nets[i].stats));
 	pthread_mutex_unlock(&d->lock);
 
 	pthread_mutex_lock(&d->host->lock);

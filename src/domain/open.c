@@ -115,6 +115,9 @@ int run_open(struct run *r)
 		if (ret < 0)
 			return ret;
 	}
+	ret = run_open_nets(r);
+	if (ret < 0)
+		return ret;
 	r->opened = true;
 	return 0;
 }

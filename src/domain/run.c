@@ -45,6 +45,7 @@ void run_free(struct run *r)
 	for (size_t i = 0; i < r->nr_disks; i++)
 		blk_image_free(r->disks[i].image);
 	free(r->disks);
+	run_free_nets(r);
 	close_fd(&r->kernel_fd);
 	close_fd(&r->initrd_fd);
 	if (r->ops)

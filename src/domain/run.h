@@ -14,6 +14,7 @@
 #include "domain/guest.h"
 #include "domain/host.h"
 #include "io/blk/blk.h"
+#include "io/net/net.h"
 #include "io/xenstore/xenstore.h"
 #include "util/err.h"
 
@@ -34,6 +35,13 @@ struct run_disk {
 	char target[16];
 };
 
+struct run_net {
+	struct run *run;
+	struct net_link *link; /* until an interface took it over */
+	struct net_vif *vif;
+	char name[32]; /* of the link */
+};
+
 struct run {
 	struct pvv_domain *d;
 	struct pvv_host *h;
@@ -45,6 +53,8 @@ struct run {
 	int kernel_fd, initrd_fd;
 	struct run_disk *disks;
 	size_t nr_disks;
+	struct run_net *nets;
+	size_t nr_nets;
 
 	/* built */
 	struct exec_memory mem;
@@ -95,6 +105,12 @@ void run_unwatch(struct run *r);
 void run_limit_memory(struct run *r, uint64_t bytes);
 void run_detach_devices(struct run *r); /* calls run_devices_gone() when all have drained */
 void run_devices_gone(struct run *r);
+/* Network interfaces (network.c). */
+int run_open_nets(struct run *r);
+void run_free_nets(struct run *r);
+int run_attach_nets(struct run *r);
+void run_detach_nets(struct run *r);
+void run_refresh_nets(struct run *r); /* under d->lock */
 void run_free(struct run *r);
 /* lifecycle.c: the incarnation is over and freed of everything; decides what comes next. */
 void run_finished(struct run *r);

@@ -85,6 +85,7 @@ void domain_refresh_stats(struct pvv_domain *d)
 	d->stats = s;
 	d->vcpus_up = up;
 	refresh_blocks(d, r);
+	run_refresh_nets(r);
 	pthread_mutex_unlock(&d->lock);
 }
 

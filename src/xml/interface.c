@@ -141,6 +141,41 @@ static int parse_source(struct xml_ctx *ctx, struct tree_node *node, struct conf
 	return PVV_OK;
 }
 
+static int parse_target(struct xml_ctx *ctx, struct tree_node *node, struct config_interface *net)
+{
+	static const char *const names[] = {"yes", "no", NULL};
+	struct tree_node *target;
+	unsigned int value = 0;
+	const char *text;
+
+	XML_CHECK(xml_child(ctx, node, "target", &target));
+	if (!target)
+		return PVV_OK;
+	XML_CHECK(xml_need_attr(ctx, target, "dev", &text));
+	XML_CHECK(config_set_string(&net->target, text));
+	if (net->type != CONFIG_NET_ETHERNET || !xml_attr(target, "managed"))
+		return PVV_OK;
+	XML_CHECK(xml_attr_enum(ctx, target, "managed", names, &value));
+	net->managed = value ? CONFIG_OFF : CONFIG_ON;
+	return PVV_OK;
+}
+
+static int warn_about(struct xml_ctx *ctx, struct tree_node *node,
+		      const struct config_interface *net)
+{
+	struct tree_node *script, *child;
+
+	XML_CHECK(xml_child(ctx, node, "script", &script));
+	if (script)
+		xml_kept(ctx, script,
+			 "no programs are run; a tap device is made, brought up and "
+			 "attached to its bridge");
+	child = net->type == CONFIG_NET_USER ? NULL : xml_next(node, "ip", NULL);
+	if (child)
+		xml_kept(ctx, child, "only user networking can tell the guest its addresses");
+	return PVV_OK;
+}
+
 /* The attribute of a child that has just that. */
 static int parse_simple(struct xml_ctx *ctx, struct tree_node *node, const char *name,
 			const char *attr, char **field)
@@ -218,7 +253,7 @@ int interface_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *
 	net->type = (enum config_net_type)value;
 	XML_CHECK(parse_mac(ctx, node, net));
 	XML_CHECK(parse_source(ctx, node, net));
-	XML_CHECK(parse_simple(ctx, node, "target", "dev", &net->target));
+	XML_CHECK(parse_target(ctx, node, net));
 	XML_CHECK(parse_simple(ctx, node, "script", "path", &net->script));
 	XML_CHECK(parse_model(ctx, node, net));
 	XML_CHECK(parse_options(ctx, node, net));
@@ -230,7 +265,7 @@ int interface_parse(struct xml_ctx *ctx, struct tree_node *node, struct config *
 	if (child)
 		return xml_fail(ctx, PVV_EUNSUPPORTED, child, NULL,
 				"is not supported (there are no driver domains)");
-	xml_kept(ctx, node, "this version has no network back end");
+	XML_CHECK(warn_about(ctx, node, net));
 	if (!config_check_interface(cfg, cfg->nr_interfaces - 1, &problem))
 		return xml_fail_problem(ctx, node, &problem);
 	return PVV_OK;
@@ -295,7 +330,13 @@ void interface_format(struct xml_out *out, const struct config_interface *net)
 	for (size_t i = 0; i < net->nr_forwards; i++)
 		put_forward(out, &net->forwards[i]);
 	put_simple(out, "script", "path", net->script);
-	put_simple(out, "target", "dev", net->target);
+	if (net->target) {
+		xml_out_start(out, "target");
+		xml_out_attr(out, "dev", net->target);
+		if (net->managed)
+			xml_out_attr(out, "managed", net->managed == CONFIG_OFF ? "no" : "yes");
+		xml_out_end(out);
+	}
 	put_simple(out, "model", "type", net->model);
 	if (net->passt) {
 		xml_out_start(out, "backend");

@@ -101,6 +101,7 @@ static bool equal_interface(const struct config_interface *a, const struct confi
 		SAME_BYTES(mac);
 	SAME_STRING(source);
 	SAME_STRING(target);
+	SAME(managed);
 	SAME_FD(fd);
 	SAME_STRING(script);
 	SAME_STRING(model);

@@ -198,6 +198,8 @@ static void random_interface(uint32_t *seed, struct config *cfg, uint32_t number
 	snprintf(name, sizeof(name), "vif%u", number);
 	if (maybe(seed))
 		set(&net->target, name);
+	if (net->type == CONFIG_NET_ETHERNET && net->target)
+		net->managed = below(seed, 3);
 	if (maybe(seed))
 		net->fd = CONFIG_FD_PENDING;
 	if (maybe(seed))

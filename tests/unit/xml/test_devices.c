@@ -9,8 +9,11 @@
 #define SOURCE		    "<source file='/img'/>"
 #define INTERFACE(type, in) DEVICES("<interface type='" type "'>" in "</interface>")
 #define CONSOLE(attrs, in)  DEVICES("<console" attrs ">" in "</console>")
-#define NIC		    "7:1: <interface> is kept, but without effect (this version has no network back end)"
-#define OURS(in)	    "<pvvirt:domain xmlns:pvvirt='" NS "'>" in "</pvvirt:domain>"
+#define NO_SCRIPT                                                                                  \
+	"<script> is kept, but without effect (no programs are run; a tap device is made, "        \
+	"brought "                                                                                 \
+	"up and attached to its bridge)"
+#define OURS(in) "<pvvirt:domain xmlns:pvvirt='" NS "'>" in "</pvvirt:domain>"
 
 static void test_disk(void **state)
 {
@@ -160,7 +163,7 @@ static void test_interface(void **state)
 		 INTERFACE("bridge", "<source bridge='br0'/><mac address='00:16:3E:3e:86:60'/>"
 				     "<script path='vif-bridge'/><target dev='vif1.0'/>"
 				     "<model type='netfront'/>"),
-		 .warnings = NIC,
+		 .warnings = "7:82: " NO_SCRIPT,
 		 .contains = "<interface type='bridge'>\n<mac address='00:16:3e:3e:86:60'/>\n"
 			     "<source bridge='br0'/>\n<script path='vif-bridge'/>\n"
 			     "<target dev='vif1.0'/>\n<model type='netfront'/>\n</interface>"},
@@ -168,7 +171,9 @@ static void test_interface(void **state)
 		 INTERFACE("ethernet",
 			   "<ip address='10.0.0.1' family='ipv4' prefix='8' peer='10.0.0.2'/>"
 			   "<ip address='2000:ABCD::0:1' prefix='64'/>"),
-		 .warnings = NIC,
+		 .warnings = "7:28: <ip> is kept, but without effect (only user networking can "
+			     "tell the "
+			     "guest its addresses)",
 		 .contains =
 			 "<interface type='ethernet'>\n"
 			 "<ip address='10.0.0.1' family='ipv4' prefix='8' peer='10.0.0.2'/>\n"
@@ -180,15 +185,23 @@ static void test_interface(void **state)
 			   "<range start='2022' to='22'/><range start='8000' end='8080'/>"
 			   "<range start='8001' exclude='yes'/></portForward>"
 			   "<portForward proto='udp'/>"),
-		 .warnings = NIC,
 		 .contains = "<interface type='user'>\n<source dev='eth0'/>\n"
 			     "<portForward proto='tcp' address='127.0.0.1' dev='lo'>\n"
 			     "<range start='2022' to='22'/>\n<range start='8000' end='8080'/>\n"
 			     "<range start='8001' exclude='yes'/>\n</portForward>\n"
 			     "<portForward proto='udp'/>\n"
 			     "<backend type='passt' logFile='/tmp/p.log'/>\n</interface>"},
+		{"an existing tap device",
+		 INTERFACE("ethernet", "<target dev='tap7' managed='no'/>"),
+		 .contains = "<target dev='tap7' managed='no'/>"},
+		{"a tap device to be made",
+		 INTERFACE("ethernet", "<target dev='tap7' managed='yes'/>"),
+		 .contains = "<target dev='tap7' managed='yes'/>"},
+		{"managed by whom", INTERFACE("ethernet", "<target dev='tap7' managed='me'/>"),
+		 "7:47: <target> managed 'me' is not supported (use 'yes' or 'no')",
+		 PVV_EUNSUPPORTED},
 		{"link and mtu", INTERFACE("user", "<link state='down'/><mtu size='1400'/>"),
-		 .warnings = NIC, .contains = "<link state='down'/>\n<mtu size='1400'/>"},
+		 .contains = "<link state='down'/>\n<mtu size='1400'/>"},
 		{"no type", DEVICES("<interface/>"), "7:1: <interface> lacks the attribute 'type'"},
 		{"network", INTERFACE("network", "<source network='default'/>"),
 		 "7:12: <interface> type 'network' is not supported (use 'bridge', 'ethernet' or "
@@ -254,17 +267,14 @@ static void test_interface(void **state)
 		 "7:24: <backenddomain> is not supported (there are no driver domains)",
 		 PVV_EUNSUPPORTED},
 		{"model", INTERFACE("user", "<model type='e1000'/>"),
-		 .warnings =
-			 NIC "\n"
-			     "7:31: <model> type 'e1000' is ignored (a PV domain has netfront)"},
+		 .warnings = "7:31: <model> type 'e1000' is ignored (a PV domain has netfront)"},
 		{"ignored",
 		 INTERFACE("ethernet", "<filterref filter='clean'/><bandwidth/><vlan/>"
 				       "<source><ip address='10.0.0.1'/></source>"),
-		 .warnings = NIC "\n"
-				 "7:28: <filterref> is ignored (traffic is not filtered)\n"
-				 "7:55: <bandwidth> is ignored (traffic is not shaped)\n"
-				 "7:67: <vlan> is ignored (it is left to the script)\n"
-				 "7:82: <ip> is ignored"},
+		 .warnings = "7:28: <filterref> is ignored (traffic is not filtered)\n"
+			     "7:55: <bandwidth> is ignored (traffic is not shaped)\n"
+			     "7:67: <vlan> is ignored (it is left to the script)\n"
+			     "7:82: <ip> is ignored"},
 	};
 
 	RUN_CASES(cases);
@@ -495,8 +505,6 @@ static void test_pvvirt(void **state)
 		 "<v:domain><v:descriptors><v:kernel/><v:initrd/><v:disk target='xvda'/>"
 		 "<v:interface index='0'/><v:console port='0'/><v:channel name='a'/>"
 		 "</v:descriptors></v:domain></domain>",
-		 .warnings = "1:175: <interface> is kept, but without effect (this version has no "
-			     "network back end)",
 		 .contains = "<pvvirt:descriptors>\n<pvvirt:kernel/>\n<pvvirt:initrd/>\n"
 			     "<pvvirt:disk target='xvda'/>\n<pvvirt:interface index='0'/>\n"
 			     "<pvvirt:console port='0'/>\n<pvvirt:channel name='a'/>\n"
