@@ -139,6 +139,7 @@ static bool set_header_size(int fd)
 	return ioctl(fd, TUNSETVNETHDRSZ, &size) == 0;
 }
 
+/* That it has no packet information must be believed: the kernel reports that bit for another. */
 int net_tap_from_fd(const char *object, int fd, struct net_link **ret_link)
 {
 	struct ifreq ifr = {0};
@@ -148,8 +149,6 @@ int net_tap_from_fd(const char *object, int fd, struct net_link **ret_link)
 		why = "it is not attached to a device";
 	else if (!(ifr.ifr_flags & IFF_TAP))
 		why = "it is a tun device; make it with IFF_TAP";
-	else if (!(ifr.ifr_flags & IFF_NO_PI))
-		why = "it has packet information; make it with IFF_NO_PI";
 	else if (ifr.ifr_flags & IFF_VNET_HDR && !set_header_size(fd))
 		why = "its header size cannot be set";
 	if (why) {
