@@ -27,6 +27,24 @@ static int check_disk(const struct config *cfg, const struct config_disk *disk)
 	return PVV_OK;
 }
 
+static int check_interface(const struct config *cfg, size_t index)
+{
+	const struct config_interface *net = &cfg->interfaces[index];
+
+	if (net->fd == CONFIG_FD_PENDING)
+		return err_set(PVV_EINVAL, PVV_SUBSYS_DOMAIN, cfg->name,
+			       "<interface> %zu: its descriptor has not been supplied", index);
+	for (size_t i = 0; i < net->nr_forwards; i++)
+		if ((net->forwards[i].address || net->forwards[i].dev) &&
+		    !net->forwards[i].nr_ranges)
+			return err_set(
+				PVV_EUNSUPPORTED, PVV_SUBSYS_DOMAIN, cfg->name,
+				"<interface> %zu: a <portForward> with an address or dev needs a "
+				"<range> (passt can forward all ports of all addresses only)",
+				index);
+	return PVV_OK;
+}
+
 int config_check_startable(const struct config *cfg)
 {
 	bool kernel = cfg->kernel || cfg->kernel_fd != CONFIG_FD_NONE;
@@ -44,10 +62,12 @@ int config_check_startable(const struct config *cfg)
 		if (r < 0)
 			return r;
 	}
-	for (size_t i = 0; i < cfg->nr_interfaces; i++)
-		if (cfg->interfaces[i].fd == CONFIG_FD_PENDING)
-			return err_set(PVV_EINVAL, PVV_SUBSYS_DOMAIN, cfg->name,
-				       "<interface> %zu: its descriptor has not been supplied", i);
+	for (size_t i = 0; i < cfg->nr_interfaces; i++) {
+		int r = check_interface(cfg, i);
+
+		if (r < 0)
+			return r;
+	}
 	for (size_t i = 0; i < cfg->nr_consoles; i++)
 		if (cfg->consoles[i].chr.fd == CONFIG_FD_PENDING)
 			return err_set(PVV_EINVAL, PVV_SUBSYS_DOMAIN, cfg->name,

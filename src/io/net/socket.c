@@ -213,8 +213,35 @@ static ssize_t stream_recv(struct net_link *link, unsigned int queue, struct vir
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-/* What the other side said last, once it has gone. */
-static const char *stream_why(struct net_link *link)
+/* What a process said, in one line; not what it says about the host's lack of a syslog. */
+static void read_text(struct stream *s)
+{
+	static const char *const noise[] = {"Failed to send", "Don't run as root"};
+	char said[1024], *save;
+	ssize_t n = read(s->text_fd, said, sizeof(said) - 1);
+	size_t len = 0;
+
+	said[n > 0 ? n : 0] = '\0';
+	for (char *line = strtok_r(said, "\r\n", &save); line;
+	     line = strtok_r(NULL, "\r\n", &save)) {
+		if (!strncmp(line, noise[0], strlen(noise[0])) ||
+		    !strncmp(line, noise[1], strlen(noise[1])))
+			continue;
+		int w = snprintf(s->text + len, sizeof(s->text) - len, "%s%s", len ? "; " : "",
+				 line);
+		if (w < 0 || (size_t)w >= sizeof(s->text) - len)
+			break;
+		len += (size_t)w;
+	}
+	for (char *p = s->text; *p; p++)
+		if ((unsigned char)*p < ' ')
+			*p = ' ';
+	if (!len)
+		snprintf(s->text, sizeof(s->text), "the process has ended");
+}
+
+/* Why the other side has gone, if it has. */
+static const char *socket_why(struct net_link *link)
 {
 	struct stream *s = (struct stream *)link;
 	char c;
@@ -222,17 +249,10 @@ static const char *stream_why(struct net_link *link)
 
 	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
 		return NULL;
-	snprintf(s->text, sizeof(s->text), "the other side has closed the connection");
-	if (s->text_fd < 0)
-		return s->text;
-	n = read(s->text_fd, s->text, sizeof(s->text) - 1);
-	if (n <= 0)
-		return "the process has ended";
-	s->text[n] = '\0';
-	/* One line, printable. */
-	for (char *p = s->text; *p; p++)
-		if ((unsigned char)*p < ' ')
-			*p = p[1] ? ' ' : '\0';
+	if (!*s->text && s->text_fd >= 0)
+		read_text(s);
+	else if (!*s->text)
+		snprintf(s->text, sizeof(s->text), "the other side has closed the connection");
 	return s->text;
 }
 
@@ -252,7 +272,7 @@ static const struct net_link_ops message_ops = {
 	.fd = socket_fd,
 	.send = message_send,
 	.recv = message_recv,
-	.why = stream_why,
+	.why = socket_why,
 	.free = socket_free,
 };
 
@@ -261,7 +281,7 @@ static const struct net_link_ops stream_ops = {
 	.fd = socket_fd,
 	.send = stream_send,
 	.recv = stream_recv,
-	.why = stream_why,
+	.why = socket_why,
 	.free = socket_free,
 };
 
