@@ -47,7 +47,7 @@ class Guest:
         self.timeout, self.exit, self.listed = timeout, exit, listed
         self.record_timeout = timeout * 3
         self.disks, self.cmdline, self.input = [], "", None
-        self.source, self.by_hand = name, False
+        self.source, self.by_hand, self.net = name, False, False
         self.driven = False  # does what a test of tests/system says
         self.vcpus = 1
 
@@ -77,6 +77,8 @@ def load(build, names=()):
                 g.cmdline = value.replace("_", " ")
             elif key == "image":
                 g.image = value
+            elif key == "net":
+                g.net = True
             elif key == "by_hand":
                 g.by_hand = True
             elif key == "driven":

@@ -15,6 +15,7 @@ Exit: 0 same, 1 different, 77 skipped (with the reason).
 import difflib
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import guestlib  # noqa: E402
+import netpeer  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # $PVV_TEST_EXECUTOR: how to run the guest; "auto" is ring3 where the tests run. $PVV_TEST_SLOW: how much longer to wait.
@@ -102,10 +104,15 @@ def run(pvvirt, guest, work):
         with open(path, "wb") as f:
             f.write(disk.content())
         cmd += ["--disk", "%s,%s%s" % (path, disk.target, ",ro" if disk.readonly else "")]
+    peer = None
+    if guest.net:
+        mine, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        netpeer.serve(mine)
+        cmd += ["--net", "fd=%d,mac=00:16:3e:11:22:33" % peer.fileno()]
     if guest.cmdline:
         cmd += ["--cmdline", guest.cmdline]
     proc = subprocess.Popen(cmd, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE)
+                            stderr=subprocess.PIPE, pass_fds=[peer.fileno()] if peer else [])
     seen, errors = [b""], []
 
     def reader():
