@@ -588,6 +588,12 @@ static void print_stats(struct run *r)
 		s.cpu_time_ns / 1000000000, s.cpu_time_ns / 1000000 % 1000, s.hypercalls,
 		s.exits_exception, s.exits_emulate, s.exits_kick, s.exits_block, s.page_faults,
 		s.events, s.console_out, s.console_in, s.overhead_memory >> 10);
+	if (s.vm_exits)
+		fprintf(stderr,
+			"VM exits        %" PRIu64 ": %" PRIu64 " I/O, %" PRIu64 " halts, %" PRIu64
+			" host interrupts, %" PRIu64 " memory; %" PRIu64 " to the library\n",
+			s.vm_exits, s.vm_exits_io, s.vm_exits_halt, s.vm_exits_interrupt,
+			s.vm_exits_memory, s.vm_exits_user);
 	for (size_t i = 0; i < r->o.nr_disks; i++) {
 		char name[8] = {'x', 'v', 'd', (char)('a' + i % 26), 0};
 		const char *target = r->disks[i].target ? r->disks[i].target : name;

@@ -69,6 +69,8 @@ static int build(struct run *r)
 	};
 	int ret;
 
+	if (r->ops && r->ops->ram_first)
+		mp.ram_first = r->ops->ram_first(mp.max_pages, MEMORY_RAM_FIRST);
 	ret = load(r, &image);
 	if (ret < 0)
 		return ret;

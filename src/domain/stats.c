@@ -75,6 +75,18 @@ void domain_refresh_stats(struct pvv_domain *d)
 	sum_vcpus(memory_ctl(&r->mem), r->boot.nr_vcpus, &s);
 	s.cpu_time_ns = r->ops->cpu_time ? r->ops->cpu_time(r->exec) : 0;
 	uint32_t up = vcpus_up(r);
+
+	if (r->ops->exits) {
+		struct exec_exits x;
+
+		r->ops->exits(r->exec, &x);
+		s.vm_exits = x.total;
+		s.vm_exits_io = x.io;
+		s.vm_exits_halt = x.halt;
+		s.vm_exits_interrupt = x.interrupt;
+		s.vm_exits_memory = x.memory;
+		s.vm_exits_user = x.user;
+	}
 	s.memory = __atomic_load_n(&memory_ctl(&r->mem)->nr_pages, __ATOMIC_RELAXED) << 12;
 	if (s.memory > r->boot.max_pages << 12)
 		s.memory = r->boot.max_pages << 12;

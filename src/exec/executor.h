@@ -70,12 +70,27 @@ struct exec_end {	 /* how a sandbox ended */
 	const char *why; /* what such a status means, if it has a meaning; static */
 };
 
+/* Times a processor left the virtual machine, all vCPUs since start(). */
+struct exec_exits {
+	uint64_t total;	    /* for whatever reason */
+	uint64_t io;	    /* of these: doorbells, requests to the library */
+	uint64_t halt;	    /* idle */
+	uint64_t interrupt; /* the host was interrupted: its own business */
+	uint64_t memory;    /* memory that was not mapped yet */
+	uint64_t user;	    /* came back to the library's thread */
+};
+
 struct exec_ops {
 	const char *name; /* "ring3", "kvm" */
 	/* Bytes it wants in the memfd for its own use (exec_memory.exec_off). NULL: none. */
 	uint64_t (*region)(uint64_t nr_frames, unsigned int nr_vcpus);
 	/* Can this host run it? Takes at most 2 s, has no side effects. Always fills *ret. */
 	void (*probe)(struct exec_probe *ret);
+	/*
+	 * The machine frame of pfn 0 for so much RAM, if it may not be `usual`; a multiple of 512.
+	 * May be NULL.
+	 */
+	uint64_t (*ram_first)(uint64_t max_pages, uint64_t usual);
 	/* Make the sandbox and start vCPU 0. Errors: PVV_ESYS, PVV_ENOMEM, PVV_EUNSUPPORTED. */
 	int (*start)(const struct exec_params *params, struct exec **ret_exec);
 	/*
@@ -100,6 +115,8 @@ struct exec_ops {
 	uint64_t (*overhead)(struct exec *e);
 	/* Processor time used by all vCPUs since start(), ns. */
 	uint64_t (*cpu_time)(struct exec *e);
+	/* May be NULL: there is no virtual machine. */
+	void (*exits)(struct exec *e, struct exec_exits *ret);
 	/* kill() if needed, and free everything. NULL is accepted. */
 	void (*destroy)(struct exec *e);
 };

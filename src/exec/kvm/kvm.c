@@ -61,6 +61,17 @@ static struct exec *new_exec(const struct exec_params *p)
 	return e;
 }
 
+/*
+ * KVM has pages of its own in the 20 MiB below 4 GiB of every VM. A domain that does not end before
+ * them, with the hypervisor's tables behind its RAM (1 % and a few MiB), begins at 4 GiB.
+ */
+static uint64_t kvm_ram_first(uint64_t max_pages, uint64_t usual)
+{
+	const uint64_t limit = 0xfec00, above = 1ull << 20;
+
+	return usual + max_pages + max_pages / 64 + 4096 < limit ? usual : above;
+}
+
 static int kvm_start(const struct exec_params *params, struct exec **ret_exec)
 {
 	struct exec *e;
@@ -198,6 +209,7 @@ static void kvm_destroy(struct exec *e)
 const struct exec_ops exec_kvm = {
 	.name = "kvm",
 	.probe = kvm_probe,
+	.ram_first = kvm_ram_first,
 	.start = kvm_start,
 	.start_vcpu = kvm_start_vcpu,
 	.kick = kvm_kick,
@@ -208,5 +220,6 @@ const struct exec_ops exec_kvm = {
 	.kill = kvm_kill,
 	.overhead = kvm_overhead,
 	.cpu_time = kvm_cpu_time,
+	.exits = kvm_exits,
 	.destroy = kvm_destroy,
 };

@@ -19,9 +19,6 @@
 /* The monitor image as linked into the library (image.S). */
 extern const uint8_t kvm_image_start[], kvm_image_end[];
 
-/* Exits to the library's thread, by reason; the rest never leaves the kernel. */
-enum kvm_why { KVM_WHY_DISCARD, KVM_WHY_OTHER, KVM_NR_WHY };
-
 struct kvm_vcpu {
 	struct exec *e;
 	unsigned int id;
@@ -29,9 +26,9 @@ struct kvm_vcpu {
 	int kick; /* eventfd: an interrupt for this vCPU, by irqfd */
 	struct kvm_run *run;
 	pthread_t thread;
-	bool started;	   /* there is a thread to join */
-	uint64_t cpu_time; /* of the thread, once it is gone */
-	atomic_uint_fast64_t exits[KVM_NR_WHY];
+	bool started;		      /* there is a thread to join */
+	uint64_t cpu_time;	      /* of the thread, once it is gone */
+	atomic_uint_fast64_t returns; /* of KVM_RUN to the thread */
 };
 
 /* Anonymous memory of the VM for the monitor alone: image, parameters, page tables, vCPUs. */
@@ -82,6 +79,8 @@ void kvm_vcpu_free(struct kvm_vcpu *v);
 int kvm_vcpu_start(struct kvm_vcpu *v);
 /* Processor time of its thread, ns. */
 uint64_t kvm_vcpu_time(const struct kvm_vcpu *v);
+/* ---- stats.c ---- */
+void kvm_exits(struct exec *e, struct exec_exits *ret);
 /* ---- probe.c ---- */
 void kvm_probe(struct exec_probe *ret);
 

@@ -229,7 +229,6 @@ static void discard(struct kvm_vcpu *v)
 	const struct exec_memory *m = v->e->memory;
 	struct kvm_regs r;
 
-	v->exits[KVM_WHY_DISCARD]++;
 	if (ioctl(v->fd, KVM_GET_REGS, &r) < 0 || r.rdi >= m->nr_frames || r.rdi < m->ram_first ||
 	    r.rsi > m->nr_frames - r.rdi || r.rsi == 0)
 		return;
@@ -305,6 +304,7 @@ static void *thread(void *opaque)
 		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
 		r = ioctl(v->fd, KVM_RUN, 0);
 		e = errno;
+		atomic_fetch_add_explicit(&v->returns, 1, memory_order_relaxed);
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 		pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
 		if (r < 0 && (e == EINTR || e == EAGAIN))

@@ -42,7 +42,8 @@ static int msr_filter(struct exec *e)
 		.flags = KVM_MSR_FILTER_DEFAULT_DENY,
 		.ranges =
 			{
-				/* TSC deadline; STAR, LSTAR, CSTAR, SFMASK; bases and TSC_AUX */
+				/* TSC deadline; EFER, STAR, LSTAR, CSTAR, SFMASK; bases and
+				 * TSC_AUX; sysenter; end of interrupt by memory */
 				{.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
 				 .base = 0x6e0,
 				 .nmsrs = 1,
@@ -58,6 +59,10 @@ static int msr_filter(struct exec *e)
 				{.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
 				 .base = 0x174,
 				 .nmsrs = 3,
+				 .bitmap = all},
+				{.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
+				 .base = 0x4b564d04,
+				 .nmsrs = 1,
 				 .bitmap = all},
 			},
 	};

@@ -109,6 +109,9 @@ static void child(char **argv, int in, int out, int err)
 	dup2(err, 2);
 	closefrom(3);
 	setsid();
+	/* As env(1): settings in front of the program. */
+	for (; strchr(argv[0], '=') && argv[1]; argv++)
+		putenv(argv[0]);
 	execv(argv[0], argv);
 	fprintf(stderr, "cannot execute %s: %s\n", argv[0], strerror(errno));
 	_exit(127);

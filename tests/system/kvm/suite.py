@@ -32,13 +32,13 @@ def own_kvm(pvvirt):
 class Run:
     """Where the tests run: how to call pvvirt, and with what environment."""
 
-    def __init__(self, build, files):
+    def __init__(self, build, files, programs=(), memory=1024):
         self.pvvirt, self.vm = os.path.join(build, "pvvirt"), None
         self.env = {**os.environ, "PVV_TEST_EXECUTOR": "kvm"}
         if own_kvm(self.pvvirt):
             return
-        self.vm = vm.Vm(build, files=files)
-        self.env.update(PVV_VM=self.vm.path, PVV_VM_PROGRAM=self.pvvirt, PVV_VM_HAS=":".join(files),
+        self.vm = vm.Vm(build, programs=programs, files=files, memory=memory)
+        self.env.update(PVV_VM=self.vm.path, PVV_VM_PROGRAM=self.pvvirt, PVV_VM_HAS=":".join([*files, *programs]),
                         PVV_TEST_SLOW="10")
         self.pvvirt = os.path.join(HERE, "remote.py")
 
@@ -76,7 +76,7 @@ def unittests(build, module):
     __import__(module)
     m = sys.modules[module]
     names = m.names()
-    run = Run(build, m.files(build))
+    run = Run(build, m.files(build), m.programs(build))
     try:
         for name in names:
             r = subprocess.run([sys.executable, "-m", "unittest", "-v", module + "." + name], cwd=HERE,

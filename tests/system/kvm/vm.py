@@ -37,7 +37,7 @@ class Cpio:
     """The archive format of initramfs ("newc")."""
 
     def __init__(self, path):
-        self.f, self.ino, self.dirs = open(path, "wb"), 0, set()
+        self.f, self.ino, self.dirs, self.names = open(path, "wb"), 0, set(), set()
 
     def entry(self, name, mode, data=b""):
         self.ino += 1
@@ -56,6 +56,9 @@ class Cpio:
 
     def file(self, name, source):
         name = name.lstrip("/")
+        if name in self.names:
+            return
+        self.names.add(name)
         self.parents(name)
         with open(source, "rb") as f:
             self.entry(name, stat.S_IFREG | 0o755, f.read())
@@ -111,6 +114,8 @@ def make_initramfs(path, agent, programs, files):
     for name in ("/lib/x86_64-linux-gnu/libgcc_s.so.1",):
         if os.path.exists(name):
             cpio.file(name, name)
+    # Some program; tests want a file that is no kernel.
+    cpio.file("bin/sh", agent)
     for source in files:
         cpio.file(source, source)
     cpio.close()

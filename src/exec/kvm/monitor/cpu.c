@@ -142,6 +142,8 @@ void cpu_tables_init(struct kcpu *k)
 	wrmsr(X2APIC_SVR, 0x1ff);
 	wrmsr(X2APIC_TPR, 0);
 	wrmsr(X2APIC_LVT, 2u << 17 | KVM_VEC_TIMER);
+	wrmsr(KVM_PV_EOI_EN, k_params->cpus_gpa + (uint64_t)k->id * KVM_CPU_SIZE +
+				     offsetof(struct kcpu, pv_eoi) + 1);
 
 	__asm__ volatile("mov %%cr0, %0" : "=r"(k->cr0));
 	__asm__ volatile("mov %%cr4, %0" : "=r"(k->cr4));

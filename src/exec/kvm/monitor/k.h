@@ -39,6 +39,7 @@ struct kcpu {
 	uint64_t ldt_frames[16];
 	uint32_t ldt_mapped; /* pages of it */
 	uint32_t poll_streak;
+	uint32_t pv_eoi; /* bit 0, set by KVM: the interrupt needs no EOI (an exit) */
 	uint64_t poll_nap;
 	uint64_t cr0, cr4, xcr0, dr7;
 	struct ktss tss __attribute__((aligned(128)));
@@ -78,12 +79,13 @@ static inline void write_cr3(uint64_t value)
 	__asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");
 }
 
-#define X2APIC_TPR   0x808u
-#define X2APIC_EOI   0x80bu
-#define X2APIC_SVR   0x80fu
-#define X2APIC_ICR   0x830u
-#define X2APIC_LVT   0x832u
-#define TSC_DEADLINE 0x6e0u
+#define X2APIC_TPR    0x808u
+#define X2APIC_EOI    0x80bu
+#define X2APIC_SVR    0x80fu
+#define X2APIC_ICR    0x830u
+#define X2APIC_LVT    0x832u
+#define KVM_PV_EOI_EN 0x4b564d04u
+#define TSC_DEADLINE  0x6e0u
 
 /* entry.S */
 unsigned int guest_enter(struct core_regs *regs);

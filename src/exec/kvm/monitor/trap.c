@@ -126,9 +126,15 @@ static enum came exception(struct kcpu *k, unsigned int vector, uint64_t cr2)
 	return CAME_OTHER;
 }
 
+static void end_of_interrupt(struct kcpu *k)
+{
+	if (!(__atomic_fetch_and(&k->pv_eoi, ~1u, __ATOMIC_SEQ_CST) & 1))
+		wrmsr(X2APIC_EOI, 0);
+}
+
 static void interrupt(struct kcpu *k, unsigned int vector)
 {
-	wrmsr(X2APIC_EOI, 0);
+	end_of_interrupt(k);
 	if (vector == KVM_VEC_TIMER)
 		k->timer_ns = ~0ull;
 }
@@ -160,7 +166,7 @@ enum came guest_came_back(struct kcpu *k, unsigned int how, uint64_t cr2)
 	if (how == 0x80)
 		core_soft_interrupt(c, how, 2);
 	else
-		wrmsr(X2APIC_EOI, 0);
+		end_of_interrupt(k);
 	return CAME_OTHER;
 }
 
