@@ -18,26 +18,26 @@ PVV_BEGIN_DECLS
 /** Counters of a domain; set `size` before the call. Since: 0.1 */
 typedef struct pvv_domain_stats {
 	size_t size;
-	uint64_t cpu_time_ns;	     /**< processor time of all vCPUs */
-	uint64_t memory;	     /**< bytes of RAM the guest has */
-	uint64_t hypercalls;	     /**< served */
-	uint64_t exits_exception;    /**< exceptions taken */
-	uint64_t exits_emulate;	     /**< privileged instructions emulated */
-	uint64_t exits_kick;	     /**< interruptions by the library */
-	uint64_t exits_block;	     /**< times a vCPU went to sleep */
-	uint64_t page_faults;	     /**< mappings filled by the executor */
-	uint64_t events;	     /**< event-channel upcalls delivered */
-	uint64_t console_out;	     /**< bytes written to console 0 */
-	uint64_t console_in;	     /**< bytes read from console 0 */
-	uint64_t overhead_memory;    /**< bytes of host memory beyond guest RAM */
-	uint64_t vm_exits;	     /**< kvm: times a processor left the VM */
-	uint64_t vm_exits_io;	     /**< of these: notifications of back ends, requests */
-	uint64_t vm_exits_halt;	     /**< of these: the vCPU became idle */
+	uint64_t cpu_time_ns;	  /**< processor time of all vCPUs */
+	uint64_t memory;	  /**< bytes of RAM the guest has */
+	uint64_t hypercalls;	  /**< served */
+	uint64_t exits_exception; /**< exceptions taken */
+	uint64_t exits_emulate;	  /**< privileged instructions emulated */
+	uint64_t exits_kick;	  /**< interruptions by the library */
+	uint64_t exits_block;	  /**< times a vCPU went to sleep */
+	uint64_t page_faults;	  /**< mappings filled by the executor */
+	uint64_t events;	  /**< event-channel upcalls delivered */
+	uint64_t console_out;	  /**< bytes written to console 0 */
+	uint64_t console_in;	  /**< bytes read from console 0 */
+	uint64_t overhead_memory; /**< bytes of host memory beyond guest RAM */
+	uint64_t resident_memory; /**< bytes of host memory that hold guest RAM now: what was never
+				       touched, or given back, does not count */
+	uint64_t vm_exits;	  /**< kvm: times a processor left the VM */
+	uint64_t vm_exits_io;	  /**< of these: notifications of back ends, requests */
+	uint64_t vm_exits_halt;	  /**< of these: the vCPU became idle */
 	uint64_t vm_exits_interrupt; /**< of these: the host was interrupted meanwhile */
 	uint64_t vm_exits_memory;    /**< of these: RAM that the host had to provide */
 	uint64_t vm_exits_user;	     /**< of these: came back to the library's thread */
-	uint64_t resident_memory; /**< bytes of host memory that hold guest RAM now: what was never
-				       touched, or given back, does not count */
 } pvv_domain_stats;
 
 /** Counters of a disk; set `size` before the call. Since: 0.1 */
