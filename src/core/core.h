@@ -62,11 +62,6 @@ struct core_exec_ops {
 	 */
 	void (*frame_dirtied)(struct core_ctx *c, uint64_t mfn);
 	/*
-	 * `mfn` is no page table any more, and no entry leads to it. On return no vCPU walks it.
-	 * May be NULL: nothing but the core walks the guest's tables.
-	 */
-	void (*table_released)(struct core_ctx *c, uint64_t mfn);
-	/*
 	 * The entry that every L4 gets in `slot`, one of the hypervisor's (256 to 271), where the
 	 * executor's own mappings are. 0: none. May be NULL: entries that lead nowhere.
 	 */
@@ -99,7 +94,7 @@ struct core_exec_ops {
 	 */
 	void (*pte_changed)(struct core_ctx *c, uint64_t mfn, unsigned int level, unsigned int slot,
 			    uint64_t old, uint64_t new);
-	/* `mfn` is no page table any more. May be NULL. */
+	/* `mfn` is no page table any more. On return no vCPU walks it. May be NULL. */
 	void (*table_gone)(struct core_ctx *c, uint64_t mfn, unsigned int level);
 	/* The time-stamp counter. A function, so that tests own the time. */
 	uint64_t (*rdtsc)(struct core_ctx *c);

@@ -333,12 +333,10 @@ static int release(struct core_ctx *c, uint64_t mfn, enum mm_preempt preempt)
 		if (rc != 0)
 			return rc;
 	}
+	/* Before anybody can have it as something else. */
 	if (type != FRAME_SEG_DESC && c->ops->table_gone != NULL)
 		c->ops->table_gone(c, mfn, (unsigned int)type);
 	f->count = 0;
-	/* Before anybody can have it as something else. */
-	if (type <= FRAME_L4 && c->ops->table_released)
-		c->ops->table_released(c, mfn);
 	frame_set_word(f, (frame_word(f) & ~(FRAME_VALID | FRAME_TYPE_MASK)) - FRAME_TREF);
 	mm_unref(c, mfn);
 	return 0;

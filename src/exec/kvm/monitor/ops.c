@@ -87,7 +87,7 @@ static void frame_protect(struct core_ctx *c, uint64_t mfn)
 	flush_all(c, ~0ull);
 }
 
-static void table_released(struct core_ctx *c, uint64_t mfn)
+static void table_gone(struct core_ctx *c, uint64_t mfn, unsigned int level)
 {
 	flush_all(c, ~0ull);
 }
@@ -151,7 +151,7 @@ const struct core_exec_ops k_ops = {
 	.flush_va = flush_va,
 	.frame_protect = frame_protect,
 	.frame_dirtied = frame_dirtied,
-	.table_released = table_released,
+	.table_gone = table_gone,
 	.root_changed = root_changed,
 	.root_slot = root_slot,
 	.frames_discard = frames_discard,
