@@ -71,11 +71,15 @@ def test_unknown_numbers_are_members():
 
 
 @pytest.mark.parametrize("struct, cls, special", [
-    ("pvv_domain_options", _config.DomainConfig, {"size", "nr_disks", "disk_stride", "reserved", "reserved2"}),
+    ("pvv_domain_options", _config.DomainConfig, {"size", "nr_disks", "disk_stride", "nr_interfaces", "interface_stride", "reserved",
+                                                       "reserved2"}),
     ("pvv_disk_options", _config.Disk, {"size"}),
+    ("pvv_interface_options", _config.Interface, {"size", "nr_forwards", "forward_stride"}),
+    ("pvv_forward_options", _config.Forward, {"size"}),
     ("pvv_domain_info", pvvirt.DomainInfo, {"size"}),
     ("pvv_domain_stats", pvvirt.DomainStats, {"size"}),
     ("pvv_block_stats", pvvirt.BlockStats, {"size"}),
+    ("pvv_interface_stats", pvvirt.InterfaceStats, {"size"}),
 ])
 def test_each_field_is_bound(struct, cls, special):
     fields = {name for name, _ in pvvirt.ffi.typeof(struct).fields}
@@ -94,7 +98,8 @@ def test_create_takes_each_field_as_a_keyword():
 
 def test_every_structure_is_known():
     assert set(re.findall(r"^typedef struct (pvv_\w+) \{", HEADERS, re.M)) == {
-        "pvv_domain_options", "pvv_disk_options", "pvv_domain_info", "pvv_domain_stats", "pvv_block_stats"}
+        "pvv_domain_options", "pvv_disk_options", "pvv_interface_options", "pvv_forward_options", "pvv_domain_info",
+        "pvv_domain_stats", "pvv_block_stats", "pvv_interface_stats"}
 
 
 def test_every_error_has_its_class():

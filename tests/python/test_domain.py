@@ -2,13 +2,15 @@
 """Domains: configuration, life cycle, facts, errors."""
 import os
 import pickle
+import socket
 import uuid
 
 import pytest
 from conftest import LONG, SOURCE, guest
 
 import pvvirt
-from pvvirt import Action, ConsoleType, Disk, DomainConfig, DomainState, MiB, PausedReason, ShutoffReason, StartFlags
+from pvvirt import (Action, ConsoleType, Disk, DomainConfig, DomainState, Forward, Interface, MiB, PausedReason, ShutoffReason,
+                    StartFlags)
 
 
 def test_version():
@@ -198,6 +200,9 @@ def test_xml_errors_and_warnings(host):
     (dict(executor=9), "executor"), (dict(console=99), "console"), (dict(on_crash=77), "on_crash"),
     (dict(uuid="nonsense"), "uuid"), (dict(cmdline="x" * 2000), "1023"), (dict(kernel_fd=-1), "kernel_fd"),
     (dict(disks=[Disk()]), "disk"), (dict(disks=[Disk(fd=-5)]), "disks.0..fd"), (dict(disks=[Disk(path="a\0")]), "NUL"),
+    (dict(interfaces=[Interface(mac="nonsense")]), "nonsense"), (dict(interfaces=[Interface(mtu=-1)]), "interfaces.0..mtu"),
+    (dict(interfaces=[Interface(forwards=[Forward(0)])]), "port"), (dict(interfaces=[Interface(fd=-2)]), "fd"),
+    (dict(interfaces=[Interface(type=99)]), "type|interface"),
     (dict(disks=[Disk(path="/a", target="not a name")]), "target"), (dict(console=ConsoleType.FILE), "path"),
 ])
 def test_bad_configuration_is_named(host, fields, what):
@@ -258,6 +263,19 @@ def test_disk_statistics(chatty, tmp_path):
     with pytest.raises(pvvirt.NotFoundError, match="xvdz"):
         domain.block_stats("xvdz")
     assert any((tmp_path / "a").read_bytes())
+
+
+def test_network(host):
+    """Frames go through a socket that the program holds the other end of."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    forward = Forward(2222, to=22, address="127.0.0.1")
+    with ours, theirs, host.create(name="net", kernel=guest("hello"), memory=16 * MiB, interfaces=[
+            Interface(fd=theirs.fileno(), mac="00:16:3e:00:00:01", mtu=1400), Interface(forwards=[forward])]) as domain:
+        assert "00:16:3e:00:00:01" in domain.xml and "2222" in domain.xml
+        for name in "00:16:3e:00:00:01", "0", 0:
+            assert domain.interface_stats(name).rx_packets == 0
+        with pytest.raises(pvvirt.NotFoundError):
+            domain.interface_stats("eth9")
 
 
 def test_file_and_pty_consoles(make, start_paused, tmp_path):

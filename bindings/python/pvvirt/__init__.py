@@ -20,7 +20,7 @@ import os
 from typing import Any, Optional
 
 from . import _errors, _generated
-from ._config import Disk, DomainConfig, GiB, KiB, MiB, Path, descriptor
+from ._config import Disk, DomainConfig, Forward, GiB, Interface, KiB, MiB, Path, descriptor
 from ._console import AsyncConsole, Console
 from ._domain import Domain, DomainStatus
 from ._errors import (AccessError, AgainError, BusyError, Error, ExistsError, ForkError, GuestError, ImageError,
@@ -71,7 +71,7 @@ UNBOUND = {
 """C functions that this package deliberately does not use, and why. A test checks that all others are."""
 
 __all__ = [*_generated.__all__, "AccessError", "AgainError", "AsyncConsole", "BusyError", "Console", "Disk", "Domain",
-           "DomainConfig", "DomainStatus", "Error", "Event", "EventStream", "ExistsError", "ForkError", "GiB",
-           "GuestError", "Host", "IOFailedError", "ImageError", "InternalError", "InvalidArgumentError", "KiB",
+           "DomainConfig", "DomainStatus", "Error", "Event", "EventStream", "ExistsError", "ForkError", "Forward", "GiB",
+           "GuestError", "Host", "IOFailedError", "ImageError", "Interface", "InternalError", "InvalidArgumentError", "KiB",
            "LimitError", "MiB", "NotFoundError", "OutOfMemoryError", "StateError", "SystemCallError", "TimedOutError",
            "UNBOUND", "UnsupportedError", "XMLError", "has_feature", "inspect_image", "version", "version_number"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional, Sequence, Union
 
 from ._errors import encode, invalid
-from ._generated import Action, ConsoleType, Executor
+from ._generated import Action, ConsoleType, Executor, InterfaceType
 from ._pvvirt import ffi, lib
 
 Path = Union[str, "os.PathLike[str]"]
@@ -32,6 +32,45 @@ class Disk:
 
 
 @dataclass
+class Forward:
+    """A port, or a range of them, of the host that leads to the guest."""
+
+    start: int
+    """The (first) host port, 1 to 65535."""
+    end: int = 0
+    """The last one; 0 = ``start``."""
+    to: int = 0
+    """The guest's port for ``start``; 0 = the same."""
+    udp: bool = False
+    """UDP instead of TCP."""
+    address: Optional[str] = None
+    """The host address to listen on; any by default."""
+
+
+@dataclass
+class Interface:
+    """A network interface. By default it is user networking (passt), which needs no privileges."""
+
+    type: InterfaceType = InterfaceType.USER
+    """What it is plugged into."""
+    target: Optional[str] = None
+    """The tap device on the host."""
+    bridge: Optional[str] = None
+    """The bridge, with InterfaceType.BRIDGE."""
+    mac: Optional[str] = None
+    """"00:16:3e:..."; made up from the domain's UUID by default."""
+    mtu: int = 0
+    """68 to 65535; 0 = as it is."""
+    existing: bool = False
+    """``target`` exists and is used as it is."""
+    forwards: Sequence[Forward] = field(default_factory=list)
+    """At most 64, with InterfaceType.USER."""
+    fd: Optional[int] = None
+    """An open descriptor instead of what ``type`` would open - a tap device, or a socket that carries
+    frames; the library duplicates it when the domain is made."""
+
+
+@dataclass
 class DomainConfig:
     """A domain. Only ``name`` and a kernel are required."""
 
@@ -52,6 +91,8 @@ class DomainConfig:
     vcpus_online: int = 0
     """vCPUs at the start; 0 = all."""
     disks: Sequence[Disk] = field(default_factory=list)
+    """At most 64."""
+    interfaces: Sequence[Interface] = field(default_factory=list)
     """At most 64."""
     console: ConsoleType = ConsoleType.STREAM
     """What console 0 is connected to; :meth:`Domain.open_console` works with each."""
@@ -85,11 +126,8 @@ class COptions:
         o.cmdline = self._text(config.cmdline, "DomainConfig.cmdline")
         for name in "kernel", "initrd", "console_path":
             setattr(o, name, self._path(getattr(config, name), f"DomainConfig.{name}"))
-        for name in "memory", "max_memory", "vcpus", "vcpus_online", "console", "executor", "on_poweroff", "on_reboot", "on_crash":
-            try:
-                setattr(o, name, getattr(config, name))
-            except OverflowError:
-                raise invalid(f"DomainConfig.{name} = {getattr(config, name)} is out of range") from None
+        self._numbers(o, config, "DomainConfig", "memory", "max_memory", "vcpus", "vcpus_online", "console",
+                      "executor", "on_poweroff", "on_reboot", "on_crash")
         for name in "kernel_fd", "initrd_fd":
             setattr(o, name, descriptor(getattr(config, name), f"DomainConfig.{name}"))
         disks = ffi.new("pvv_disk_options[]", len(config.disks))
@@ -98,6 +136,12 @@ class COptions:
         self._keep.append(disks)
         o.disks = disks
         o.nr_disks = len(config.disks)
+        interfaces = ffi.new("pvv_interface_options[]", len(config.interfaces))
+        for i, interface in enumerate(config.interfaces):
+            self._interface(interfaces + i, interface, f"DomainConfig.interfaces[{i}]")
+        self._keep.append(interfaces)
+        o.interfaces = interfaces
+        o.nr_interfaces = len(config.interfaces)
 
     def _disk(self, c: Any, disk: Disk, what: str) -> None:
         lib._pvvpy_init_pvv_disk_options(c)
@@ -105,6 +149,31 @@ class COptions:
         c.fd = descriptor(disk.fd, f"{what}.fd")
         c.target = self._text(disk.target, f"{what}.target")
         c.readonly = bool(disk.readonly)
+
+    def _interface(self, c: Any, interface: Interface, what: str) -> None:
+        lib._pvvpy_init_pvv_interface_options(c)
+        c.fd = descriptor(interface.fd, f"{what}.fd")
+        for name in "target", "bridge", "mac":
+            setattr(c, name, self._text(getattr(interface, name), f"{what}.{name}"))
+        self._numbers(c, interface, what, "type", "mtu")
+        c.existing = bool(interface.existing)
+        forwards = ffi.new("pvv_forward_options[]", len(interface.forwards))
+        for i, forward in enumerate(interface.forwards):
+            lib._pvvpy_init_pvv_forward_options(forwards + i)
+            self._numbers(forwards[i], forward, f"{what}.forwards[{i}]", "start", "end", "to")
+            forwards[i].udp = bool(forward.udp)
+            forwards[i].address = self._text(forward.address, f"{what}.forwards[{i}].address")
+        self._keep.append(forwards)
+        c.forwards = forwards
+        c.nr_forwards = len(interface.forwards)
+
+    @staticmethod
+    def _numbers(c: Any, source: object, what: str, *names: str) -> None:
+        for name in names:
+            try:
+                setattr(c, name, getattr(source, name))
+            except OverflowError:
+                raise invalid(f"{what}.{name} = {getattr(source, name)} is out of range") from None
 
     def _text(self, value: Optional[str], what: str) -> Any:
         return ffi.NULL if value is None else self._hold(encode(value, what))

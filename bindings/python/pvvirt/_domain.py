@@ -16,8 +16,8 @@ from ._console import AsyncConsole, Console
 from ._errors import Error, StateError, TimedOutError, check, encode, invalid, make, take_text, text, unsigned
 from ._events import EventStream
 from ._generated import (BlockStats, ConsoleFlags, ConsoleType, CrashedReason, DomainInfo, DomainState, DomainStats,
-                         ErrorCode, ErrorSubsystem, EventStopped, EventType, Executor, PausedReason, RunningReason,
-                         ShutoffReason, StartFlags)
+                         ErrorCode, ErrorSubsystem, EventStopped, EventType, Executor, InterfaceStats, PausedReason,
+                         RunningReason, ShutoffReason, StartFlags)
 from ._pvvirt import ffi, lib
 
 if TYPE_CHECKING:
@@ -300,6 +300,14 @@ class Domain:
         c.size = ffi.sizeof(c[0])
         check(lib.pvv_domain_get_block_stats(self._c, encode(target, "target"), 0, c))
         return BlockStats._from_c(c)
+
+    def interface_stats(self, interface: Union[str, int]) -> InterfaceStats:
+        """The counters of a network interface: by its MAC address, by its device on the host, or by its
+        number in the description."""
+        c = ffi.new("pvv_interface_stats *")
+        c.size = ffi.sizeof(c[0])
+        check(lib.pvv_domain_get_interface_stats(self._c, encode(str(interface), "interface"), 0, c))
+        return InterfaceStats._from_c(c)
 
     # -- consoles and changes --------------------------------------------------------------------
 

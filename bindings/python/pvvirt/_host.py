@@ -7,7 +7,7 @@ import logging
 from types import TracebackType
 from typing import Any, Callable, Optional, Sequence, Union, overload
 
-from ._config import COptions, Disk, DomainConfig, Path
+from ._config import COptions, Disk, DomainConfig, Interface, Path
 from ._core import EventFn, HostCore, LogFn, raise_first
 from ._domain import Domain, forget_ended
 from ._errors import check, encode, invalid, take_text
@@ -67,7 +67,7 @@ class Host:
     @overload
     def create(self, *, name: str, kernel: Optional[Path] = ..., memory: int = ..., cmdline: Optional[str] = ...,
                initrd: Optional[Path] = ..., vcpus: int = ..., max_memory: int = ...,
-               vcpus_online: int = ..., disks: Sequence[Disk] = ...,
+               vcpus_online: int = ..., disks: Sequence[Disk] = ..., interfaces: Sequence[Interface] = ...,
                console: ConsoleType = ..., console_path: Optional[Path] = ..., on_poweroff: Action = ...,
                on_reboot: Action = ..., on_crash: Action = ..., executor: Executor = ..., uuid: Optional[str] = ...,
                kernel_fd: Optional[int] = ..., initrd_fd: Optional[int] = ...) -> Domain: ...
