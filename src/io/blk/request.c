@@ -175,7 +175,7 @@ static void refuse(struct blk_device *dev, const struct blk_cmd *cmd, int16_t st
 {
 	blk_stat_add(&dev->stats.errors, 1);
 	blk_stat_add(&dev->stats.refused, 1);
-	blk_respond(dev, cmd->id, cmd->ring_op, status);
+	blk_respond(dev, cmd->id, cmd->op, status);
 }
 
 static struct blk_req *new_req(struct blk_device *dev, const struct blk_cmd *cmd,
@@ -187,7 +187,7 @@ static struct blk_req *new_req(struct blk_device *dev, const struct blk_cmd *cmd
 		return NULL;
 	req->kind = kind;
 	req->id = cmd->id;
-	req->ring_op = cmd->ring_op;
+	req->ring_op = cmd->op;
 	req->offset = cmd->sector * BLK_SECTOR_SIZE;
 	req->start_ns = io_now_ns();
 	req->map_write = kind == BLK_KIND_READ;

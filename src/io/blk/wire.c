@@ -91,7 +91,7 @@ void blk_wire_decode(enum blk_abi abi, const uint8_t raw[static BLK_WIRE_REQUEST
 	bool abi_32 = abi == BLK_ABI_X86_32;
 
 	memset(cmd, 0, sizeof(*cmd));
-	cmd->op = cmd->ring_op = raw[0];
+	cmd->op = raw[0];
 	if (cmd->op == BLKIF_OP_INDIRECT && abi_32)
 		DECODE_INDIRECT(indirect_32);
 	else if (cmd->op == BLKIF_OP_INDIRECT)

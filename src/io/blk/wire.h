@@ -19,8 +19,7 @@ enum blk_abi {
 
 /* A copy of a request, not checked yet. */
 struct blk_cmd {
-	uint8_t op;	      /* BLKIF_OP_*, INDIRECT resolved to what it asks for */
-	uint8_t ring_op;      /* to be echoed */
+	uint8_t op; /* BLKIF_OP_*, INDIRECT resolved to what it asks for; Linux wants that echoed */
 	bool indirect;	      /* the segments are in the pages of indirect_grefs */
 	uint16_t nr_segments; /* READ, WRITE, WRITE_BARRIER, FLUSH_DISKCACHE */
 	uint64_t id;
