@@ -82,6 +82,16 @@ static void load_state(struct u_slot *s)
 	st->fpstate = fpu_give(s);
 	st->flags = s->nt ? UF_FLAGS : 0;
 	st->frame = 0;
+	if (st->cs == HOST_CS32 && r->ds) {
+		/* 32-bit code uses all of them. The guest's descriptors are not the host's: flat
+		 * ones take their place, and the bases follow. Not where ds is null: then a 64-bit
+		 * program has jumped here and loaded by itself what G still has. */
+		st->ds = HOST_SS;
+		st->es = r->es ? HOST_SS : 0;
+		st->fs = r->fs ? HOST_SS : 0;
+		st->gs = r->gs ? HOST_SS : 0;
+		st->flags |= UF_SEGMENTS;
+	}
 }
 
 /* ---- out ---------------------------------------------------------------------------------- */

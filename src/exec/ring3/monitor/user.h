@@ -61,6 +61,8 @@ void order_check(struct u_slot *s);
  * the guest's page fault.
  */
 bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_error);
+/* Do the guest's own tables allow this access of a program? */
+bool user_allowed(uint64_t va, uint32_t access);
 
 /* ---- user_fpu.c ---- */
 void fpu_setup(void);

@@ -43,6 +43,13 @@ static void map(struct u_slot *s, uint64_t va, uint64_t mfn, uint64_t nr, int pr
 	s->maps++;
 }
 
+bool user_allowed(uint64_t va, uint32_t access)
+{
+	uint64_t mfn, flags;
+
+	return core_walk_access(&k.c, k.c.v->user_root, va, access | PF_USER, &mfn, &flags);
+}
+
 bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_error)
 {
 	uint64_t mfn, flags, upper, *pte, *pte_first, first, run = 0, run_va = 0, run_mfn = 0;

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Debian's kernels boot to a program of ours and end as they should; each kernel of the test cache."""
+import re
+import unittest
+
+import linuxlib
+from linuxlib import KERNELS, PROGRAMS, TROUBLE, initramfs, run
+
+linuxlib.need_kernels()
+MEMORY = {"cloud": "256M", "amd64": "384M", "rt": "384M"}
+
+
+class Boot(unittest.TestCase):
+    def each(self, check):
+        for kernel in KERNELS:
+            with self.subTest(kernel=kernel):
+                check(kernel)
+
+    def test_first_program(self):
+        image = initramfs("--bare", "--name", "hello-init", "--init", PROGRAMS / "hello-init")
+
+        def check(kernel):
+            code, out, err = run(kernel, image, memory=MEMORY[kernel])
+            self.assertEqual(code, 0, err + out[-1000:])
+            self.assertIn("hello from user mode", out)
+        self.each(check)
+
+    def test_steps(self):
+        image = initramfs("--bare", "--name", "steps", "--init", PROGRAMS / "steps")
+
+        def check(kernel):
+            code, out, err = run(kernel, image, memory=MEMORY[kernel])
+            self.assertEqual(code, 0, err + out[-1000:])
+            self.assertIn("failed 0", out)
+            self.assertEqual(len(re.findall(r"^ok ", out, re.M)), 10, out)
+        self.each(check)
+
+    def test_log_is_clean(self):
+        image = initramfs()
+
+        def check(kernel):
+            code, out, err = run(kernel, image, '-- "dmesg; cat /proc/interrupts /proc/meminfo; mount; true"',
+                                 memory=MEMORY[kernel])
+            self.assertEqual(code, 0, err + out[-1000:])
+            self.assertIn("pvv-exit-status: 0", out)
+            self.assertIn("Hypervisor detected: Xen PV", out)
+            bad = [line for line in out.splitlines() if TROUBLE.search(line)]
+            self.assertEqual(bad, [])
+        self.each(check)
+
+    def test_compressed(self):
+        for how in "gz", "zst":
+            image = initramfs("--compress", how)
+            code, out, err = run(KERNELS[0], image, 'quiet -- "echo it is $((6*7))"', memory=MEMORY[KERNELS[0]])
+            self.assertEqual(code, 0, err + out[-1000:])
+            self.assertIn("it is 42", out)
+
+    def test_memory(self):
+        """What the domain has is what the kernel sees, but for its own share."""
+        image = initramfs()
+        for size in 192, 1024, 3072:
+            _code, out, err = run(KERNELS[0], image, 'quiet -- "cat /proc/meminfo"', memory=f"{size}M")
+            total = re.search(r"MemTotal:\s+(\d+) kB", out)
+            self.assertTrue(total, err + out[-1000:])
+            self.assertGreater(int(total[1]), (size - 80 - size // 16) * 1024)
+            self.assertLessEqual(int(total[1]), size * 1024)
+
+    def test_panic_is_a_crash(self):
+        image = initramfs()
+        code, out, err = run(KERNELS[0], image, 'quiet rdinit=/nonexistent root=/dev/none')
+        self.assertEqual(code, 10, err + out[-1000:])
+        self.assertIn("Kernel panic", out)
+        code, out, err = run(KERNELS[0], image, 'quiet -- "echo c >/proc/sysrq-trigger"')
+        self.assertEqual(code, 10, err + out[-1000:])
+        self.assertIn("sysrq", out.lower())
+
+    def test_reboot(self):
+        image = initramfs()
+        code, out, err = run(KERNELS[0], image, 'quiet -- "reboot -f"', args=["--no-reboot"])
+        self.assertEqual(code, 0, err + out[-1000:])
+
+    def test_exit_status_of_a_command(self):
+        code, out, _err = run(KERNELS[0], initramfs(), 'quiet -- "exit 7"')
+        self.assertEqual(code, 0)
+        self.assertIn("pvv-exit-status: 7", out)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

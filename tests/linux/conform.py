@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The conformance program (guest/conform) in a guest: the same lines as natively.
+
+EXPECTED lists what is known to differ, and why: a test of that list that passes after all is an error as well."""
+import os
+import re
+import subprocess
+import unittest
+
+import linuxlib
+from linuxlib import KERNELS, PROGRAMS, initramfs, run
+
+linuxlib.need_kernels()
+EXPECTED = {
+    "memory-low-edges": "ring3's stub lies from 0x10000 to 0x2ffff (doc/ring3.md)",
+    "ptrace-watchpoint": "debug registers do not reach user mode yet",
+    "ptrace-hardware-breakpoint": "debug registers do not reach user mode yet",
+}
+
+
+def verdicts(text):
+    return {m[2]: (m[1], m[3] or "") for m in re.finditer(r"^(ok|skip|FAIL) ([\w-]+)(?:: (.*))?$", text, re.M)}
+
+
+class Conform(unittest.TestCase):
+    def test_as_natively(self):
+        native = verdicts(subprocess.run([PROGRAMS / "conform"], capture_output=True, text=True).stdout)
+        self.assertGreater(len(native), 80)
+        image = initramfs("--bare", "--name", "conform", "--init", PROGRAMS / "conform")
+        kernel = os.environ.get("PVV_TEST_KERNEL", KERNELS[0])
+        code, out, err = run(kernel, image, memory="512M", timeout=500)
+        self.assertIn("conform: ", out, err + out[-1500:])
+        self.assertEqual(code, 0, err)
+        guest, bad = verdicts(out), []
+        for name, (verdict, _why) in native.items():
+            got, why = guest.get(name, ("missing", ""))
+            if name in EXPECTED:
+                if got != "FAIL":
+                    bad.append(f"{name}: {got}, although {EXPECTED[name]}; take it off the list")
+            elif got == "skip" and verdict == "ok":
+                print(f"not in this guest: {name}: {why}")  # a kernel without vsyscall page, a masked feature
+            elif got != verdict:
+                bad.append(f"{name}: natively {verdict}, in the guest {got}: {why}")
+        self.assertEqual(bad, [])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

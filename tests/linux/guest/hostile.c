@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: MIT
+/*
+ * hostile: user programs that attack what the ring3 executor keeps in their address space (the stub
+ * from 0x10000 on, its signal stack, its system call instructions) and the edges. Each runs in a
+ * process of its own and may end however it likes; what counts is that nobody else is hurt: the
+ * parent goes on, a witness process keeps its memory, the guest's kernel lives. Runs natively, too,
+ * where these addresses are simply not mapped.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LOW = 0x10000, LOW_END = 0x240000, PATTERN = 0x5a };
+
+static unsigned char *witness_memory;
+
+static uint64_t seed = 88172645463325252ull;
+
+static uint64_t any(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	return seed ^= seed << 17;
+}
+
+/* Each step of an attack in a child: most of them die. */
+static void step(void (*run)(uint64_t), uint64_t arg)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		signal(SIGALRM, SIG_DFL);
+		alarm(2);
+		run(arg);
+		_exit(0);
+	}
+	if (pid > 0)
+		waitpid(pid, &status, 0);
+}
+
+static void skip_fault(int sig, siginfo_t *info, void *context)
+{
+	(void)sig;
+	(void)info;
+	((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] +=
+		3; /* the accesses below have three bytes */
+}
+
+static void catch_faults(void)
+{
+	struct sigaction sa = {.sa_sigaction = skip_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
+
+	sigaction(SIGSEGV, &sa, NULL);
+	sigaction(SIGBUS, &sa, NULL);
+}
+
+static void jump_to(uint64_t where)
+{
+	/* as somebody who knows what a system call wants: munmap of nearly everything */
+	__asm__ volatile("mov $11, %%eax\n\tmov $0x400000, %%edi\n\tmov $0x7fff00000000, "
+			 "%%rsi\n\tmov $0x32, %%r10d\n\t"
+			 "mov $-1, %%r8\n\txor %%r9d, %%r9d\n\tjmp *%0"
+			 :
+			 : "r"(where)
+			 : "rax", "rdi", "rsi", "r8", "r9", "r10", "memory");
+}
+
+static void jump_kill(uint64_t where)
+{
+	__asm__ volatile("mov $62, %%eax\n\tmov $-1, %%rdi\n\tmov $9, %%esi\n\tjmp *%0"
+			 :
+			 : "r"(where)
+			 : "rax", "rdi", "rsi", "memory");
+}
+
+/* Every instruction of the stub as a target, and the pages around. */
+static void jumps(void)
+{
+	for (uint64_t at = LOW; at < LOW + 0x500; at++) {
+		step(jump_to, at);
+		if (at % 8 == 0)
+			step(jump_kill, at);
+	}
+	for (uint64_t at = LOW; at < LOW_END; at += 0x2000)
+		step(jump_to, at);
+}
+
+static void write_all(uint64_t value)
+{
+	catch_faults();
+	for (uint64_t at = LOW; at < LOW_END; at += 512)
+		__asm__ volatile("mov %1, (%0)" : : "a"(at), "c"(value) : "memory");
+	for (int i = 0; i < 100; i++)
+		syscall(SYS_getppid);
+}
+
+/* Where a signal's frame or the registers to load lie, all of it forged, then a system call as if
+ * nothing was. */
+static void writes(void)
+{
+	static const uint64_t values[] = {0,
+					  1,
+					  2,
+					  3,
+					  0xffffffffffffffff,
+					  0x10000,
+					  0x10100,
+					  0x21000,
+					  0x23000,
+					  0x7fffffffe000,
+					  0x8000000000000000,
+					  0xffffffff81000000,
+					  0xffff800000000000};
+
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+		step(write_all, values[i]);
+}
+
+static void write_random(uint64_t n)
+{
+	catch_faults();
+	seed = n * 2654435761u + 1;
+	for (int k = 0; k < 1500; k++) {
+		uint64_t at = LOW + any() % (LOW_END - LOW) / 8 * 8, value = any() >> any() % 64;
+
+		if (any() % 4 == 0)
+			value = 0x20000 + any() % 0x10000;
+		if (any() % 4)
+			at = 0x20000 +
+			     any() % 0x5000 / 8 * 8; /* the state and the stack of the first vCPU */
+		__asm__ volatile("mov %1, (%0)" : : "a"(at), "c"(value) : "memory");
+		if (any() % 16 == 0)
+			syscall(SYS_getppid);
+	}
+}
+
+static void forgeries(void)
+{
+	for (uint64_t n = 0; n < 40; n++)
+		step(write_random, n);
+}
+
+static void read_all(uint64_t unused)
+{
+	uint64_t sum = 0;
+
+	(void)unused;
+	catch_faults();
+	for (uint64_t at = LOW; at < LOW_END; at += 64)
+		__asm__ volatile("mov (%1), %0" : "=c"(sum) : "a"(at));
+}
+
+static void reads(void)
+{
+	step(read_all, 0);
+}
+
+static void map_over(uint64_t where)
+{
+	uint64_t length = any() % 4 ? 0x1000 : 0x30000;
+	unsigned char *p = mmap((void *)where, length, PROT_READ | PROT_WRITE | PROT_EXEC,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	if (p == MAP_FAILED)
+		return;
+	catch_faults();
+	for (uint64_t i = 0; i < length; i += 64)
+		__asm__ volatile("mov %1, (%0)"
+				 :
+				 : "a"(p + i), "c"(0xccccccccccccccccull)
+				 : "memory");
+	for (int i = 0; i < 20; i++)
+		syscall(SYS_getppid);
+	munmap(p, length);
+	mprotect((void *)(uint64_t)LOW, LOW_END - LOW, PROT_READ | PROT_WRITE | PROT_EXEC);
+	madvise((void *)(uint64_t)LOW, LOW_END - LOW, MADV_DONTNEED);
+	for (int i = 0; i < 20; i++)
+		syscall(SYS_getppid);
+}
+
+static void maps(void)
+{
+	for (uint64_t at = LOW; at < LOW_END; at += 0x1000 * (at < 0x40000 ? 1 : 16))
+		step(map_over, at);
+}
+
+/* All of the address space unmapped, but the code that does it. */
+static void unmap_all(uint64_t unused)
+{
+	extern char end;
+	uint64_t above = ((uint64_t)&end + (64 << 20)) & ~0xfffull;
+
+	(void)unused;
+	syscall(SYS_munmap, LOW, 0x400000 - LOW);
+	syscall(SYS_munmap, above, 0x7ffffffff000 - above);
+	__asm__ volatile("mov $39, %%eax\n\tsyscall" ::: "rax", "rcx", "r11", "memory");
+	__asm__ volatile("ud2");
+}
+
+static void unmaps(void)
+{
+	step(unmap_all, 0);
+}
+
+static void call_with_stack(uint64_t rsp)
+{
+	__asm__ volatile(
+		"mov %0, %%rsp\n\tmov $39, %%eax\n\tsyscall\n\tmov $110, %%eax\n\tsyscall\n\tud2"
+		:
+		: "r"(rsp));
+}
+
+static void push_with_stack(uint64_t rsp)
+{
+	__asm__ volatile("mov %0, %%rsp\n\tpush %%rax\n\tpush %%rax\n\tcall 1f\n1:\tud2"
+			 :
+			 : "r"(rsp));
+}
+
+/* The stack pointer in the stub, on its signal stack, at the edges; then a system call or a fault
+ * there. */
+static void stacks(void)
+{
+	static const uint64_t at[] = {0,
+				      8,
+				      0x10000,
+				      0x10800,
+				      0x11000,
+				      0x20000,
+				      0x21000,
+				      0x22000,
+				      0x23000,
+				      0x23008,
+				      0x2f000,
+				      0x2fff0,
+				      0x30000,
+				      0x30010,
+				      0x40000,
+				      0x7fffffffefff,
+				      0x7ffffffff000,
+				      0x7fffffffffff,
+				      0x800000000000,
+				      0xffffffffffffffff,
+				      0xffff800000000000,
+				      0xffffffff82000000};
+
+	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+		step(call_with_stack, at[i]);
+		step(push_with_stack, at[i]);
+	}
+}
+
+static void signal_stack(uint64_t where)
+{
+	stack_t ss = {.ss_sp = (void *)where, .ss_size = 0x8000};
+	struct sigaction sa = {.sa_sigaction = skip_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+	sigaltstack(&ss, NULL);
+	sigaction(SIGUSR1, &sa, NULL);
+	raise(SIGUSR1);
+}
+
+/* The guest's kernel is asked to write signal frames over the executor's pages. */
+static void signal_stacks(void)
+{
+	for (uint64_t at = 0x8000; at < 0x48000; at += 0x1000)
+		step(signal_stack, at);
+}
+
+static void kernel_io(uint64_t where)
+{
+	int fd[2];
+	struct iovec {
+		void *p;
+		size_t n;
+	} v = {(void *)where, 4096};
+
+	if (pipe(fd))
+		return;
+	syscall(SYS_write, fd[1], where, 4096);
+	syscall(SYS_write, fd[1], "0123456789abcdef", 16);
+	syscall(SYS_read, fd[0], where, 16);
+	syscall(SYS_vmsplice, fd[1], &v, 1, 0);
+	syscall(SYS_getrandom, where, 4096, 0);
+	syscall(SYS_clock_gettime, 1, where);
+	syscall(SYS_futex, where, 1, 100, NULL, NULL, 0);
+	syscall(SYS_rt_sigreturn);
+}
+
+/* The guest's kernel reads and writes there on the program's behalf. */
+static void through_the_kernel(void)
+{
+	static const uint64_t more[] = {0x7fffffffe000,	    0x7ffffffff000,	0xffff800000000000,
+					0xffff820000000000, 0xffffffff81000000, 0xffffffffff600000,
+					0xfffffffffffff000};
+
+	for (uint64_t at = LOW; at < 0x38000; at += 0x1000)
+		step(kernel_io, at);
+	for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++)
+		step(kernel_io, more[i]);
+}
+
+static void random_code(uint64_t n)
+{
+	unsigned char *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	seed = n * 0x9e3779b97f4a7c15ull + 1;
+	for (int i = 0; i < 4096; i++)
+		p[i] = (unsigned char)any();
+	/* not kill(-1), reboot or the like: natively this runs on somebody's machine */
+	for (int i = 0; i + 1 < 4096; i++)
+		if ((p[i] == 0x0f && (p[i + 1] == 0x05 || p[i + 1] == 0x34)) || p[i] == 0xcd)
+			p[i] = 0x90;
+	((void (*)(void))(p + any() % 64))();
+}
+
+static void random_instructions(void)
+{
+	for (uint64_t n = 1; n <= 200; n++)
+		step(random_code, n);
+}
+
+/* A bomb of forks within a limit: all processes at once, then none. */
+static void many_processes(void)
+{
+	pid_t pid[300];
+	int n = 0;
+
+	while (n < 300 && (pid[n] = fork()) >= 0) {
+		if (!pid[n]) {
+			pause();
+			_exit(0);
+		}
+		n++;
+	}
+	for (int i = 0; i < n; i++)
+		kill(pid[i], SIGKILL);
+	for (int i = 0; i < n; i++)
+		waitpid(pid[i], NULL, 0);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} attacks[] = {
+	{"jumps", jumps},
+	{"writes", writes},
+	{"forgeries", forgeries},
+	{"reads", reads},
+	{"maps", maps},
+	{"unmaps", unmaps},
+	{"stacks", stacks},
+	{"signal-stacks", signal_stacks},
+	{"through-the-kernel", through_the_kernel},
+	{"random-instructions", random_instructions},
+	{"many-processes", many_processes},
+};
+
+/* A process that is nobody's business: its memory and registers stay what they are. */
+static void witness(void)
+{
+	for (;;) {
+		for (int i = 0; i < 64 * 4096; i += 128)
+			if (witness_memory[i] != PATTERN)
+				_exit(1);
+		usleep(1000);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const char *only = getenv("HOSTILE_ONLY");
+	struct rlimit no_core = {0, 0};
+	int failed = 0, init = getpid() == 1, status;
+	pid_t pid;
+
+	if (init) {
+		mkdir("/proc", 0755);
+		mount("proc", "/proc", "proc", 0, NULL);
+		FILE *f = fopen("/proc/sys/debug/exception-trace",
+				"w"); /* thousands of lines about faults otherwise */
+		if (f) {
+			fputs("0\n", f);
+			fclose(f);
+		}
+	}
+	setrlimit(RLIMIT_CORE, &no_core);
+	witness_memory =
+		mmap(NULL, 64 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memset(witness_memory, PATTERN, 64 * 4096);
+	pid = fork();
+	if (!pid)
+		witness();
+	for (size_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++) {
+		pid_t attacker;
+
+		if ((argc > 1 && strcmp(argv[1], attacks[i].name)) ||
+		    (only && strcmp(only, attacks[i].name)))
+			continue;
+		fflush(stdout);
+		attacker = fork();
+		if (!attacker) {
+			attacks[i].run();
+			_exit(0);
+		}
+		waitpid(attacker, &status, 0);
+		if (waitpid(pid, &status, WNOHANG) != 0) {
+			printf("FAIL %s: the witness ended with 0x%x\n", attacks[i].name, status);
+			failed++;
+			break;
+		}
+		printf("ok %s\n", attacks[i].name);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	printf("hostile: %d failed\n", failed);
+	fflush(stdout);
+	if (init)
+		reboot(RB_POWER_OFF);
+	return failed;
+}

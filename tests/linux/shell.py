@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A shell on the console of Debian's kernel: typing, job control, pipes, files, modules, a disk; then power-off."""
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import linuxlib
+from linuxlib import KERNELS, Console, command, initramfs
+
+linuxlib.need_kernels()
+KERNEL = KERNELS[0]
+MKFS = shutil.which("mke2fs", path=os.environ["PATH"] + ":/sbin:/usr/sbin")
+PROMPT = "/root # "
+
+
+class Shell(unittest.TestCase):
+    def test_a_session(self):
+        c = Console(command(KERNEL, initramfs(), "quiet", "256M", "--timeout", "300"))
+        c.expect(PROMPT)
+        for line, answer in (("echo $((6*7))", "42\n"), ("cat /proc/version", "Linux version 6."),
+                             ("seq 1000 | tail -n 1", "\n1000\n"), ("id -u", "\n0\n"),
+                             ("dd if=/dev/zero of=/tmp/z bs=1M count=20 2>/dev/null; sha1sum /tmp/z", hashlib.sha1(
+                                 bytes(20 << 20)).hexdigest()),
+                             ("(echo a; sleep 1; echo b) | cat", "a\nb\n"),
+                             ("for i in 1 2 3 4 5; do (echo p$i) & done; wait; echo all", "all\n"),
+                             ("awk 'BEGIN { for (i = 0; i < 100000; i++) s += i; print s }'", "4999950000"),
+                             ("cat /sys/hypervisor/type", "xen"), ("printf 'x%.0s' $(seq 300) | wc -c", "300")):
+            c.type(line + "\r")
+            c.expect(answer)
+            c.expect(PROMPT)
+        c.type("sleep 1000\r")
+        c.expect("sleep 1000")
+        c.type("\x03")
+        c.expect(PROMPT)
+        c.type("kill -SEGV $$; echo survived\r")
+        c.expect("survived")
+        c.type("exit\r")
+        self.assertEqual(c.end(), 0)
+
+    def test_a_disk(self):
+        if not MKFS:
+            self.skipTest("mke2fs (package e2fsprogs) is not installed")
+        with tempfile.TemporaryDirectory(prefix="pvv-linux-") as tmp:
+            image, root = os.path.join(tmp, "disk"), os.path.join(tmp, "root")
+            os.mkdir(root)
+            data = os.urandom(8 << 20)
+            with open(os.path.join(root, "data"), "wb") as f:
+                f.write(data)
+            subprocess.run([MKFS, "-q", "-t", "ext4", "-d", root, image, "64M"], check=True, stdout=subprocess.DEVNULL)
+            rd = initramfs("--kernel", KERNEL, "--module", "xen-blkfront", "--module", "ext4", "--name", "disk")
+            script = ("mount -t ext4 /dev/xvda /mnt && sha256sum /mnt/data && cp /mnt/data /mnt/copy && sync && "
+                      "echo 3 >/proc/sys/vm/drop_caches && cmp /mnt/data /mnt/copy && rm /mnt/data && umount /mnt")
+            code, out, err = linuxlib.run(KERNEL, rd, f'quiet -- "mkdir -p /mnt && {script}"',
+                                          args=["--disk", f"{image},xvda"])
+            self.assertEqual(code, 0, err + out[-1500:])
+            self.assertIn(hashlib.sha256(data).hexdigest(), out)
+            self.assertIn("pvv-exit-status: 0", out)
+            path = os.environ["PATH"] + ":/sbin:/usr/sbin"
+            r = subprocess.run([shutil.which("e2fsck", path=path), "-fn", image], capture_output=True, text=True)
+            self.assertEqual(r.returncode, 0, r.stdout)
+            r = subprocess.run([shutil.which("debugfs", path=path), "-R", "cat copy", image], capture_output=True)
+            self.assertEqual(r.stdout, data)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
