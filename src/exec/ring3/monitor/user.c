@@ -163,24 +163,15 @@ static void on_syscall(const struct siginfo_ *si)
 		core_user_sysenter(&k.c);
 }
 
-/*
- * The guest has a page where the stub is (or where the host lets nobody map): the program cannot
- * have it, and its kernel would find nothing wrong with a page fault.
- */
-static bool reserved_but_mapped(uint64_t va, uint32_t access)
-{
-	uint64_t mfn, flags;
-
-	return core_walk_access(&k.c, k.c.v->user_root, va, access | PF_USER, &mfn, &flags);
-}
-
 static void on_page_fault(struct u_slot *s, const struct frame *f)
 {
 	uint32_t access = (uint32_t)f->err & (PF_WRITE | PF_FETCH), error;
 
 	if (user_map(s, f->cr2, access, &error))
 		return;
-	if (f->cr2 < U_FIRST && reserved_but_mapped(f->cr2, access)) {
+	if (f->cr2 < U_FIRST && user_allowed(f->cr2, access)) {
+		/* The guest has a page where the stub lies. Told of a page fault it would only try
+		 * again, for ever. */
 		core_exception(&k.c, CORE_VEC_GP, 0, 0);
 		return;
 	}
