@@ -181,6 +181,28 @@ static void on_page_fault(struct u_slot *s, const struct frame *f)
 	core_exception(&k.c, CORE_VEC_PF, error | PF_USER, f->cr2);
 }
 
+/* 32-bit code loads a selector of the guest's table, thread-local storage most often; the host has
+ * no such descriptor. load_state() puts a flat one with the same base in its place. */
+static bool load_selector(void)
+{
+	struct core_regs *r = &k.c.v->regs;
+	uint8_t insn[3] = {0, 0, 0};
+	unsigned int n, seg;
+
+	if (host_cs(r->cs) != HOST_CS32)
+		return false;
+	(void)core_guest_read(&k.c, insn, r->rip, 3); /* zeros behind the end of a page */
+	n = insn[0] == 0x66;
+	seg = insn[n + 1] >> 3 & 7;
+	if (insn[n] != 0x8e || insn[n + 1] >> 6 != 3 || seg > CORE_SEG_GS || seg == CORE_SEG_CS ||
+	    seg == CORE_SEG_SS)
+		return false;
+	if (core_seg_load(&k.c, (enum core_seg)seg, (uint16_t)r->gpr[insn[n + 1] & 7]).raised)
+		return false;
+	r->rip += n + 2;
+	return true;
+}
+
 static void on_fault(struct u_slot *s, int sig, const struct frame *f)
 {
 	struct core_regs *r = &k.c.v->regs;
@@ -205,7 +227,8 @@ static void on_fault(struct u_slot *s, int sig, const struct frame *f)
 			core_soft_interrupt(&k.c, err >> 3 & 255, 2);
 			return;
 		}
-		core_exception(&k.c, CORE_VEC_GP, 0, 0);
+		if (!load_selector())
+			core_exception(&k.c, CORE_VEC_GP, 0, 0);
 		return;
 	case CORE_VEC_DB:
 	case CORE_VEC_DE:

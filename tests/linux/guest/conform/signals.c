@@ -236,7 +236,7 @@ static void bad_context(int sig, siginfo_t *info, void *context)
 	else if (sabotage == 2)
 		g[REG_RSP] = (greg_t)0x8000000000000000;
 	else if (sabotage == 3)
-		g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xffffll) | 0x10;
+		g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xffffll) | 0xf8; /* not present, anywhere */
 	else if (sabotage == 4)
 		uc->uc_mcontext.fpregs->mxcsr = 0xffffffff;
 	else if (sabotage == 5)
