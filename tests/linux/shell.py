@@ -36,8 +36,9 @@ class Shell(unittest.TestCase):
         c.expect("sleep 1000")
         c.type("\x03")
         c.expect(PROMPT)
-        c.type("kill -SEGV $$; echo survived\r")
-        c.expect("survived")
+        c.type("sh -c 'kill -SEGV $$'; echo status $?\r")
+        c.expect("status 139")
+        c.expect(PROMPT)
         c.type("exit\r")
         self.assertEqual(c.end(), 0)
 
