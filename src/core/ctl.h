@@ -67,6 +67,8 @@ struct core_ctl_vcpu {
  * hypervisor's own frames that a guest may map (shared info, grant table, read-only M2P). The state
  * region lies behind them and is no machine frame at all, so that no PTE can name it.
  */
+#define CORE_BOOT_TSC_UNSTABLE 1u /* the processors' time-stamp counters may differ */
+
 struct core_boot {
 	uint32_t domid;
 	uint32_t nr_vcpus;     /* 1..CORE_MAX_VCPUS; vCPU 0 starts */
@@ -89,8 +91,8 @@ struct core_boot {
 	uint64_t max_ports;		   /* event channel limit, <= CORE_MAX_PORTS */
 	uint8_t uuid[16];
 	int64_t wallclock_offset_ns; /* guest wall clock minus host's CLOCK_REALTIME */
-	uint32_t flags;
-	uint32_t nr_cpuid; /* CPUID policy, answered for forced-emulation CPUID */
+	uint32_t flags;		     /* CORE_BOOT_* */
+	uint32_t nr_cpuid;	     /* CPUID policy, answered for forced-emulation CPUID */
 	struct core_cpuid {
 		uint32_t leaf, subleaf, flags; /* flags bit 0: subleaf matters */
 		uint32_t eax, ebx, ecx, edx;

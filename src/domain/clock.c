@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "domain/clock.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <x86intrin.h>
 
@@ -26,6 +28,28 @@ struct clock_pair clock_pair_now(void)
 		}
 	}
 	return best;
+}
+
+/*
+ * A host that has found its counters to differ uses another clock source; those it falls back to
+ * are few. (Under a hypervisor its own clock is usual, which rests on the counter.)
+ */
+bool clock_tsc_trusted(void)
+{
+	static const char *const others[] = {"hpet", "acpi_pm", "refined-jiffies", "jiffies",
+					     "pit"};
+	char name[64] = "";
+	FILE *f = fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "re");
+
+	if (!f)
+		return true;
+	if (fscanf(f, "%63s", name) != 1)
+		name[0] = '\0';
+	fclose(f);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (strcmp(name, others[i]) == 0)
+			return false;
+	return true;
 }
 
 /* ns = ((ticks << shift) * mul) >> 32, as <xen/xen.h> defines for struct vcpu_time_info. */

@@ -93,6 +93,8 @@ static int build(struct run *r)
 	r->boot.nr_vcpus = cfg->vcpus;
 	memcpy(r->boot.uuid, cfg->uuid, sizeof(r->boot.uuid));
 	r->boot.wallclock_offset_ns = config_clock_offset_ns(&cfg->clock, time(NULL));
+	if (!clock_tsc_trusted())
+		r->boot.flags |= CORE_BOOT_TSC_UNSTABLE;
 	cpuid_policy(&r->boot, NULL, NULL);
 	clock_publish(memory_ctl(&r->mem), &since);
 	return 0;

@@ -37,8 +37,11 @@ static void fill(const struct core_ctx *c, struct vcpu_time_info *t)
 	t->system_time = c->ctl->ns_base;
 	t->tsc_to_system_mul = c->ctl->tsc_mul;
 	t->tsc_shift = (int8_t)c->ctl->tsc_shift;
-	/* All vCPUs share one set of parameters: time never goes back between them. */
-	t->flags = XEN_PVCLOCK_TSC_STABLE_BIT;
+	/*
+	 * All vCPUs share one set of parameters, so time never goes back between them - if the
+	 * processors' counters agree. Otherwise the guest has to see to it.
+	 */
+	t->flags = c->ctl->boot.flags & CORE_BOOT_TSC_UNSTABLE ? 0 : XEN_PVCLOCK_TSC_STABLE_BIT;
 }
 
 /* Registered areas are the kernel's: they are written through its page tables in any mode. */

@@ -75,6 +75,17 @@ static void the_guest_computes_the_same_time(void **state)
 	dom_free(t);
 }
 
+/* Where the processors' counters differ the guest must not take them for one. */
+static void an_unstable_counter_is_told(void **state)
+{
+	struct dom *t = dom_raw(1);
+
+	t->ctl.boot.flags |= CORE_BOOT_TSC_UNSTABLE;
+	assert_true(core_domain_init(&t->c));
+	assert_int_equal(core_vcpu_info(&t->c, t->c.v)->time.flags, 0);
+	dom_free(t);
+}
+
 static void new_parameters_are_published(void **state)
 {
 	struct dom *t = dom_new();
@@ -443,6 +454,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(system_time_scales),
 		cmocka_unit_test(the_guest_computes_the_same_time),
+		cmocka_unit_test(an_unstable_counter_is_told),
 		cmocka_unit_test(new_parameters_are_published),
 		cmocka_unit_test(wall_clock_follows_the_library),
 		cmocka_unit_test(the_time_area_is_a_copy),
