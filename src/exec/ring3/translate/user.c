@@ -122,9 +122,9 @@ static uint64_t bit_offset(const struct core_regs *r, const struct insn *i)
 		return 0;
 	v = (int64_t)r->gpr[insn_reg(i)];
 	if (i->w)
-		v = v >> 6 << 3;
+		v = (v >> 6) * 8;
 	else
-		v = i->p66 ? (int16_t)v >> 4 << 1 : (int32_t)v >> 5 << 2;
+		v = i->p66 ? ((int16_t)v >> 4) * 2 : ((int32_t)v >> 5) * 4;
 	return (uint64_t)v;
 }
 
