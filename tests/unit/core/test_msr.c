@@ -202,7 +202,9 @@ static void policy_leaves(void **state)
 	assert_int_equal(r.eax, 0xd);
 	r = leaf(t, 1, 0);
 	assert_int_equal(r.ebx, 0x00000800); /* APIC id 0 */
-	assert_int_equal(r.ecx, 1u << 26);
+	assert_int_equal(r.ecx, 3u << 26);   /* a kernel sees the hypervisor's OSXSAVE */
+	t->c.v->kernel_mode = 0;
+	assert_int_equal(leaf(t, 1, 0).ecx, 1u << 26);
 	t->c.v->cr4 |= CORE_CR4_OSXSAVE;
 	assert_int_equal(leaf(t, 1, 0).ecx, 3u << 26);
 	r = leaf(t, 2, 0); /* not in the policy */
