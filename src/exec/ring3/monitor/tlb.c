@@ -158,6 +158,9 @@ static void kernel_entry(uint64_t mfn, unsigned int slot, uint64_t old, uint64_t
 		if (!(t->va[i] & TLB_VALID) || !(va >> 63))
 			continue;
 		window_entry_changed(va, old, new);
+		/* Copies between kernel and user memory have looked the kernel's side up as well.
+		 */
+		xlate_user_forget_va(k.x, va);
 		if (pte_mfn(old) != pte_mfn(new) || (~new &PTE_PRESENT) || (new & ~old &PTE_NX))
 			xlate_invalidate_va_range(k.x, va, 4096);
 	}
