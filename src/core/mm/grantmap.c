@@ -46,10 +46,9 @@ static uint64_t make_pte(uint64_t mfn, uint32_t flags)
 
 static void write_entry(struct core_ctx *c, const struct place *p, uint64_t pte)
 {
-	uint64_t old = pte_read(p->entry);
+	uint64_t old = __atomic_exchange_n(p->entry, pte, __ATOMIC_ACQ_REL);
 	unsigned int slot = (unsigned int)(p->entry - mm_table(c, p->table));
 
-	pte_write(p->entry, pte);
 	mm_pte_changed(c, 1, p->table, slot, old, pte);
 	core_frame_dirtied(c, p->table);
 }

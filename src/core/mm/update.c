@@ -5,29 +5,33 @@
  */
 #include "core/mm/entry.h"
 
-/* False: `compare` was asked for, and the accessed or dirty bit changed under us. */
+/*
+ * False: `compare` was asked for, and the accessed or dirty bit changed under us.
+ *
+ * In one step, also where nothing has to be kept: another vCPU that uses the page at this moment
+ * either marks the old entry as accessed, and the executor is told of it and has that vCPU's
+ * mapping dropped, or finds the new entry.
+ */
 static bool commit(struct core_ctx *c, unsigned int level, uint64_t *entry, uint64_t pte,
 		   const struct mm_update *u)
 {
-	uint64_t old, was = pte_read(entry);
+	uint64_t old, new = pte;
 
 	if (u->compare) {
 		old = u->expected;
-		if (!__atomic_compare_exchange_n(entry, &old, pte, false, __ATOMIC_ACQ_REL,
+		if (!__atomic_compare_exchange_n(entry, &old, new, false, __ATOMIC_ACQ_REL,
 						 __ATOMIC_RELAXED))
 			return false;
 	} else if (u->preserve_ad) {
 		old = pte_read(entry);
-		while (!__atomic_compare_exchange_n(entry, &old,
-						    pte | (old & (PTE_ACCESSED | PTE_DIRTY)), false,
-						    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-			;
+		do
+			new = pte | (old & (PTE_ACCESSED | PTE_DIRTY));
+		while (!__atomic_compare_exchange_n(entry, &old, new, false, __ATOMIC_ACQ_REL,
+						    __ATOMIC_RELAXED));
 	} else {
-		pte_write(entry, pte);
+		old = __atomic_exchange_n(entry, new, __ATOMIC_ACQ_REL);
 	}
-	if (u->preserve_ad)
-		pte |= was & (PTE_ACCESSED | PTE_DIRTY);
-	mm_pte_changed(c, level, u->table, u->slot, u->compare ? u->expected : was, pte);
+	mm_pte_changed(c, level, u->table, u->slot, old, new);
 	core_frame_dirtied(c, u->table);
 	return true;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -439,15 +440,73 @@ static void random_l1(void **state)
 	}
 }
 
+/* ---- another processor uses the page while its entry is changed ---- */
+
+static struct {
+	uint64_t *entry;
+	uint64_t marked; /* times that it set the accessed bit */
+	uint64_t told;	 /* times that the executor was told of the loss of one */
+	bool stop;
+} user;
+
+static void count_told(struct core_ctx *c, uint64_t mfn, unsigned int level, unsigned int slot,
+		       uint64_t old, uint64_t new)
+{
+	user.told += (old & A) && !(new &A);
+}
+
+static void *use_page(void *arg)
+{
+	while (!__atomic_load_n(&user.stop, __ATOMIC_RELAXED)) {
+		uint64_t now = __atomic_load_n(user.entry, __ATOMIC_RELAXED);
+
+		if ((now & (P | A)) == P &&
+		    __atomic_compare_exchange_n(user.entry, &now, now | A, false, __ATOMIC_SEQ_CST,
+						__ATOMIC_RELAXED))
+			__atomic_add_fetch(&user.marked, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* No mark may be lost: the executor has mapped the page, and nobody would tell it. */
+static void used_meanwhile(void **state)
+{
+	struct mm_guest *g = *state;
+	const struct core_exec_ops *own = g->c.ops;
+	struct core_exec_ops ops = *own;
+	struct mmu_update ro = {(uint64_t)BOOT_L1 << 12 | SLOT * 8 | MMU_PT_UPDATE_PRESERVE_AD,
+				pte(SLOT, P)};
+	pthread_t thread;
+
+	ops.pte_changed = count_told;
+	g->c.ops = &ops;
+	assert_int_equal(set(g, 0), 0);
+	user.entry = &frame_at(g, BOOT_L1)[SLOT];
+	assert_int_equal(pthread_create(&thread, NULL, use_page, NULL), 0);
+	for (unsigned int i = 0; i < 2000000; i++) {
+		if (__atomic_load_n(&user.marked, __ATOMIC_RELAXED) > 20000)
+			break;
+		(void)set(g, pte(SLOT, P | RW));
+		/* (which keeps the mark) */
+		if (i % 2)
+			(void)mmu_update(g, &ro, 1, DOMID_SELF, NULL);
+		(void)set(g, 0);
+	}
+	__atomic_store_n(&user.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	g->c.ops = own;
+	assert_int_equal(user.told, user.marked);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		MM_TEST(l1_legal),	MM_TEST(l1_refused),  MM_TEST(l1_same_target),
-		MM_TEST(preserve_ad),	MM_TEST(upper_legal), MM_TEST(upper_refused),
-		MM_TEST(subtree_fails), MM_TEST(machphys),    MM_TEST(plain_frames),
-		MM_TEST(foreign),	MM_TEST(commands),    MM_TEST(success_count),
-		MM_TEST(bad_pointers),	MM_TEST(preempted),   MM_TEST(va_mapping_op),
-		MM_TEST(random_l1),
+		MM_TEST(l1_legal),	MM_TEST(l1_refused),	 MM_TEST(l1_same_target),
+		MM_TEST(preserve_ad),	MM_TEST(upper_legal),	 MM_TEST(upper_refused),
+		MM_TEST(subtree_fails), MM_TEST(machphys),	 MM_TEST(plain_frames),
+		MM_TEST(foreign),	MM_TEST(commands),	 MM_TEST(success_count),
+		MM_TEST(bad_pointers),	MM_TEST(preempted),	 MM_TEST(va_mapping_op),
+		MM_TEST(random_l1),	MM_TEST(used_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -205,7 +205,7 @@ void tlb_told_gone(uint64_t mfn, unsigned int level)
 	if (mfn >= k.nr_frames)
 		return;
 	if (level == 4 && t->slot)
-		user_root_gone(t->slot - 1u);
+		user_root_gone(t->slot - 1u, mfn);
 	*t = (struct tlb_table){0};
 }
 

@@ -41,7 +41,8 @@ struct u_slot {
 struct u_slot *user_slot(void);
 void user_forget(unsigned int slot, uint64_t va, uint64_t len);
 void user_forget_all(void);
-void user_root_gone(unsigned int slot);
+/* This root is none any more; it was last seen in the slot. */
+void user_root_gone(unsigned int slot, uint64_t root);
 void user_drain(void);
 void user_drain_slot(struct u_slot *s);
 

@@ -164,11 +164,12 @@ void user_drain(void)
 
 /* ---- slots -------------------------------------------------------------------------------- */
 
-void user_root_gone(unsigned int slot)
+void user_root_gone(unsigned int slot, uint64_t root)
 {
 	struct u_slot *s = &slots[slot];
 
-	if (slot >= U_SLOTS)
+	/* The note of the slot may be older than the table: tlb.c. */
+	if (slot >= U_SLOTS || s->root != root)
 		return;
 	s->root = CORE_INVALID_MFN;
 	if (s->maps)
@@ -221,8 +222,10 @@ static struct u_slot *find_slot(void)
 		ask_for(nr_slots);
 		return &slots[nr_slots - 1];
 	}
-	k.tables[victim->root].slot = 0;
-	user_root_gone((unsigned int)(victim - slots));
+	/* (unless the frame is by now a table of another process, which was too much to be told) */
+	if (k.tables[victim->root].slot == victim - slots + 1)
+		k.tables[victim->root].slot = 0;
+	user_root_gone((unsigned int)(victim - slots), victim->root);
 	return victim;
 }
 
