@@ -286,7 +286,9 @@ static void at(uint64_t where)
 	close(fd[0]);
 	close(fd[1]);
 	MUST(munmap(p, 4096));
-	CHECK(!reads((char *)p), "0x%lx can be read after munmap", where);
+	/* Not if it happens to be just below the stack, which grows down to whatever is touched. */
+	if ((uint64_t)__builtin_frame_address(0) - where > 64 << 20)
+		CHECK(!reads((char *)p), "0x%lx can be read after munmap", where);
 }
 
 static void all_of(const uint64_t *where, size_t n)
