@@ -45,6 +45,7 @@ struct rule {
 
 /* The frequent ones first. */
 static const struct rule rules[] = {
+	{SYS_sched_yield, 0, {}},
 	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAIT_BITSET}}},
 	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE}}},
 	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE_BITSET}}},
@@ -65,7 +66,6 @@ static const struct rule rules[] = {
 	/* Other vCPUs of the domain: interrupt one (and take the byte back out), let one run. */
 	{SYS_write, 2, {{0, ~(uint64_t)(CORE_MAX_VCPUS - 1), K_FD_KICK}, {2, ALL_BITS, 1}}},
 	{SYS_read, 1, {{0, ALL_BITS, K_FD_KICKED}}},
-	{SYS_sched_yield, 0, {}},
 	{SYS_exit_group, 0, {}},
 };
 
@@ -169,13 +169,15 @@ void ring3_filter_make_mapper(struct ring3_filter *ret)
 }
 
 /*
- * G, the guest thread: every system call of a guest program is a signal. Those of the stub are two,
- * and only from its page, so that a program's own futex() goes to the guest's kernel.
+ * G, the guest thread: every system call of a guest program is a signal. Those of the stub are
+ * three (wait, wake, yield), and only from its page, so that a program's own go to the guest's
+ * kernel.
  */
 void ring3_filter_make_thread(struct ring3_filter *ret)
 {
 	ret->len = 0;
 	load(ret, offsetof(struct seccomp_data, nr));
+	emit(ret, BPF_JMP | BPF_JEQ | BPF_K, 2, 0, SYS_sched_yield);
 	emit(ret, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, SYS_futex);
 	answer(ret, SECCOMP_RET_TRAP);
 	load(ret, offsetof(struct seccomp_data, arch));
@@ -188,9 +190,11 @@ void ring3_filter_make_thread(struct ring3_filter *ret)
 	emit(ret, BPF_ALU | BPF_AND | BPF_K, 0, 0, 0xfffff000u);
 	emit(ret, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, U_BASE);
 	answer(ret, SECCOMP_RET_TRAP);
+	static const struct rule yield = {SYS_sched_yield, 0, {}};
 	static const struct rule wait = {SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAIT_BITSET}}};
 	static const struct rule wake = {SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE_BITSET}}};
 
+	add_rule(ret, &yield);
 	add_rule(ret, &wait);
 	add_rule(ret, &wake);
 	answer(ret, SECCOMP_RET_TRAP);

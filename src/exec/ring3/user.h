@@ -50,8 +50,7 @@
 #define UO_FAILED  12
 #define UO_OFF	   16
 #define UO_STACK   24
-#define UO_TURN	   48
-#define UO_ZERO	   56
+#define UO_GO	   48
 #define UO_ENTRIES 64
 #define UO_KICK	   0xffff /* in place of a system call's number: interrupt G */
 
@@ -66,18 +65,34 @@
 #define US_FSBASE  208
 #define US_GSBASE  216
 #define US_SEL	   224
+#define US_STARTED 232
+#define US_TOLD	   236
 #define US_FPU	   1024
 
-/* Values of u_state.turn: bit 0 = K's turn. K sets bit 1 so that its own futex wait ends. */
-#define UT_KERNEL    1
-#define UT_ATTENTION 2
-#define UT_MAPPING   4 /* with UT_KERNEL: M has an order, and will give the turn to G */
+/*
+ * u_state.turn. UT_KERNEL: K's turn. Who is about to sleep until it has the turn says so first, by
+ * a compare and exchange; who gives it then wakes. What G says there is worth no more than any
+ * other lie of it: K that is not woken is interrupted by the guest's next timer.
+ */
+#define UT_KERNEL	1
+#define UT_ATTENTION	2 /* set by K's signal handler so that its own futex wait ends */
+#define UT_MAPPING	4 /* with UT_KERNEL: M has an order, and will give the turn to G */
+#define UT_K_SLEEPS	8
+#define UT_G_SLEEPS	16
+#define UT_G_SLEEPS_BIT 4
 /* Futex bits of those who wait for `turn`. */
-#define UF_WAIT_G    1
-#define UF_WAIT_K    2
+#define UF_WAIT_G	1
+#define UF_WAIT_K	2
 
 #define UF_SEGMENTS 1 /* load ds, es, fs and gs from `sel` */
 #define UF_FLAGS    2 /* the handler came in with flags that iretq refuses */
+#define UF_YIELD    4 /* K will be back soon: first give it the processor, then sleep */
+/*
+ * Times to do that: the first can come back at once, when the one who yields is so far behind the
+ * other in what it has had of the processor that it is still its turn.
+ */
+#define UF_YIELDS   3
+#define UF_SOON	    60000 /* cycles (20 us): who waits longer sleeps */
 
 /* Offsets in the host's signal frame; rsp points to it in the handler. */
 #define UC_REGS	   48 /* r8..r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags */
@@ -102,9 +117,9 @@ struct u_order {
 		uint64_t sp;
 		uint32_t flags, pad;
 		uint64_t size;
-	} stack;       /* for G's sigaltstack() */
-	uint64_t turn; /* not 0: byte in the memfd of G's `turn`; instead of reporting, let G run */
-	uint64_t zero; /* what M writes there */
+	} stack;     /* for G's sigaltstack() */
+	uint32_t go; /* not 0: instead of waking K, let G run */
+	uint32_t pad[3];
 	struct u_call {
 		uint64_t nr, arg[6], pad;
 	} call[62];
@@ -121,7 +136,8 @@ struct u_state {
 	uint64_t rip, cs, rflags, rsp, ss; /* iretq takes them */
 	uint64_t fs_base, gs_base;
 	uint16_t ds, es, fs, gs;
-	uint64_t pad[99];
+	uint32_t started, told; /* low half of the processor's counter, when G had the turn */
+	uint32_t pad[196];
 	uint8_t fpu[4096 + 4096 - US_FPU] __attribute__((aligned(64)));
 };
 

@@ -6,7 +6,6 @@
 #include "exec/ring3/monitor/user.h"
 
 #include <linux/audit.h>
-#include <linux/futex.h>
 #include <sys/syscall.h>
 
 #include "core/cpu/cpu.h"
@@ -109,6 +108,8 @@ static const uint8_t *frame_at(const struct u_slot *s, uint64_t at, uint64_t roo
 static void take_registers(const struct frame *f, const struct u_state *st)
 {
 	struct core_regs *r = &k.c.v->regs;
+	uint64_t fs_base = __atomic_load_n(&st->fs_base, __ATOMIC_RELAXED);
+	uint64_t gs_base = __atomic_load_n(&st->gs_base, __ATOMIC_RELAXED);
 
 	r->gpr[R_RAX] = f->rax;
 	r->gpr[R_RCX] = f->rcx;
@@ -131,10 +132,10 @@ static void take_registers(const struct frame *f, const struct u_state *st)
 	/* The guest's own selectors where the host has its flat ones. */
 	if (f->cs != host_cs(r->cs))
 		r->cs = f->cs == HOST_CS32 ? FLAT_USER_CS32 : FLAT_USER_CS64;
-	if (core_canonical(st->fs_base))
-		r->fs_base = st->fs_base;
-	if (core_canonical(st->gs_base))
-		r->gs_base = st->gs_base;
+	if (core_canonical(fs_base))
+		r->fs_base = fs_base;
+	if (core_canonical(gs_base))
+		r->gs_base = gs_base;
 }
 
 /* A system call by any of the doors. */
@@ -293,73 +294,13 @@ static void came_back(struct u_slot *s, uint64_t at)
 	}
 }
 
-/* ---- the hand-over ------------------------------------------------------------------------ */
-
-static uint32_t *volatile waiting; /* `turn` of the G that runs, for the kick's handler */
-
-void user_kicked(void)
-{
-	uint32_t *turn = waiting;
-
-	if (turn)
-		__atomic_or_fetch(turn, UT_ATTENTION, __ATOMIC_SEQ_CST);
-}
-
-static void kick(struct u_slot *s)
-{
-	order_add(s, UO_KICK, 0, 0, 0, 0, 0, 0);
-	order_run(s);
-}
-
-static const void *soon(void)
-{
-	static struct {
-		uint64_t sec, ns;
-	} ts;
-	uint64_t until = core_time_now(&k.c) + 50000;
-
-	ts.sec = until / 1000000000u;
-	ts.ns = until % 1000000000u;
-	return &ts;
-}
-
-/* Give the turn to G; with an order in the list M does, when it has executed it. */
-static void hand_over(struct u_slot *s)
-{
-	struct u_state *st = s->state;
-	bool kicked = false;
-	uint32_t turn;
-
-	if (s->order->nr) {
-		__atomic_store_n(&st->turn, UT_KERNEL | UT_MAPPING, __ATOMIC_SEQ_CST);
-		waiting = &st->turn;
-		order_run_then_go(s);
-	} else {
-		__atomic_store_n(&st->turn, 0, __ATOMIC_SEQ_CST);
-		waiting = &st->turn;
-		sys6(SYS_futex, (long)&st->turn, FUTEX_WAKE_BITSET, 1, 0, 0, UF_WAIT_G);
-	}
-	for (;;) {
-		turn = __atomic_load_n(&st->turn, __ATOMIC_SEQ_CST);
-		if ((turn & (UT_KERNEL | UT_MAPPING)) == UT_KERNEL)
-			break;
-		if (!kicked && !(turn & UT_MAPPING) &&
-		    __atomic_load_n(&k.ctlv->kick, __ATOMIC_SEQ_CST)) {
-			kicked = true;
-			kick(s);
-			continue;
-		}
-		/* M wakes G only: who was kicked meanwhile has to look again. */
-		sys6(SYS_futex, (long)&st->turn, FUTEX_WAIT_BITSET, turn,
-		     (turn & UT_MAPPING) && k.ctlv->kick ? (long)soon() : 0, 0, UF_WAIT_K);
-	}
-	waiting = NULL;
-}
+/* ---- the turn ----------------------------------------------------------------------------- */
 
 void user_run(void)
 {
 	struct u_slot *s = user_slot();
 	uint32_t error;
+	bool yield;
 
 	user_drain();
 	if (retry_va) {
@@ -368,9 +309,12 @@ void user_run(void)
 		retry_va = 0;
 	}
 	load_state(s);
+	yield = turn_by_yield(s);
+	if (yield)
+		s->state->flags |= UF_YIELD;
 	if (k.smp)
 		smp_enter(); /* and what others asked to be dropped is dropped */
-	hand_over(s);
+	turn_give(s, yield);
 	if (k.smp)
 		smp_leave();
 	order_check(s);

@@ -20,8 +20,6 @@ void nursery_hide_cpuid(void);
 void user_init(const struct k_params *p);
 /* Run user mode until something has to be done; v->regs are exact then. */
 void user_run(void);
-/* For the kick's handler: if K waits for a guest thread, end that wait. */
-void user_kicked(void);
 
 /* ---- user_slot.c: the processes ---- */
 struct u_slot {
@@ -31,6 +29,8 @@ struct u_slot {
 	bool alive, born;
 	uint32_t unchecked; /* seq of an order that nobody waited for, 0 = none */
 	uint32_t failures;  /* in a row */
+	bool order_failed;  /* a call of that order */
+	uint32_t quick;	    /* short turns in a row */
 	bool nt;	    /* G came in with the NT flag set */
 	struct tlb_queue gone;
 	struct u_order *order; /* K's view of its block */
@@ -55,6 +55,14 @@ bool order_run(struct u_slot *s);
 void order_run_then_go(struct u_slot *s);
 /* G came back: did all of that succeed? If not, G starts again with nothing mapped. */
 void order_check(struct u_slot *s);
+
+/* ---- user_turn.c ---- */
+/* Will the next turn of G be short, and nobody else come between? Asked once before each. */
+bool turn_by_yield(struct u_slot *s);
+/* G runs (after M's orders, if there are any) until it gives the turn back, or is kicked. */
+void turn_give(struct u_slot *s, bool yield);
+/* For the kick's handler: if K waits for a guest thread, end that wait. */
+void user_kicked(void);
 
 /* ---- user_map.c ---- */
 /*

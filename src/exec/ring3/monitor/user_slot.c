@@ -13,25 +13,26 @@
 #include "core/time/time.h"
 #include "exec/ring3/monitor/k.h"
 
-/* A task that was told something and does nothing is dead or stopped; five times two seconds. */
-#define PATIENCE_SEC 2
-#define PATIENCE     5
+/* A task that was told something and does nothing is dead or stopped. */
+#define PATIENCE_NS 10000000000ull
+#define WOKEN_NS    2000000000ull /* it will wake us: only to look whether anybody died */
+#define UNWOKEN_NS  100000ull
 
 static struct u_slot slots[U_SLOTS];
 static uint32_t nr_slots; /* asked for so far */
 static uint64_t user_clock;
 static uint64_t pending[(U_SLOTS + 63) / 64]; /* slots with something to drop */
 
-static void wait_for(uint32_t *word, uint32_t old, unsigned int *patience)
+static void wait_for(uint32_t *word, uint32_t old, uint64_t ns, unsigned int *patience)
 {
-	uint64_t until = core_time_now(&k.c) + PATIENCE_SEC * 1000000000ull;
+	uint64_t until = core_time_now(&k.c) + ns;
 	struct {
 		uint64_t sec, ns;
 	} ts = {until / 1000000000u, until % 1000000000u};
 
 	if (sys6(SYS_futex, (long)word, FUTEX_WAIT_BITSET, old, (long)&ts, 0,
 		 FUTEX_BITSET_MATCH_ANY) == -110 /* ETIMEDOUT */
-	    && ++*patience > PATIENCE)
+	    && ++*patience > PATIENCE_NS / ns)
 		k_die("the process of the guest's user mode does not answer");
 	if (__atomic_load_n(&k.nursery->dead, __ATOMIC_RELAXED))
 		k_die("a process of the guest's user mode was killed (is the host out of memory?)");
@@ -42,11 +43,32 @@ static void wait_for(uint32_t *word, uint32_t old, unsigned int *patience)
 
 /* ---- orders ------------------------------------------------------------------------------- */
 
+/*
+ * The list that G was started with is K's again. That G has the turn back does not say so, for it
+ * could have taken it: only `done` does.
+ */
+static void settle(struct u_slot *s)
+{
+	struct u_order *o = s->order;
+	unsigned int patience = 0;
+	uint32_t done;
+
+	if (!s->unchecked)
+		return;
+	while ((done = __atomic_load_n(&o->done, __ATOMIC_SEQ_CST)) != s->unchecked)
+		wait_for(&o->done, done, UNWOKEN_NS, &patience);
+	o->nr = 0;
+	if (__atomic_load_n(&o->failed, __ATOMIC_SEQ_CST) == s->unchecked)
+		s->order_failed = true;
+	s->unchecked = 0;
+}
+
 void order_add(struct u_slot *s, uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
 	       uint64_t a4, uint64_t a5)
 {
 	struct u_order *o = s->order;
 
+	settle(s);
 	if (o->nr == sizeof(o->call) / sizeof(o->call[0]))
 		order_run(s);
 	o->call[o->nr++] = (struct u_call){nr, {a0, a1, a2, a3, a4, a5}, 0};
@@ -60,11 +82,11 @@ bool order_run(struct u_slot *s)
 
 	if (!o->nr)
 		return true;
-	o->turn = 0;
+	o->go = 0;
 	__atomic_store_n(&o->seq, seq, __ATOMIC_SEQ_CST);
 	sys3(SYS_futex, &o->seq, FUTEX_WAKE, 1);
 	while ((done = __atomic_load_n(&o->done, __ATOMIC_SEQ_CST)) != seq)
-		wait_for(&o->done, done, &patience);
+		wait_for(&o->done, done, WOKEN_NS, &patience);
 	o->nr = 0;
 	return __atomic_load_n(&o->failed, __ATOMIC_SEQ_CST) != seq;
 }
@@ -74,7 +96,7 @@ void order_run_then_go(struct u_slot *s)
 	struct u_order *o = s->order;
 	uint32_t seq = o->seq + 1;
 
-	o->turn = (uint64_t)((uint8_t *)&s->state->turn - k.c.ram);
+	o->go = 1;
 	s->unchecked = seq;
 	__atomic_store_n(&o->seq, seq, __ATOMIC_SEQ_CST);
 	sys3(SYS_futex, &o->seq, FUTEX_WAKE, 1);
@@ -84,19 +106,19 @@ void order_run_then_go(struct u_slot *s)
 
 void order_check(struct u_slot *s)
 {
-	if (!s->unchecked)
+	if (!s->unchecked && !s->order_failed)
 		return;
-	s->order->nr = 0;
-	if (__atomic_load_n(&s->order->failed, __ATOMIC_SEQ_CST) != s->unchecked) {
+	settle(s);
+	if (!s->order_failed) {
 		s->failures = 0;
-	} else {
-		/* Out of mappings, or of memory for page tables. */
-		if (++s->failures > FAILURES_MAX)
-			k_die("the host has no memory for the guest's processes");
-		s->gone.all = true;
-		user_drain_slot(s);
+		return;
 	}
-	s->unchecked = 0;
+	/* Out of mappings, or of memory for page tables. */
+	if (++s->failures > FAILURES_MAX)
+		k_die("the host has no memory for the guest's processes");
+	s->order_failed = false;
+	s->gone.all = true;
+	user_drain_slot(s);
 }
 
 /* ---- what is to be dropped ---------------------------------------------------------------- */
@@ -189,6 +211,7 @@ static void ask_for(unsigned int slot)
 	s->order->off = k.exec_off + off + UB_ORDER;
 	s->order->stack.sp = U_BLOCK + UB_STACK;
 	s->order->stack.size = U_BLOCK_SIZE - UB_STACK;
+	s->state->turn = UT_K_SLEEPS; /* in wait_for_birth(), at the latest */
 	s->alive = true;
 	k.nursery->slot[nr_slots % U_NURSERY_RING] = slot;
 	nr_slots++;
@@ -199,9 +222,10 @@ static void ask_for(unsigned int slot)
 static void wait_for_birth(struct u_slot *s)
 {
 	unsigned int patience = 0;
+	uint32_t turn;
 
-	while (!(__atomic_load_n(&s->state->turn, __ATOMIC_SEQ_CST) & UT_KERNEL))
-		wait_for(&s->state->turn, 0, &patience);
+	while (!((turn = __atomic_load_n(&s->state->turn, __ATOMIC_SEQ_CST)) & UT_KERNEL))
+		wait_for(&s->state->turn, turn, WOKEN_NS, &patience);
 	s->born = true;
 }
 

@@ -61,8 +61,8 @@ u_birth:
 	xor	%r15d, %r15d
 
 /*
- * rbx = order page, ebp = G, r15d = the last order seen. No memory is written and none but the
- * order page is read.
+ * rbx = order page, ebp = G, r15d = the last order seen. No memory is read but the order page, and
+ * none is written but `turn`.
  */
 u_mapper:
 	mov	UO_SEQ(%rbx), %ecx
@@ -103,16 +103,15 @@ u_mapper:
 	add	$UO_FAILED, %r10
 	mov	$SYS_pwrite64, %eax
 	syscall
-5:	mov	UO_TURN(%rbx), %r10
-	test	%r10, %r10
-	jnz	6f
-	mov	$3, %edi
+5:	mov	$3, %edi
 	mov	%rbx, %rsi
 	mov	$4, %edx
 	mov	UO_OFF(%rbx), %r10
 	add	$UO_DONE, %r10
 	mov	$SYS_pwrite64, %eax
 	syscall
+	cmpl	$0, UO_GO(%rbx)
+	jne	6f
 	lea	UO_DONE(%rbx), %rdi
 	mov	$FUTEX_WAKE, %esi
 	mov	$1, %edx
@@ -128,11 +127,10 @@ u_mapper:
 	syscall
 	jmp	u_mapper
 
-6:	mov	$3, %edi
-	lea	UO_ZERO(%rbx), %rsi
-	mov	$4, %edx
-	mov	$SYS_pwrite64, %eax
-	syscall
+	/* The turn to G; what else `turn` says stays. First the turn, then the look at who sleeps. */
+6:	lock andl $~(UT_KERNEL | UT_MAPPING), UB_STATE + US_TURN(%rbx)
+	lock btrl $UT_G_SLEEPS_BIT, UB_STATE + US_TURN(%rbx)
+	jnc	u_mapper
 	lea	UB_STATE + US_TURN(%rbx), %rdi
 	mov	$FUTEX_WAKE_BITSET, %esi
 	mov	$1, %edx
@@ -202,9 +200,15 @@ u_tell:
 	rdgsbase %rcx
 	mov	%rcx, US_GSBASE(%rax)
 u_report:
+	mov	%rax, %rbx
+	rdtsc
+	mov	%eax, US_TOLD(%rbx)
+	mov	%rbx, %rax
 	mov	$UT_KERNEL, %ecx
 	xchg	%ecx, US_TURN(%rax)
 u_told:
+	test	$UT_K_SLEEPS, %ecx
+	jz	u_wait
 	lea	US_TURN(%rax), %rdi
 	mov	$FUTEX_WAKE_BITSET, %esi
 	mov	$1, %edx
@@ -215,6 +219,7 @@ u_told:
 	/* A kick between telling and resuming: K was not woken yet, or has given the turn already. */
 u_wait_again:
 	mov	UC_RSP(%rsp), %rsp
+	mov	$UT_K_SLEEPS, %ecx
 	testl	$UT_KERNEL, US_TURN(%rax)
 	jnz	u_told
 	movq	$0, US_FRAME(%rax)
@@ -223,9 +228,26 @@ u_wait:
 	mov	%rsp, %rbx
 	and	$-U_BLOCK_SIZE, %rbx
 	add	$UB_STATE, %rbx
-1:	mov	US_TURN(%rbx), %edx
-	test	$UT_KERNEL, %edx
+	testl	$UF_YIELD, US_FLAGS(%rbx)
+	jz	1f
+	mov	$UF_YIELDS, %ebp
+0:	mov	$SYS_sched_yield, %eax
+	syscall
+	testl	$UT_KERNEL, US_TURN(%rbx)
 	jz	u_resume
+	rdtsc
+	sub	US_TOLD(%rbx), %eax
+	cmp	$UF_SOON, %eax
+	ja	1f
+	sub	$1, %ebp
+	jnz	0b
+1:	mov	US_TURN(%rbx), %eax
+	test	$UT_KERNEL, %eax
+	jz	u_resume
+	mov	%eax, %edx
+	or	$UT_G_SLEEPS, %edx
+	lock cmpxchg %edx, US_TURN(%rbx)
+	jne	1b
 	lea	US_TURN(%rbx), %rdi
 	mov	$FUTEX_WAIT_BITSET, %esi
 	xor	%r10d, %r10d
@@ -235,6 +257,8 @@ u_wait:
 	jmp	1b
 
 u_resume:
+	rdtsc
+	mov	%eax, US_STARTED(%rbx)
 	mov	US_FPSTATE(%rbx), %rcx
 	test	%rcx, %rcx
 	jz	1f

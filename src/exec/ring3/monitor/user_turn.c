@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The hand-over between K and G, which are on one processor. Control can pass by sleeping and
+ * waking, or by sched_yield(). Yielding saves a microsecond of four while nothing else wants that
+ * processor, and costs the slice of somebody else (1.4 ms, measured) when anything does. So it is
+ * tried, and given up for a while, longer each time, when one of the two came late; and it is not
+ * tried with a G that computes for long between two system calls, nor where the guest's kernel
+ * goes from one process to another.
+ *
+ * G stamps what it does (`started`, `told`). It may lie there: then its own guest yields at the
+ * wrong times.
+ */
+#include "exec/ring3/monitor/user.h"
+
+#include <linux/futex.h>
+
+#include "core/time/time.h"
+#include "exec/ring3/monitor/k.h"
+
+#define SOON	   (uint32_t) UF_SOON
+#define QUICK	   2u  /* short turns in a row that promise another one */
+#define TRY_FIRST  16u /* hand-overs until yielding is tried again after a late one */
+#define TRY_LAST   16384u
+#define TRY_FORGET 64u /* good ones in a row after which a late one counts as the first */
+
+static struct {
+	const struct u_slot *last; /* who gave the turn to K */
+	uint32_t came;		   /* and when */
+	uint32_t wait, next;	   /* hand-overs until the next try; and after the next late one */
+	uint32_t good;
+} pace = {.next = TRY_FIRST};
+
+static uint32_t cycles(void)
+{
+	return (uint32_t)__builtin_ia32_rdtsc();
+}
+
+bool turn_by_yield(struct u_slot *s)
+{
+	bool same = pace.last == s && cycles() - pace.came < SOON;
+
+	s->quick = same ? s->quick + 1 : 0;
+	if (pace.wait) {
+		pace.wait--;
+		return false;
+	}
+	return s->quick >= QUICK;
+}
+
+static void judge(struct u_slot *s, bool yielded, uint32_t given)
+{
+	uint32_t started = __atomic_load_n(&s->state->started, __ATOMIC_RELAXED);
+	uint32_t told = __atomic_load_n(&s->state->told, __ATOMIC_RELAXED);
+
+	pace.last = s;
+	pace.came = cycles();
+	if (told - started > SOON)
+		s->quick = 0;
+	if (!yielded)
+		return;
+	if (started - given > SOON || pace.came - told > SOON) {
+		pace.wait = pace.next;
+		if (pace.next < TRY_LAST)
+			pace.next *= 4;
+		pace.good = 0;
+	} else if (++pace.good == TRY_FORGET) {
+		pace.next = TRY_FIRST;
+	}
+}
+
+static uint32_t *volatile waiting; /* `turn` of the G that runs, for the kick's handler */
+
+void user_kicked(void)
+{
+	uint32_t *turn = waiting;
+
+	if (turn)
+		__atomic_or_fetch(turn, UT_ATTENTION, __ATOMIC_SEQ_CST);
+}
+
+static void kick(struct u_slot *s)
+{
+	order_add(s, UO_KICK, 0, 0, 0, 0, 0, 0);
+	order_run(s);
+}
+
+static const void *soon(void)
+{
+	static struct {
+		uint64_t sec, ns;
+	} ts;
+	uint64_t until = core_time_now(&k.c) + 50000;
+
+	ts.sec = until / 1000000000u;
+	ts.ns = until % 1000000000u;
+	return &ts;
+}
+
+/* Give the turn to G; with an order in the list M does, when it has executed it. */
+static void give(struct u_slot *s)
+{
+	struct u_state *st = s->state;
+	uint32_t old;
+
+	if (s->order->nr) {
+		/* It may sleep or not: that bit is M's to look at. */
+		__atomic_or_fetch(&st->turn, UT_KERNEL | UT_MAPPING, __ATOMIC_SEQ_CST);
+		waiting = &st->turn;
+		order_run_then_go(s);
+		return;
+	}
+	old = __atomic_exchange_n(&st->turn, 0, __ATOMIC_SEQ_CST);
+	waiting = &st->turn;
+	if (old & UT_G_SLEEPS)
+		sys6(SYS_futex, (long)&st->turn, FUTEX_WAKE_BITSET, 1, 0, 0, UF_WAIT_G);
+}
+
+void turn_give(struct u_slot *s, bool yield)
+{
+	struct u_state *st = s->state;
+	unsigned int yields = yield ? UF_YIELDS : 0;
+	bool kicked = false, slept = false;
+	uint32_t given = cycles(), turn;
+
+	give(s);
+	for (;;) {
+		turn = __atomic_load_n(&st->turn, __ATOMIC_SEQ_CST);
+		if ((turn & (UT_KERNEL | UT_MAPPING)) == UT_KERNEL)
+			break;
+		if (!kicked && !(turn & UT_MAPPING) &&
+		    __atomic_load_n(&k.ctlv->kick, __ATOMIC_SEQ_CST)) {
+			kicked = true;
+			kick(s);
+			continue;
+		}
+		if (yields && cycles() - given < SOON) {
+			yields--;
+			sys0(SYS_sched_yield);
+			continue;
+		}
+		if (!(turn & UT_K_SLEEPS) &&
+		    !__atomic_compare_exchange_n(&st->turn, &turn, turn | UT_K_SLEEPS, false,
+						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			continue;
+		slept = true;
+		/* M wakes G only: who was kicked meanwhile has to look again. */
+		sys6(SYS_futex, (long)&st->turn, FUTEX_WAIT_BITSET, turn | UT_K_SLEEPS,
+		     (turn & UT_MAPPING) && k.ctlv->kick ? (long)soon() : 0, 0, UF_WAIT_K);
+	}
+	waiting = NULL;
+	judge(s, yield && !slept, given);
+}
