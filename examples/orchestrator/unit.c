@@ -134,9 +134,6 @@ static void start_now(struct unit *u)
 {
 	int ret = make_domain(u);
 
-	/* STOPPED is said a moment before the domain may be started again. */
-	if (!ret)
-		ret = pvv_domain_wait(u->dom, 1000, 0);
 	if (!ret)
 		ret = pvv_domain_start(u->dom, 0);
 	if (ret < 0) {

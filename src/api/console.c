@@ -69,15 +69,26 @@ int pvv_domain_open_channel(pvv_domain *domain, const char *name, uint64_t flags
 static void path_work(void *opaque)
 {
 	struct console_request *q = opaque;
+	const char *name = q->domain->name;
 	const char *path = consoles_tty(q->domain->consoles, q->index);
 
-	if (!path) {
-		q->ret = PVV_ENOENT;
-		return;
+	if (path) {
+		q->path = strdup(path);
+		q->ret = q->path ? 0 : err_nomem(PVV_SUBSYS_CONSOLE, "copying a console's name");
+	} else if (q->index >= q->domain->cfg->nr_consoles) {
+		q->ret = err_set(PVV_ENOENT, PVV_SUBSYS_CONSOLE, name,
+				 "domain '%s' has no console %u", name, q->index);
+	} else if (q->domain->cfg->consoles[q->index].chr.type != CONFIG_CHR_PTY) {
+		q->ret = err_set(PVV_ENOENT, PVV_SUBSYS_CONSOLE, name,
+				 "console %u of domain '%s' is not of type 'pty'", q->index, name);
+	} else {
+		q->ret = err_set(PVV_ENOENT, PVV_SUBSYS_CONSOLE, name,
+				 "console %u of domain '%s' has a pseudo terminal only while the "
+				 "domain is active",
+				 q->index, name);
 	}
-	q->path = strdup(path);
-	if (!q->path)
-		q->ret = PVV_ENOMEM;
+	if (q->ret < 0)
+		err_save(&q->error); /* this thread's record; the caller's is another */
 }
 
 int pvv_domain_get_console_path(pvv_domain *domain, uint32_t index, char **ret_path)
@@ -92,14 +103,10 @@ int pvv_domain_get_console_path(pvv_domain *domain, uint32_t index, char **ret_p
 	if (ret < 0)
 		return ret;
 	io_loop_call(domain->host->loop, path_work, &q);
-	if (q.ret == PVV_ENOMEM)
-		return err_nomem(PVV_SUBSYS_CONSOLE, "copying a console's name");
 	if (q.ret < 0)
-		return err_set(PVV_ENOENT, PVV_SUBSYS_CONSOLE, domain->name,
-			       "console %u of domain '%s' has no pseudo terminal now", index,
-			       domain->name);
+		err_restore(&q.error);
 	*ret_path = q.path;
-	return 0;
+	return q.ret;
 }
 
 /* ---- changes ---- */

@@ -157,13 +157,28 @@ void domain_unref(struct pvv_domain *d)
 		drop(d);
 }
 
-void domain_end(struct pvv_domain *d, int state, int reason)
+/* Under d->lock. */
+static void set_state(struct pvv_domain *d, int state, int reason)
+{
+	d->state = state;
+	d->reason = reason;
+	if (state == PVV_DOMAIN_SHUTOFF || state == PVV_DOMAIN_CRASHED)
+		d->ends++;
+	pthread_cond_broadcast(&d->changed);
+}
+
+void domain_end(struct pvv_domain *d, int state, int reason, const struct domain_stopped *stopped)
 {
 	bool dead;
 
 	pthread_mutex_lock(&d->host->lock);
 	d->active = false;
-	domain_set_state(d, state, reason);
+	pthread_mutex_lock(&d->lock);
+	set_state(d, state, reason);
+	/* Under the lock: who starts it again comes after the event, with the event of that. */
+	if (stopped)
+		domain_post(d, PVV_EVENT_STOPPED, stopped->detail, stopped->text);
+	pthread_mutex_unlock(&d->lock);
 	dead = remove_if_dead(d);
 	pthread_mutex_unlock(&d->host->lock);
 	if (dead)
@@ -173,11 +188,7 @@ void domain_end(struct pvv_domain *d, int state, int reason)
 void domain_set_state(struct pvv_domain *d, int state, int reason)
 {
 	pthread_mutex_lock(&d->lock);
-	d->state = state;
-	d->reason = reason;
-	if (state == PVV_DOMAIN_SHUTOFF || state == PVV_DOMAIN_CRASHED)
-		d->ends++;
-	pthread_cond_broadcast(&d->changed);
+	set_state(d, state, reason);
 	pthread_mutex_unlock(&d->lock);
 }
 

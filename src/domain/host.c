@@ -42,6 +42,10 @@ static int start_thread(struct pvv_host *h)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(&h->thread, NULL, io_thread, h);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r == EPERM)
+		return err_sys(PVV_ESYS, PVV_SUBSYS_API, r, NULL,
+			       "cannot start the I/O thread (a seccomp filter that refuses clone3 "
+			       "must answer ENOSYS, then libc takes clone)");
 	if (r)
 		return err_sys(PVV_ESYS, PVV_SUBSYS_API, r, NULL, "cannot start the I/O thread");
 	pthread_setname_np(h->thread, "pvv-io");

@@ -7,8 +7,8 @@
  * thread that loads the image (that may take a second, and neither start() nor the I/O thread may
  * wait for it).
  *
- * Locks, in this order: host->lock (list of domains, references), domain->lock (state). Neither is
- * held while calling into io/, exec/ or the embedder.
+ * Locks, in this order: host->lock (list of domains, references), domain->lock (state), the event
+ * queue's. None is held while calling into io/, exec/ or the embedder.
  *
  * Life: a domain object lives while it has user references or is active (state other than
  * SHUTOFF); a host while it has user references or domain objects.
@@ -122,10 +122,15 @@ int domain_new(struct pvv_host *h, struct config *cfg, char *warnings, struct pv
 void domain_ref(struct pvv_domain *d);
 void domain_unref(struct pvv_domain *d);
 /*
- * The last step of a stop: the state, and the object is no longer kept by being active, in one step
- * (an embedder that sees the state may start it again at once). May free d.
+ * The last step of a stop: the state, PVV_EVENT_STOPPED (NULL: none), and the object is no longer
+ * kept by being active, in one step: an embedder that sees the state or the event may start it again
+ * at once. May free d.
  */
-void domain_end(struct pvv_domain *d, int state, int reason);
+struct domain_stopped {
+	int detail;
+	const char *text;
+};
+void domain_end(struct pvv_domain *d, int state, int reason, const struct domain_stopped *stopped);
 /* Change state and wake those who wait; the caller posts the event. */
 void domain_set_state(struct pvv_domain *d, int state, int reason);
 void domain_post(struct pvv_domain *d, pvv_event_type type, int detail, const char *text);

@@ -109,7 +109,8 @@ int domain_start(struct pvv_domain *d, uint64_t flags)
 	ret = start_run(d, flags & PVV_START_PAUSED);
 	if (ret < 0) {
 		err_save(&e);
-		domain_end(d, PVV_DOMAIN_SHUTOFF, old_reason); /* the caller's reference keeps it */
+		/* The caller's reference keeps it. */
+		domain_end(d, PVV_DOMAIN_SHUTOFF, old_reason, NULL);
 		err_restore(&e);
 	}
 	return ret;
@@ -502,10 +503,10 @@ void run_finished(struct run *r)
 	enum run_end end = r->end;
 	memcpy(text, r->end_text, sizeof(text));
 	run_free(r);
-	domain_post(d, PVV_EVENT_STOPPED, how[end].stopped, text);
+	const struct domain_stopped stopped = {how[end].stopped, text};
 	/* From here on the embedder may start it again. */
 	if (crashed && end != RUN_END_FAILED && action == CONFIG_ACTION_PRESERVE)
-		domain_end(d, PVV_DOMAIN_CRASHED, PVV_CRASHED_PANICKED);
+		domain_end(d, PVV_DOMAIN_CRASHED, PVV_CRASHED_PANICKED, &stopped);
 	else
-		domain_end(d, PVV_DOMAIN_SHUTOFF, how[end].shutoff);
+		domain_end(d, PVV_DOMAIN_SHUTOFF, how[end].shutoff, &stopped);
 }

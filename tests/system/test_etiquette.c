@@ -7,7 +7,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -227,6 +231,62 @@ static void test_fork(void **state)
 	pvv_host_unref(host);
 }
 
+static void refuse_clone3(int error)
+{
+	struct sock_filter f[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = {.len = sizeof(f) / sizeof(f[0]), .filter = f};
+
+	assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog), 0);
+}
+
+/* Container engines and systemd's RestrictNamespaces= refuse clone3 so. */
+static void without_clone3(void)
+{
+	refuse_clone3(ENOSYS);
+	pvv_host *host = open_host();
+	run_hello(host, "contained");
+	pvv_host_unref(host);
+}
+
+/* Libc's threads may need it then; if they do, it is said what to change. */
+static void with_clone3_forbidden(void)
+{
+	refuse_clone3(EPERM);
+	pvv_host *host = NULL;
+	if (pvv_host_open(0, &host) < 0) {
+		assert_non_null(strstr(pvv_error_get_message(pvv_error_last()), "ENOSYS"));
+		return;
+	}
+	run_hello(host, "contained");
+	pvv_host_unref(host);
+}
+
+/* In a process of its own, for a filter stays. */
+static void in_child(void (*body)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		body();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void test_no_clone3(void **state)
+{
+	in_child(without_clone3);
+	in_child(with_clone3_forbidden);
+}
+
 /* A program that dies by SIGKILL leaves no sandbox behind. */
 static void test_killed_program(void **state)
 {
@@ -287,6 +347,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_is_left),
 		cmocka_unit_test(test_close_on_exec),
 		cmocka_unit_test(test_fork),
+		cmocka_unit_test(test_no_clone3),
 		cmocka_unit_test(test_killed_program),
 	};
 

@@ -182,9 +182,7 @@ class Domain:
                 if event.type == EventType.LOST:
                     status = self.status
                 elif event.type == EventType.STOPPED and event.domain_uuid == str(self.uuid):
-                    # The event comes a moment before the domain may be started again.
-                    if lib.pvv_domain_wait(self._c, 1000, 0) == 0:
-                        status = self.status
+                    status = self.status
                     if status.active:  # somebody has started it again
                         reason = _STOPPED.get(EventStopped(event.detail), ShutoffReason.UNKNOWN)
                         status = DomainStatus(DomainState.SHUTOFF, reason, event.text)

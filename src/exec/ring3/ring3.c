@@ -73,11 +73,7 @@ static void ring3_probe(struct exec_probe *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	/* The kernel must know the calls that keep the embedding program undisturbed. */
-	if (syscall(SYS_clone3, NULL, 0) == -1 && errno == ENOSYS)
-		snprintf(ret->reason, sizeof(ret->reason),
-			 "the host's kernel has no clone3 system call (or a container forbids it); "
-			 "Linux 5.9 or newer is needed");
-	else if (syscall(SYS_pidfd_send_signal, -1, 0, NULL, 0) == -1 && errno == ENOSYS)
+	if (syscall(SYS_pidfd_send_signal, -1, 0, NULL, 0) == -1 && errno == ENOSYS)
 		snprintf(ret->reason, sizeof(ret->reason),
 			 "the host's kernel has no pidfd_send_signal system call; Linux 5.9 or "
 			 "newer is needed");

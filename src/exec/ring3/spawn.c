@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +25,7 @@
 
 #include "exec/ring3/sys.h"
 #include "exec/ring3/translate/layout.h"
+#include "util/clone.h"
 #include "util/err.h"
 
 #define TRAMP_LEN 12288ul      /* one page of code, two of parameters */
@@ -267,17 +267,6 @@ int ring3_nice(uint32_t shares)
 	return nice;
 }
 
-static pid_t clone_child(int *pidfd)
-{
-	struct clone_args args = {
-		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
-		.pidfd = (uintptr_t)pidfd,
-		.exit_signal = 0,
-	};
-
-	return (pid_t)sys2(SYS_clone3, &args, sizeof(args));
-}
-
 __attribute__((noinline)) static int spawn_from(const struct ring3_spawn *s, uintptr_t tramp,
 						int image_fd, int *ret_pidfd, pid_t *ret_pid)
 {
@@ -307,7 +296,7 @@ __attribute__((noinline)) static int spawn_from(const struct ring3_spawn *s, uin
 	}
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	pid = clone_child(ret_pidfd);
+	pid = clone_quiet(ret_pidfd);
 	if (pid == 0)
 		child(&a);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -339,7 +339,8 @@ void io_console_end(struct io_console *con)
 
 const char *io_console_tty(const struct io_console *con)
 {
-	return con->tty[0] ? con->tty : NULL;
+	/* At its end it lingers for those who have it open, and is nobody else's any more. */
+	return con->tty[0] && !con->linger.deadline_ns ? con->tty : NULL;
 }
 
 void io_console_counters(const struct io_console *con, uint64_t *ret_out, uint64_t *ret_in)

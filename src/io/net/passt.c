@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <linux/sched.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +22,7 @@
 #include <unistd.h>
 
 #include "io/net/link.h"
+#include "util/clone.h"
 #include "util/err.h"
 
 #define ARGS_MAX 64
@@ -169,24 +169,15 @@ fail:
 	_exit(127);
 }
 
-static pid_t clone_quietly(void)
-{
-	/* No signal at its end, and none of the program's handlers while it has its memory. */
-	struct clone_args args = {.flags = CLONE_CLEAR_SIGHAND, .exit_signal = 0};
-
-	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
-}
-
 static int spawn(const struct spawn *s)
 {
 	sigset_t all, old;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	pid_t pid = clone_quietly();
-	int e = errno;
+	pid_t pid = clone_quiet(NULL);
 	if (pid == 0) {
-		pid_t grandchild = clone_quietly();
+		pid_t grandchild = clone_quiet(NULL);
 
 		if (grandchild == 0)
 			become(s);
@@ -194,7 +185,7 @@ static int spawn(const struct spawn *s)
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (pid < 0)
-		return e;
+		return -pid;
 	/* It ends at once. */
 	int status = 0;
 	while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
