@@ -23,8 +23,8 @@ typedef enum pvv_event_type {
 	PVV_EVENT_STARTED = 2,
 	PVV_EVENT_SUSPENDED = 3,
 	PVV_EVENT_RESUMED = 4,
-	/** It has ended. The state is final (shut off, or crashed and preserved): a domain that is shut
-	 * off may be started again at once, from the callback, too. */
+	/** It has ended. The state is final (shut off, or crashed and preserved): a domain that is
+	 * shut off may be started again at once, from the callback, too. */
 	PVV_EVENT_STOPPED = 5,
 	PVV_EVENT_SHUTDOWN = 6, /**< The guest has shut down; tearing down begins. */
 	PVV_EVENT_CRASHED = 8,

@@ -123,8 +123,8 @@ void domain_ref(struct pvv_domain *d);
 void domain_unref(struct pvv_domain *d);
 /*
  * The last step of a stop: the state, PVV_EVENT_STOPPED (NULL: none), and the object is no longer
- * kept by being active, in one step: an embedder that sees the state or the event may start it again
- * at once. May free d.
+ * kept by being active, in one step: an embedder that sees the state or the event may start it
+ * again at once. May free d.
  */
 struct domain_stopped {
 	int detail;
