@@ -282,6 +282,7 @@ static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 		if (!verify && !x->stepping && !x->redo && !in_gated_run(e, &i))
 			xlate_map(x, e->pc, here(e));
 		note_fpu(x, e, &i);
+		em_watch(e, &i);
 		em_begin(e);
 		site = xlate_user_site(x, e->pc, &i);
 		if ((i.desc & ID_FPU) && x->ts) {

@@ -116,9 +116,30 @@ void em_guest_rsp(struct em *e, unsigned int r, uint32_t act)
 
 unsigned int em_scratch(const struct em *e)
 {
-	static const uint8_t regs[8] = {R_RCX, R_RDX, R_RSI, R_RDI, R_R8, R_R9, R_R10, R_R11};
+	static const uint8_t regs[8] = {R_RCX, R_RSI, R_RDI, R_R8, R_R9, R_R10, R_R11, R_RDX};
+	unsigned int k;
 
+	for (k = 0; k < 8; k++)
+		if (e->x->written >> regs[k] & 1)
+			return regs[k];
 	return regs[e->pc * 0x9e3779b97f4a7c15ull >> 61];
+}
+
+void em_watch(struct em *e, const struct insn *i)
+{
+	struct xlate *x = e->x;
+	const uint32_t d = i->desc;
+
+	/* another function, or the end of this one was translated long ago */
+	if (e->pc - x->written_near > 64 && x->written_near - e->pc > 256)
+		x->written = 0;
+	x->written_near = e->pc + i->len;
+	if ((d & ID_WRITE_REG) && ID_REG(d) == IK_GPR)
+		x->written |= 1u << insn_reg(i);
+	if ((d & ID_WRITE_RM) && ID_RM(d) == IK_GPR && i->modrm >= 0xc0)
+		x->written |= 1u << insn_rm(i);
+	if ((d & ID_GPR_WRITE) && ID_OPREG(d) == IK_GPR)
+		x->written |= 1u << ((i->op & 7) | i->b);
 }
 
 void em_edge(struct em *e, uint64_t target)

@@ -119,11 +119,14 @@ void em_rsp_from(struct em *e, unsigned int r, uint32_t act_before,
 /* r = guest rsp, two instructions, both with this action */
 void em_guest_rsp(struct em *e, unsigned int r, uint32_t act) XLATE_HIDDEN;
 /*
- * A register to use and give back, for frequent expansions: not rax, for whose next use the way
- * through the spill slot would be a part of the longest path; and not the same everywhere, so that
- * one spill need not wait for the last.
+ * A register to use and give back, for frequent expansions at the end of a function: the way
+ * through the spill slot takes time, so best one that nobody waits for. Not rax, the result. What
+ * the function has written, and does not preserve, its caller does not use (not even one that knows
+ * it). If nothing is known, not the same everywhere, so that one spill need not wait for the last.
  */
 unsigned int em_scratch(const struct em *e) XLATE_HIDDEN;
+/* To be told of each instruction, for em_scratch(). */
+void em_watch(struct em *e, const struct insn *i) XLATE_HIDDEN;
 static inline void em_wrfsbase_rax(struct em *e)
 {
 	static const uint8_t insn[] = {0xf3, 0x48, 0x0f, 0xae, 0xd0};

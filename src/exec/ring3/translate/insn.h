@@ -50,6 +50,8 @@ enum { IK_NONE, IK_GPR8, IK_GPR };
 #define ID_RM(d)      (((d) >> 10) & 3)
 #define ID_OPREG(d)   (((d) >> 12) & 3) /* register in the opcode byte */
 #define ID_VVVV(d)    (((d) >> 14) & 1) /* vvvv is a general register */
+#define ID_WRITE_REG  (1u << 15)	/* writes it */
+#define ID_WRITE_RM   (1u << 16)	/* likewise, if it is a register */
 #define ID_MEM_READ   (1u << 17)
 #define ID_MEM_WRITE  (1u << 18)
 #define ID_VSIB	      (1u << 19)

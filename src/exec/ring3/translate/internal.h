@@ -153,6 +153,9 @@ struct xlate {
 	uint32_t nr_fpu_frags;
 	uint64_t gs_base;  /* the one the hardware FS base was made from */
 	uint32_t fs_stale; /* the hardware FS base may be the guest's FS base + shift */
+	/* A guess, see em_scratch(): registers that the guest function in work has written. */
+	uint32_t written;
+	uint64_t written_near;
 	struct xlate_stats st;
 
 	struct frag *frags;

@@ -35,9 +35,11 @@ enum fix {
 	FIX_DI,		     /* rdi is shifted */
 	FIX_SIDI,	     /* both */
 	FIX_POP8,	     /* a call pushed its return address */
+	FIX_PUSH8,	     /* a return popped its address */
 	FIX_CALL,	     /* none; marks the call instruction, to find it from its stub */
 	FIX_RET,	     /* a return is under way: rip = slot, rsp += 8 */
 	FIX_RETI,	     /* ret n: rip = slot, rsp += 8 + retimm */
+	FIX_POPPEDI,	     /* likewise, with rsp behind the address: rip = slot, rsp += retimm */
 	FIX_SLOT,	     /* rip = slot */
 	FIX_REG_SLOT,	     /* the register is in slot */
 	FIX_RSP_REG,	     /* guest rsp is in the register */
@@ -49,6 +51,7 @@ enum fix {
 	FIX_RBP_SP0_RSP_SP1, /* enter: both are in their slots */
 	FIX_LOOKUP,	     /* none; a fault here is a look beyond the flat table */
 	FIX_LOOKUP_REG,	     /* likewise, with the register in slot */
+	FIX_LOOKUP_PUSH8,    /* likewise, in a return that popped its address */
 	FIX_REL8,	     /* see ACT_REL8 */
 	FIX_REDIRECT,	     /* a redirected operand is being accessed */
 	FIX_FS,		     /* none; the hardware FS base is that of the guest's FS */

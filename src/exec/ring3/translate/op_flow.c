@@ -290,28 +290,30 @@ static void load_return(struct em *e, unsigned int r)
 	e1(e, 0x24);
 }
 
-static void store_return(struct em *e, unsigned int r)
+/* push r, pop r (of those of em_scratch()) */
+static void stack_op(struct em *e, unsigned int op, unsigned int r)
 {
-	e1(e, 0x48 | r >> 3 << 2);
-	e1(e, 0x89);
-	e1(e, 0x04 | (r & 7) << 3);
-	e1(e, 0x24);
+	if (r >= 8)
+		e1(e, 0x41);
+	e1(e, op | (r & 7));
 }
 
 /*
  * ret, ret n: look the return address up, write the host address over it and return to that.
  * (`push` and `ret 8` would leave it alone, but `ret n` costs more than the store to XV_SLOT, where
- * a miss finds the guest's.)
+ * a miss finds the guest's.) By pop and push, because the first mention of rsp as a register after
+ * a call or a push costs more than they do: the processor counts rsp elsewhere.
  */
 static void ret_fast(struct em *e, unsigned int n)
 {
 	const unsigned int r = em_scratch(e);
-	const uint32_t act = ACT_SP0(r), done = ACT_FIX(n ? FIX_RETI : FIX_RET);
+	const uint32_t act = ACT_SP0(r);
 
 	em_step(e, 0);
 	em_store(e, ABS(XV_SP0), r);
 	em_step(e, act);
-	load_return(e, r);
+	stack_op(e, 0x58, r);
+	em_step(e, act | ACT_FIX(FIX_PUSH8));
 	em_store(e, ABS(XV_SLOT), r);
 	if (n) {
 		e1(e, 0x48); /* mov qword [retimm], n */
@@ -321,12 +323,13 @@ static void ret_fast(struct em *e, unsigned int n)
 		e4(e, ABS(XV_RETIMM));
 		e4(e, n);
 	}
-	emit_lookup(e, r, act | ACT_FIX(FIX_LOOKUP));
+	emit_lookup(e, r, act | ACT_FIX(FIX_LOOKUP_PUSH8));
 	/* The stack may not be writable, which is not the guest's problem: complete it. */
-	em_step(e, act | done);
-	store_return(e, r);
+	em_step(e, act | ACT_FIX(n ? FIX_POPPEDI : FIX_SLOT));
+	stack_op(e, 0x50, r);
+	em_step(e, act | ACT_FIX(n ? FIX_RETI : FIX_RET));
 	em_load(e, r, ABS(XV_SP0));
-	em_step(e, done);
+	em_step(e, ACT_FIX(n ? FIX_RETI : FIX_RET));
 	if (!n) {
 		e1(e, 0xc3);
 		return;

@@ -75,7 +75,8 @@ static bool rsp_mov(struct em *e, const struct insn *i)
 static bool rsp_alu_imm(struct em *e, const struct insn *i)
 {
 	struct recode rc = {.reg = -1, .opreg = -1, .vvvv = -1};
-	unsigned int sub = i->modrm >> 3 & 7, r = em_scratch(e), n;
+	/* sub is for the beginning of a function, where rax is nothing yet */
+	unsigned int sub = i->modrm >> 3 & 7, r = sub == 5 ? R_RAX : em_scratch(e), n;
 	const uint32_t act = ACT_SP0(r);
 	uint64_t imm = (uint64_t)insn_imm(i);
 	uint8_t buf[32];

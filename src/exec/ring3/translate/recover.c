@@ -83,11 +83,19 @@ static void apply(struct core_regs *r, uint32_t act, uint64_t start, uint64_t ne
 	case FIX_POP8:
 		r->gpr[R_RSP] += 8;
 		break;
+	case FIX_PUSH8:
+		r->gpr[R_RSP] -= 8;
+		break;
 	case FIX_RETI:
 		r->gpr[R_RSP] += v->retimm;
 		/* fall through */
 	case FIX_RET:
 		r->gpr[R_RSP] += 8;
+		r->rip = v->slot;
+		ret->completed = true;
+		break;
+	case FIX_POPPEDI:
+		r->gpr[R_RSP] += v->retimm;
 		/* fall through */
 	case FIX_SLOT:
 		r->rip = v->slot;
@@ -97,6 +105,10 @@ static void apply(struct core_regs *r, uint32_t act, uint64_t start, uint64_t ne
 		r->gpr[reg] = v->slot;
 		/* fall through */
 	case FIX_LOOKUP:
+		ret->lookup = true;
+		break;
+	case FIX_LOOKUP_PUSH8:
+		r->gpr[R_RSP] -= 8;
 		ret->lookup = true;
 		break;
 	case FIX_REG_SLOT:

@@ -366,6 +366,7 @@ static uint32_t describe(const ZydisDecodedInstruction *in, const ZydisDecodedOp
 	d |= code << 5;
 	for (i = 0; i < in->operand_count; i++) {
 		unsigned int kind = reg_kind(&ops[i]);
+		const bool write = ops[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
 
 		if (ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY && cls != IC_LEA) {
 			if (ops[i].actions & ZYDIS_OPERAND_ACTION_MASK_READ)
@@ -382,10 +383,10 @@ static uint32_t describe(const ZydisDecodedInstruction *in, const ZydisDecodedOp
 			continue;
 		switch (ops[i].encoding) {
 		case ZYDIS_OPERAND_ENCODING_MODRM_REG:
-			d |= kind << 8;
+			d |= kind << 8 | (write ? ID_WRITE_REG : 0);
 			break;
 		case ZYDIS_OPERAND_ENCODING_MODRM_RM:
-			d |= kind << 10;
+			d |= kind << 10 | (write ? ID_WRITE_RM : 0);
 			break;
 		case ZYDIS_OPERAND_ENCODING_OPCODE:
 			d |= kind << 12;
@@ -396,7 +397,7 @@ static uint32_t describe(const ZydisDecodedInstruction *in, const ZydisDecodedOp
 		default:
 			continue;
 		}
-		if (ops[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+		if (write)
 			d |= ID_GPR_WRITE;
 	}
 	d |= mem_size_code(size) << 21;
