@@ -174,6 +174,11 @@ void window_entry_changed(uint64_t va, uint64_t old, uint64_t new)
 	struct k_frame *f = &k.kframes[mfn];
 	bool writable;
 
+	/* Not RAM (the M2P has its own way): nothing was noted of it. */
+	if (mfn >= k.nr_frames) {
+		window_flush_range(va, 4096);
+		return;
+	}
 	for (int i = 0; i < 2; i++) {
 		if (!entry_valid(f->va[i]) || (f->va[i] & ~0xfffull) != va || (f->va[i] & KF_MANY))
 			continue;
