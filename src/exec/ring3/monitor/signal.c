@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How the outside world reaches K: faults of translated code, and kicks (from the library, or from
- * K's own timer). All handlers run on a stack of their own with every signal blocked; the guest's
- * rsp is the guest's, and nothing here uses FS or GS.
+ * K's own timer). All handlers run on a stack of their own; the guest's rsp is the guest's, and
+ * nothing here uses FS or GS.
+ *
+ * A handler that leaves the guest does not return: rt_sigreturn costs a third of the whole signal,
+ * and all it would do is to jump to a known place (leave()). So nothing may have to be unblocked:
+ * faults block no signal, and a kick may find a fault's handler at work. It does not disturb it,
+ * and nested handlers never go deeper than that, because kicks do block everything and do return.
  */
 #include "exec/ring3/monitor/smp.h"
 
 #include <linux/futex.h>
 
+#include "core/lib/mem.h"
 #include "exec/ring3/monitor/user.h"
 
 typedef unsigned long ulong_t;
@@ -25,6 +31,7 @@ struct k_ucontext {
 	struct xlate_sigregs regs;
 	uint16_t cs, gs, fs, ss;
 	uint64_t err, trapno, oldmask, cr2;
+	uint8_t *fpu; /* an XSAVE image; in bytes 464-511 what the kernel says of it */
 };
 struct k_sigaction {
 	void (*handler)(int, void *, struct k_ucontext *);
@@ -43,6 +50,7 @@ struct k_sigaction {
 #define SA_SIGINFO_  4ul
 #define SA_ONSTACK_  0x08000000ul
 #define SA_RESTORER_ 0x04000000ul
+#define SA_NODEFER_  0x40000000ul
 #define ALL_SIGNALS  (~0ull)
 
 void k_restorer(void);
@@ -50,13 +58,80 @@ void k_restorer(void);
 #define ALTSTACK_SIZE 65536
 static uint8_t altstack[ALTSTACK_SIZE] __attribute__((aligned(64)));
 
-/* Leave the cache for the run loop, with an exception for the guest. */
+/*
+ * The frame with which a fault's handler goes back to translated code, from the moment on at which
+ * it does not look at the kick flag any more: a kick that comes then takes it out of the guest.
+ */
+static struct k_ucontext *volatile going_back;
+
+#define FPU_MAGIC    0x46505853u /* FP_XSTATE_MAGIC1 */
+#define FPU_MAGIC_AT 464u
+#define FPU_BITS_AT  472u
+#define NO_AMX	     (~0x60000ull)
+
+/*
+ * xlate_leave() was called: go where the frame says, without rt_sigreturn. The kernel has emptied
+ * the vector registers for the handler; if it is in them that the guest's are, they come back.
+ */
+static void leave(const struct k_ucontext *u)
+{
+	uint32_t magic = 0;
+	uint64_t bits;
+
+	if (!fpu_in_user()) {
+		if (u->fpu)
+			memcpy(&magic, u->fpu + FPU_MAGIC_AT, 4);
+		if (magic != FPU_MAGIC)
+			return; /* a host without XSAVE: rt_sigreturn knows how */
+		memcpy(&bits, u->fpu + FPU_BITS_AT, 8);
+		bits &= NO_AMX;
+		__asm__ volatile("xrstor64 (%0)"
+				 :
+				 : "r"(u->fpu), "a"((uint32_t)bits), "d"((uint32_t)(bits >> 32))
+				 : "memory");
+	}
+	/* Registers do not matter to xlate_leave()'s places; AC, DF and TF are clear in a handler.
+	 */
+	__asm__ volatile("mov %0, %%rsp\n\t"
+			 "jmp *%1"
+			 :
+			 : "r"(u->regs.rsp), "r"(u->regs.rip)
+			 : "memory");
+	__builtin_unreachable();
+}
+
+/* For the run loop, with an exception for the guest. */
 static void leave_with(struct k_ucontext *u, uint32_t vector, uint32_t error, uint64_t cr2)
 {
 	k.exc_vector = vector;
 	k.exc_error = error;
 	k.exc_cr2 = cr2;
 	xlate_leave(k.x, &u->regs);
+	leave(u);
+}
+
+/* The run loop is to look at the world: kicked, or translations were dropped. */
+static void leave_kicked(struct k_ucontext *u)
+{
+	xlate_leave(k.x, &u->regs);
+	leave(u);
+}
+
+/* The handler returns, and the access is repeated; unless a kick has come in the meantime. */
+static void go_back(struct k_ucontext *u)
+{
+	struct xlate_recovered how;
+
+	going_back = u;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&k.ctlv->kick, __ATOMIC_SEQ_CST))
+		return;
+	going_back = NULL;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (xlate_where(k.x, u->regs.rip) == XLATE_IN_CACHE) { /* else the kick has done this */
+		xlate_recover(k.x, &u->regs, &how);
+		leave_kicked(u);
+	}
 }
 
 static void page_fault(struct k_ucontext *u)
@@ -68,19 +143,21 @@ static void page_fault(struct k_ucontext *u)
 
 	if (window_holds(u->cr2)) {
 		map = window_fill(va, u->err & 2, &error);
-		if (map == K_MAP_DONE)
+		if (map == K_MAP_DONE) {
+			go_back(u);
 			return;
+		}
 	}
 	xlate_recover(k.x, &u->regs, &how);
 	if (how.completed || map == K_MAP_CODE) {
-		xlate_leave(k.x, &u->regs);
+		leave_kicked(u);
 		return;
 	}
 	/* Outside of the window (user memory, M2P): executed with the operand redirected from now
 	 * on. */
 	if (!window_holds(u->cr2)) {
 		if (xlate_user_access(k.x)) {
-			xlate_leave(k.x, &u->regs);
+			leave_kicked(u);
 			return;
 		}
 		error = (uint32_t)u->err & 2;
@@ -94,6 +171,8 @@ static void on_fault(int sig, void *info, struct k_ucontext *u)
 {
 	struct xlate_recovered how;
 
+	going_back = NULL;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	switch (xlate_where(k.x, u->regs.rip)) {
 	case XLATE_MISS:
 		xlate_miss(k.x, &u->regs);
@@ -101,6 +180,10 @@ static void on_fault(int sig, void *info, struct k_ucontext *u)
 	case XLATE_IN_CACHE:
 		break;
 	default:
+		/* A kick met this handler's first instruction and took the last one's frame for it.
+		 */
+		if (xlate_left(&u->regs))
+			return;
 		k_die(sig == K_SIGBUS
 			      ? "the host has no memory left for the guest's RAM"
 			      : "the monitor took an exception (a bug, or a hostile guest)");
@@ -113,7 +196,7 @@ static void on_fault(int sig, void *info, struct k_ucontext *u)
 	}
 	xlate_recover(k.x, &u->regs, &how);
 	if (how.completed || ((u->trapno == 13 || u->trapno == 12) && xlate_user_access(k.x))) {
-		xlate_leave(k.x, &u->regs);
+		leave_kicked(u);
 		return;
 	}
 	/* Error codes of #GP and the like speak of the host's descriptors: the guest sees 0. */
@@ -123,6 +206,13 @@ static void on_fault(int sig, void *info, struct k_ucontext *u)
 static void on_kick(int sig, void *info, struct k_ucontext *u)
 {
 	struct xlate_recovered how;
+
+	/* In a fault's handler that goes back to translated code? Then it is that which is
+	 * interrupted. */
+	if (u->regs.rsp - (uintptr_t)altstack < ALTSTACK_SIZE && going_back) {
+		u = going_back;
+		going_back = NULL;
+	}
 
 	k.ctlv->kick = 1; /* set by the library already; not by the timer, or by other vCPUs */
 	/* What else interrupts comes from a descriptor (si_code > 0): the own pipe. */
@@ -147,13 +237,14 @@ static void on_kick(int sig, void *info, struct k_ucontext *u)
 	}
 }
 
-static void handle(int sig, void (*fn)(int, void *, struct k_ucontext *))
+static void handle(int sig, void (*fn)(int, void *, struct k_ucontext *), uint64_t flags,
+		   uint64_t mask)
 {
 	struct k_sigaction sa = {
 		.handler = fn,
-		.flags = SA_SIGINFO_ | SA_ONSTACK_ | SA_RESTORER_,
+		.flags = SA_SIGINFO_ | SA_ONSTACK_ | SA_RESTORER_ | flags,
 		.restorer = k_restorer,
-		.mask = ALL_SIGNALS,
+		.mask = mask,
 	};
 
 	if (sys4(SYS_rt_sigaction, sig, &sa, 0, 8))
@@ -169,10 +260,10 @@ void signals_init(void)
 	if (sys2(SYS_sigaltstack, &ss, 0))
 		k_die("cannot set the signal stack");
 	for (unsigned int i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-		handle(faults[i], on_fault);
+		handle(faults[i], on_fault, SA_NODEFER_, 0);
 		blocked &= ~(1ull << (faults[i] - 1));
 	}
-	handle(K_SIGUSR1, on_kick);
+	handle(K_SIGUSR1, on_kick, 0, ALL_SIGNALS);
 	sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &blocked, 0, 8);
 }
 

@@ -244,6 +244,11 @@ void xlate_leave(struct xlate *x, struct xlate_sigregs *s)
 	s->eflags &= ~0x40500ull; /* AC, DF, TF */
 }
 
+bool xlate_left(const struct xlate_sigregs *s)
+{
+	return s->rip == (uintptr_t)xlate_asm_abort || s->rip == (uintptr_t)xlate_asm_signal;
+}
+
 void xlate_miss(struct xlate *x, struct xlate_sigregs *s)
 {
 	s->rip = TRAMP_MISS;

@@ -183,6 +183,8 @@ void xlate_recover(struct xlate *x, const struct xlate_sigregs *s, struct xlate_
  * makes xlate_enter() return XLATE_SIGNAL (in the entry: XLATE_KICKED).
  */
 void xlate_leave(struct xlate *x, struct xlate_sigregs *s);
+/* Was this frame edited by xlate_leave()? */
+bool xlate_left(const struct xlate_sigregs *s);
 /* XLATE_MISS: edit the frame so that the lookup that failed is resolved. */
 void xlate_miss(struct xlate *x, struct xlate_sigregs *s);
 /*
