@@ -14,8 +14,6 @@ from linuxlib import KERNELS, PROGRAMS, initramfs, run
 linuxlib.need_kernels()
 EXPECTED = {
     "memory-low-edges": "ring3's stub lies from 0x10000 to 0x2ffff (doc/ring3.md)",
-    "ptrace-watchpoint": "debug registers do not reach user mode yet",
-    "ptrace-hardware-breakpoint": "debug registers do not reach user mode yet",
 }
 
 

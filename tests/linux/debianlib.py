@@ -44,7 +44,8 @@ class Guest:
         self.console.expect("guest login: ", limit)
         self.console.type("root\r")
         self.console.expect(PROMPT)
-        self.console.type("export PAGER=cat TERM=dumb; bind 'set enable-bracketed-paste off'; stty -echo\r")
+        # (the kernel's messages would come in between: check_log() looks at them)
+        self.console.type("dmesg -n 1; export PAGER=cat TERM=dumb; bind 'set enable-bracketed-paste off'; stty -echo\r")
         self.console.expect(PROMPT)
 
     def do(self, line, answer="", limit=240):

@@ -73,6 +73,7 @@ static void load_state(struct u_slot *s)
 	st->rip = r->rip;
 	st->cs = host_cs(r->cs);
 	st->rflags = (r->rflags & CORE_FLAGS_USER) | CORE_FLAG_IF | CORE_FLAG_FIXED;
+	st->rflags |= debug_flags(s);
 	st->rsp = r->gpr[R_RSP];
 	st->ss = HOST_SS;
 	st->fs_base = r->fs_base;
@@ -168,8 +169,10 @@ static void on_page_fault(struct u_slot *s, const struct frame *f)
 {
 	uint32_t access = (uint32_t)f->err & (PF_WRITE | PF_FETCH), error;
 
-	if (user_map(s, f->cr2, access, &error))
+	if (debug_fault(s, f->cr2, access) || user_map(s, f->cr2, access, &error))
 		return;
+	if (debug_active(s, 0))
+		debug_came_back(s, false);
 	if (f->cr2 < U_FIRST && user_allowed(f->cr2, access)) {
 		/* The guest has a page where the stub lies. Told of a page fault it would only try
 		 * again, for ever. */
@@ -232,6 +235,9 @@ static void on_fault(struct u_slot *s, int sig, const struct frame *f)
 			core_exception(&k.c, CORE_VEC_GP, 0, 0);
 		return;
 	case CORE_VEC_DB:
+		if (debug_trap(s))
+			return;
+		__attribute__((fallthrough));
 	case CORE_VEC_DE:
 	case CORE_VEC_UD:
 	case CORE_VEC_MF:
@@ -276,6 +282,10 @@ static void came_back(struct u_slot *s, uint64_t at)
 	fpu_came_back(s, f.fpstate);
 	s->nt = f.eflags & CORE_FLAG_NT;
 	take_registers(&f, s->state);
+	if (debug_active(s, 0))
+		debug_came_back(s, si.signo == SIGUSR1_ ||
+					   (si.signo != SIGSYS_ &&
+					    (f.trapno == CORE_VEC_PF || f.trapno == CORE_VEC_DB)));
 	switch (si.signo) {
 	case SIGSYS_:
 		on_syscall(&si);
@@ -302,6 +312,8 @@ void user_run(void)
 	uint32_t error;
 	bool yield;
 
+	if (debug_active(s, k.c.v->debugreg[7]))
+		debug_enter(s);
 	user_drain();
 	if (retry_va) {
 		if (retry_root == k.c.v->user_root)

@@ -21,6 +21,17 @@ void user_init(const struct k_params *p);
 /* Run user mode until something has to be done; v->regs are exact then. */
 void user_run(void);
 
+/* ---- user_debug.c: hardware breakpoints and watchpoints of programs ---- */
+struct u_debug {
+	uint64_t addr[4];
+	uint32_t dr7;	    /* 0 = none */
+	bool own_tf;	    /* the guest itself has set the trap flag */
+	uint64_t resumed;   /* here the guest goes on without looking at breakpoints */
+	bool stepping;	    /* one instruction is executed with all pages as they should be */
+	uint64_t thread;    /* whose: its fs base */
+	uint64_t touched;   /* the address that it faulted at, ~0 = for its own code */
+	uint64_t before[4]; /* what was there */
+};
 /* ---- user_slot.c: the processes ---- */
 struct u_slot {
 	uint64_t root; /* mfn, CORE_INVALID_MFN = none */
@@ -33,6 +44,7 @@ struct u_slot {
 	uint32_t quick;	    /* short turns in a row */
 	bool nt;	    /* G came in with the NT flag set */
 	struct tlb_queue gone;
+	struct u_debug debug;
 	struct u_order *order; /* K's view of its block */
 	struct u_state *state;
 	uint8_t *block;
@@ -40,6 +52,7 @@ struct u_slot {
 /* The process for the current user root. */
 struct u_slot *user_slot(void);
 void user_forget(unsigned int slot, uint64_t va, uint64_t len);
+void user_forget_page(const struct u_slot *s, uint64_t va);
 void user_forget_all(void);
 /* This root is none any more; it was last seen in the slot. */
 void user_root_gone(unsigned int slot, uint64_t root);
@@ -72,6 +85,22 @@ void user_kicked(void);
 bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_error);
 /* Do the guest's own tables allow this access of a program? */
 bool user_allowed(uint64_t va, uint32_t access);
+
+/* ---- user_debug.c ---- */
+int debug_prot(const struct u_slot *s, uint64_t page, int prot);
+/* Before G runs; the flags that it runs with in addition. */
+void debug_enter(struct u_slot *s);
+uint64_t debug_flags(const struct u_slot *s);
+/* It came back; goes_on: before or in the middle of the instruction. */
+void debug_came_back(struct u_slot *s, bool goes_on);
+/* A page fault, a single step: true if it was of this file's making, and is dealt with. */
+bool debug_fault(struct u_slot *s, uint64_t cr2, uint32_t access);
+bool debug_trap(struct u_slot *s);
+/* Is there anything to do? */
+static inline bool debug_active(const struct u_slot *s, uint64_t dr7)
+{
+	return __builtin_expect((s->debug.dr7 | (dr7 & 0xff)) != 0, 0);
+}
 
 /* ---- user_fpu.c ---- */
 void fpu_setup(void);

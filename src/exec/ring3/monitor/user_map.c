@@ -83,7 +83,7 @@ bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_erro
 			run = 0;
 			continue;
 		}
-		prot = prot_of(v, upper);
+		prot = debug_prot(s, at, prot_of(v, upper));
 		if (run && pte_mfn(v) == run_mfn + run && prot == run_prot) {
 			run++;
 			continue;

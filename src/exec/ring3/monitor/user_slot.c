@@ -131,6 +131,11 @@ void user_forget(unsigned int slot, uint64_t va, uint64_t len)
 	pending[slot / 64] |= 1ull << (slot % 64);
 }
 
+void user_forget_page(const struct u_slot *s, uint64_t va)
+{
+	user_forget((unsigned int)(s - slots), va, 4096);
+}
+
 static void unmap(struct u_slot *s, uint64_t va, uint64_t len)
 {
 	uint64_t first = U_FIRST, end = va + len;
