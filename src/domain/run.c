@@ -203,16 +203,6 @@ static void on_end(void *opaque, uint32_t events)
 
 /* ---- beginning ---- */
 
-/* The kvm executor's vCPUs are threads, which nobody binds or weighs yet. */
-static void warn_of_tuning(struct run *r)
-{
-	const struct config *cfg = r->d->cfg;
-
-	if (r->ops == &exec_kvm && (cfg->has_cpuset || cfg->nr_vcpupins || cfg->shares))
-		log_post(&r->h->events, PVV_LOG_WARNING, r->d->name,
-			 "cpuset, <vcpupin> and <shares> have no effect under the kvm executor");
-}
-
 static int start_sandbox(struct run *r)
 {
 	struct exec_params ep = {
@@ -230,7 +220,6 @@ static int start_sandbox(struct run *r)
 
 		ep.affinity[i] = cpus ? cpus->bits : NULL;
 	}
-	warn_of_tuning(r);
 	r->boot.domid = r->domid;
 	ctl->boot = r->boot;
 	if (r->d->live_memory) /* a reboot; changes come on this thread only */

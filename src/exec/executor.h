@@ -123,4 +123,7 @@ struct exec_ops {
 
 extern const struct exec_ops exec_ring3, exec_kvm;
 
+/* The niceness that gives about `shares` / 1024 of the usual weight, -20..19. */
+int exec_nice(uint32_t shares);
+
 #endif

@@ -44,6 +44,7 @@ static struct exec *new_exec(const struct exec_params *p)
 		return NULL;
 	e->memory = p->memory;
 	e->nr_vcpus = p->nr_vcpus;
+	e->shares = p->shares;
 	e->vm = e->doorbell = e->end = -1;
 	snprintf(e->name, sizeof(e->name), "%s", p->name);
 	pthread_mutex_init(&e->lock, NULL);
@@ -57,6 +58,9 @@ static struct exec *new_exec(const struct exec_params *p)
 		e->vcpu[i].e = e;
 		e->vcpu[i].id = i;
 		e->vcpu[i].fd = e->vcpu[i].kick = e->vcpu[i].stats_fd = -1;
+		e->vcpu[i].has_affinity = p->affinity[i] != NULL;
+		if (p->affinity[i])
+			memcpy(e->vcpu[i].affinity, p->affinity[i], sizeof(e->vcpu[i].affinity));
 	}
 	return e;
 }
@@ -72,33 +76,9 @@ static uint64_t kvm_ram_first(uint64_t max_pages, uint64_t usual)
 	return usual + max_pages + max_pages / 64 + 4096 < limit ? usual : above;
 }
 
-/*
- * No XSAVE, and so no AVX, for guests: with it Linux fails to restore the FPU at the end of a
- * signal handler under QEMU's TCG, the only place where this executor could be tried. Whether that
- * is ours or TCG's is not known yet; what was seen working is offered.
- */
-static void hide_xsave(struct core_boot *b)
+static struct core_ctl *ctl(const struct exec *e)
 {
-	const uint32_t xsave_avx = 1u << 26 | 1u << 28 | 1u << 12 | 1u << 29;
-	const uint32_t avx2_512 = 1u << 5 | 1u << 16 | 1u << 17 | 1u << 21 | 1u << 28 | 3u << 30;
-	const uint32_t vector_ecx = 1u << 1 | 1u << 6 | 3u << 9 | 3u << 11 | 1u << 14;
-
-	for (uint32_t i = 0; i < b->nr_cpuid && i < sizeof(b->cpuid) / sizeof(b->cpuid[0]); i++) {
-		struct core_cpuid *c = &b->cpuid[i];
-
-		if (c->leaf == 1) {
-			c->ecx &= ~xsave_avx;
-		} else if (c->leaf == 7) {
-			c->ebx &= ~avx2_512;
-			c->ecx &= ~vector_ecx;
-			if (c->subleaf == 1)
-				c->eax &= ~(1u << 4 | 1u << 5);
-		} else if (c->leaf == 0xd) {
-			c->eax = c->ebx = c->ecx = c->edx = 0;
-		} else if (c->leaf == 0x80000001u) {
-			c->ecx &= ~(1u << 11 | 1u << 16);
-		}
-	}
+	return (struct core_ctl *)(e->memory->base + e->memory->ctl_off);
 }
 
 static int kvm_start(const struct exec_params *params, struct exec **ret_exec)
@@ -111,13 +91,14 @@ static int kvm_start(const struct exec_params *params, struct exec **ret_exec)
 		return err_set(PVV_ELIMIT, PVV_SUBSYS_EXEC, params->name,
 			       "domain '%s': %u vCPUs are too many, the limit is %u", params->name,
 			       params->nr_vcpus, CORE_MAX_VCPUS);
-	hide_xsave(&((struct core_ctl *)(params->memory->base + params->memory->ctl_off))->boot);
 	e = new_exec(params);
 	if (!e)
 		return err_nomem(PVV_SUBSYS_EXEC, "starting a domain");
 	r = kvm_vm_create(e);
-	if (r == 0)
+	if (r == 0) {
+		kvm_cpuid_limit(e->cpuid, &ctl(e)->boot);
 		r = kvm_vm_memory(e);
+	}
 	if (r == 0)
 		r = open_doorbell(e);
 	if (r == 0)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The library's half of the kvm executor. kvm.c is the interface (executor.h); vm.c makes the VM
- * and its memory, region.c what the monitor finds in it, vcpu.c runs a vCPU, probe.c finds out
- * whether this host's KVM can be trusted to. The other half is monitor/.
+ * and its memory, region.c what the monitor finds in it, vcpu.c runs a vCPU, exits.c judges what it
+ * comes back with, cpuid.c says what processor there is, probe.c finds out whether this host's KVM
+ * can be trusted to. The other half is monitor/.
  */
 #ifndef PVV_KVM_H
 #define PVV_KVM_H
@@ -19,6 +20,8 @@
 /* The monitor image as linked into the library (image.S). */
 extern const uint8_t kvm_image_start[], kvm_image_end[];
 
+#define KVM_WHY_MAX 160
+
 struct kvm_vcpu {
 	struct exec *e;
 	unsigned int id;
@@ -26,8 +29,10 @@ struct kvm_vcpu {
 	int kick; /* eventfd: an interrupt for this vCPU, by irqfd */
 	struct kvm_run *run;
 	pthread_t thread;
-	bool started;		      /* there is a thread to join */
-	uint64_t cpu_time;	      /* of the thread, once it is gone */
+	bool started;	   /* there is a thread to join */
+	uint64_t cpu_time; /* of the thread, once it is gone */
+	bool has_affinity;
+	uint64_t affinity[EXEC_CPU_WORDS];
 	atomic_uint_fast64_t returns; /* of KVM_RUN to the thread */
 };
 
@@ -51,12 +56,14 @@ struct exec {
 	struct kvm_region region;
 	struct kvm_cpuid2 *cpuid;
 	bool has_xsave, has_rdtscp;
+	uint32_t leaf7_ebx;
 	unsigned int nr_vcpus;
+	uint32_t shares; /* weight of the vCPU threads, 0: as the program's */
 	struct kvm_vcpu *vcpu;
 	atomic_bool stopping, ended;
 	bool killed;
 	pthread_mutex_t lock; /* of why */
-	char why[160];
+	char why[KVM_WHY_MAX];
 };
 
 /* ---- vm.c ---- */
@@ -79,6 +86,23 @@ void kvm_vcpu_free(struct kvm_vcpu *v);
 int kvm_vcpu_start(struct kvm_vcpu *v);
 /* Processor time of its thread, ns. */
 uint64_t kvm_vcpu_time(const struct kvm_vcpu *v);
+/* ---- cpuid.c ---- */
+/* Fills e->cpuid and what follows from it. */
+int kvm_cpuid_ask(struct exec *e, int kvm);
+int kvm_cpuid_set(struct kvm_vcpu *v);
+const struct kvm_cpuid_entry2 *kvm_cpuid_find(const struct kvm_cpuid2 *c, uint32_t leaf,
+					      uint32_t subleaf);
+/* Takes from the guest's policy what is not offered. */
+void kvm_cpuid_limit(const struct kvm_cpuid2 *offered, struct core_boot *b);
+/* ---- exits.c ---- */
+enum kvm_verdict {
+	KVM_AGAIN,    /* enter again */
+	KVM_DISCARD,  /* rdi frames, rsi how many: kvm_discard_ok() */
+	KVM_SET_XCR0, /* rdi is the value */
+	KVM_OVER,     /* `why` says why */
+};
+enum kvm_verdict kvm_exit_meaning(const struct kvm_run *run, char why[KVM_WHY_MAX]);
+bool kvm_discard_ok(const struct exec_memory *m, uint64_t first, uint64_t nr);
 /* ---- stats.c ---- */
 void kvm_exits(struct exec *e, struct exec_exits *ret);
 /* ---- probe.c ---- */

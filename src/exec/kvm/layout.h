@@ -68,6 +68,7 @@
 #define KVM_PORT_DOORBELL 0x10 /* ioeventfd: no return to the library's thread */
 #define KVM_PORT_DIE	  0x20 /* the reason is in the control pages */
 #define KVM_PORT_DISCARD  0x24 /* rdi: first frame, rsi: how many */
+#define KVM_PORT_XCR0	  0x28 /* rdi: its value; see set_xcr0() in monitor/cpu.c */
 
 /* Offsets in struct kcpu and struct core_regs, for entry.S; monitor/main.c asserts them. */
 #define KC_REGS	   0

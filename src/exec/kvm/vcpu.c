@@ -9,12 +9,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,33 +45,6 @@ static int fail(struct kvm_vcpu *v, const char *what)
 
 /* ---- the processor ---- */
 
-static int set_cpuid(struct kvm_vcpu *v)
-{
-	struct kvm_cpuid2 *c = v->e->cpuid;
-
-	for (uint32_t i = 0; i < c->nent; i++) {
-		struct kvm_cpuid_entry2 *x = &c->entries[i];
-
-		if (x->function == 1) {
-			x->ebx = (x->ebx & 0xffffff) | v->id << 24;
-			x->ecx |= 1u << 21 | 1u << 24; /* x2APIC, TSC deadline */
-		} else if (x->function == 0xb || x->function == 0x1f) {
-			x->edx = v->id;
-		}
-	}
-	if (ioctl(v->fd, KVM_SET_CPUID2, c) < 0)
-		return fail(v, "set the processor model of");
-	return 0;
-}
-
-static uint32_t leaf7_ebx(const struct exec *e)
-{
-	for (uint32_t i = 0; i < e->cpuid->nent; i++)
-		if (e->cpuid->entries[i].function == 7 && e->cpuid->entries[i].index == 0)
-			return e->cpuid->entries[i].ebx;
-	return 0;
-}
-
 /*
  * No SMAP: the monitor has no mappings of the guest's to misuse, and QEMU's TCG 7.2 takes what iret
  * and lret in ring 3 do with their stack for accesses of ring 0.
@@ -77,7 +52,6 @@ static uint32_t leaf7_ebx(const struct exec *e)
 static int set_sregs(struct kvm_vcpu *v)
 {
 	struct exec *e = v->e;
-	uint32_t leaf7 = leaf7_ebx(e);
 	struct kvm_sregs s;
 
 	if (ioctl(v->fd, KVM_GET_SREGS, &s) < 0)
@@ -106,7 +80,7 @@ static int set_sregs(struct kvm_vcpu *v)
 	s.cr0 = CR0;
 	s.cr3 = e->region.l4;
 	s.cr4 = CR4_BASE | CR4_FSGSBASE | (e->has_xsave ? CR4_OSXSAVE : 0) |
-		(leaf7 & 1u << 7 ? CR4_SMEP : 0);
+		(e->leaf7_ebx & 1u << 7 ? CR4_SMEP : 0);
 	s.efer = EFER;
 	s.apic_base = APIC_BASE | (v->id == 0 ? 0x100 : 0);
 	if (ioctl(v->fd, KVM_SET_SREGS, &s) < 0)
@@ -187,7 +161,7 @@ int kvm_vcpu_create(struct exec *e, unsigned int id)
 	v->stats_fd = ioctl(v->fd, KVM_GET_STATS_FD, NULL);
 	if (v->stats_fd >= 0)
 		fcntl(v->stats_fd, F_SETFD, FD_CLOEXEC);
-	r = set_cpuid(v);
+	r = kvm_cpuid_set(v) < 0 ? fail(v, "set the processor model of") : 0;
 	if (r == 0)
 		r = set_sregs(v);
 	if (r == 0)
@@ -223,72 +197,56 @@ static void ended(struct exec *e, const char *why)
 		return; /* full: it is known */
 }
 
-/* Frames the guest gave back. Numbers from inside are checked like a guest's. */
-static void discard(struct kvm_vcpu *v)
+/* Frames the guest gave back. */
+static void discard(struct kvm_vcpu *v, const struct kvm_regs *r)
 {
-	const struct exec_memory *m = v->e->memory;
-	struct kvm_regs r;
+	if (kvm_discard_ok(v->e->memory, r->rdi, r->rsi))
+		madvise(v->e->ram + (r->rdi << 12), r->rsi << 12, MADV_REMOVE);
+}
 
-	if (ioctl(v->fd, KVM_GET_REGS, &r) < 0 || r.rdi >= m->nr_frames || r.rdi < m->ram_first ||
-	    r.rsi > m->nr_frames - r.rdi || r.rsi == 0)
-		return;
-	madvise(v->e->ram + (r.rdi << 12), r.rsi << 12, MADV_REMOVE);
+/* KVM checks the value: what it refuses, no guest of an honest monitor was offered. */
+static bool set_xcr0(struct kvm_vcpu *v, const struct kvm_regs *r)
+{
+	struct kvm_xcrs x = {.nr_xcrs = 1, .xcrs[0].value = r->rdi};
+
+	return ioctl(v->fd, KVM_SET_XCRS, &x) == 0;
 }
 
 /* False: the monitor is at its end. */
-static bool port(struct kvm_vcpu *v)
-{
-	const struct kvm_run *run = v->run;
-
-	if (run->io.direction != KVM_EXIT_IO_OUT || run->io.size != 4 || run->io.count != 1) {
-		ended(v->e, "the monitor used an I/O port in a way it may not");
-		return false;
-	}
-	switch (run->io.port) {
-	case KVM_PORT_DISCARD:
-		discard(v);
-		return true;
-	case KVM_PORT_DIE:
-		ended(v->e, "the monitor gave up");
-		return false;
-	default:
-		ended(v->e, "the monitor used an unknown I/O port");
-		return false;
-	}
-}
-
 static bool serve(struct kvm_vcpu *v)
 {
-	const struct kvm_run *run = v->run;
-	char why[160];
+	char why[KVM_WHY_MAX];
+	struct kvm_regs r;
+	enum kvm_verdict verdict = kvm_exit_meaning(v->run, why);
 
-	switch (run->exit_reason) {
-	case KVM_EXIT_IO:
-		return port(v);
-	case KVM_EXIT_INTR:
+	if (verdict == KVM_AGAIN)
 		return true;
-	case KVM_EXIT_SHUTDOWN:
-		ended(v->e, "the monitor took an exception that it could not handle");
-		return false;
-	case KVM_EXIT_MMIO:
-		ended(v->e, "the monitor touched memory that is not there");
-		return false;
-	case KVM_EXIT_FAIL_ENTRY:
-		snprintf(why, sizeof(why),
-			 "KVM could not enter the virtual machine (reason 0x%llx)",
-			 (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
-		break;
-	case KVM_EXIT_INTERNAL_ERROR:
-		snprintf(why, sizeof(why), "KVM reported an internal error (%u)",
-			 run->internal.suberror);
-		break;
-	default:
-		snprintf(why, sizeof(why), "KVM returned for reason %u, which is not expected",
-			 run->exit_reason);
-		break;
+	if (verdict != KVM_OVER && ioctl(v->fd, KVM_GET_REGS, &r) < 0) {
+		snprintf(why, sizeof(why), "KVM does not tell a vCPU's registers");
+		verdict = KVM_OVER;
 	}
-	ended(v->e, why);
-	return false;
+	if (verdict == KVM_DISCARD)
+		discard(v, &r);
+	if (verdict == KVM_SET_XCR0 && !set_xcr0(v, &r)) {
+		snprintf(why, sizeof(why), "the monitor asked for an XCR0 that KVM does not have");
+		verdict = KVM_OVER;
+	}
+	if (verdict == KVM_OVER)
+		ended(v->e, why);
+	return verdict != KVM_OVER;
+}
+
+/*
+ * On Linux niceness is a thread's own. A weight above the usual one is for the privileged; the
+ * others get the usual one.
+ */
+static void weigh(uint32_t shares)
+{
+	id_t self = (id_t)gettid();
+
+	if (shares)
+		setpriority(PRIO_PROCESS, self,
+			    getpriority(PRIO_PROCESS, self) + exec_nice(shares));
 }
 
 static void *thread(void *opaque)
@@ -299,6 +257,7 @@ static void *thread(void *opaque)
 
 	snprintf(name, sizeof(name), "pvv-vcpu%u", v->id);
 	pthread_setname_np(pthread_self(), name);
+	weigh(v->e->shares);
 	while (!atomic_load(&v->e->stopping)) {
 		pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
 		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
@@ -329,11 +288,19 @@ int kvm_vcpu_start(struct kvm_vcpu *v)
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 256 << 10);
+	if (v->has_affinity)
+		pthread_attr_setaffinity_np(&attr, sizeof(v->affinity),
+					    (const cpu_set_t *)v->affinity);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(&v->thread, &attr, thread, v);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
+	if (r == EINVAL && v->has_affinity)
+		return err_set(PVV_EINVAL, PVV_SUBSYS_EXEC, v->e->name,
+			       "domain '%s': none of the processors that vCPU %u is pinned to can "
+			       "be used on this host; change <vcpupin> or cpuset",
+			       v->e->name, v->id);
 	if (r)
 		return err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, r, v->e->name,
 			       "cannot start the thread of vCPU %u of domain '%s'", v->id,

@@ -102,18 +102,6 @@ int kvm_vm_routes(struct exec *e)
 	return ret;
 }
 
-static void find_features(struct exec *e)
-{
-	for (uint32_t i = 0; i < e->cpuid->nent; i++) {
-		const struct kvm_cpuid_entry2 *x = &e->cpuid->entries[i];
-
-		if (x->function == 1)
-			e->has_xsave = x->ecx >> 26 & 1;
-		if (x->function == 0x80000001)
-			e->has_rdtscp = x->edx >> 27 & 1;
-	}
-}
-
 int kvm_vm_create(struct exec *e)
 {
 	uint64_t identity = IDENTITY_MAP_ADDR;
@@ -133,18 +121,10 @@ int kvm_vm_create(struct exec *e)
 	fcntl(e->vm, F_SETFD, FD_CLOEXEC);
 	e->run_size = (uint32_t)size;
 
-	/* What the processor may offer inside: everything KVM can; see vcpu.c. */
-	e->cpuid = calloc(1, sizeof(*e->cpuid) + 256 * sizeof(e->cpuid->entries[0]));
-	if (!e->cpuid) {
-		close(kvm);
-		return err_nomem(PVV_SUBSYS_EXEC, "starting a domain");
-	}
-	e->cpuid->nent = 256;
-	r = ioctl(kvm, KVM_GET_SUPPORTED_CPUID, e->cpuid);
+	r = kvm_cpuid_ask(e, kvm);
 	close(kvm);
 	if (r < 0)
-		return fail(e, "ask what processor it offers");
-	find_features(e);
+		return r;
 	/* Needed by some Intel processors only. */
 	ioctl(e->vm, KVM_SET_IDENTITY_MAP_ADDR, &identity);
 	ioctl(e->vm, KVM_SET_TSS_ADDR, TSS_ADDR);

@@ -49,8 +49,6 @@ struct ring3_spawn {
 	uint64_t code_cache;	  /* bytes, 0: default */
 };
 
-/* The niceness that gives about `shares` / 1024 of the usual weight, -20..19. */
-int ring3_nice(uint32_t shares);
 /*
  * Make the process of one vCPU; it dies with the calling thread. On success *ret_pidfd is its pidfd
  * (close-on-exec) and *ret_pid its id.

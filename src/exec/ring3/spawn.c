@@ -253,20 +253,6 @@ static void fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr
 	memcpy(p->thread, filter.insn, filter.len * sizeof(filter.insn[0]));
 }
 
-/* The host's scheduler weighs by steps of a quarter: 1024 / 1.25^nice. */
-int ring3_nice(uint32_t shares)
-{
-	uint64_t weight = 1024ull << 20, want = (uint64_t)shares << 20;
-	int nice = 0;
-
-	/* To the nearest step: half of one is about 12 %. */
-	for (; nice < 19 && want < weight - weight / 9; nice++)
-		weight -= weight / 5;
-	for (; nice > -20 && want > weight + weight / 8; nice--)
-		weight += weight / 4;
-	return nice;
-}
-
 __attribute__((noinline)) static int spawn_from(const struct ring3_spawn *s, uintptr_t tramp,
 						int image_fd, int *ret_pidfd, pid_t *ret_pid)
 {
@@ -285,7 +271,7 @@ __attribute__((noinline)) static int spawn_from(const struct ring3_spawn *s, uin
 	memcpy(a.name, "pvv:", 4);
 	memcpy(a.name + 4, s->name, n < 11 ? n : 11);
 	if (s->shares) {
-		a.nice = ring3_nice(s->shares);
+		a.nice = exec_nice(s->shares);
 		snprintf(a.nice_text, sizeof(a.nice_text), "%d", a.nice);
 	}
 	pass_descriptors(&a, s, image_fd);

@@ -229,6 +229,16 @@ static void sync_debug(struct kcpu *k)
 	k->dr7 = dr7;
 }
 
+/*
+ * By the library and not by xsetbv, which is an exit as well: QEMU's TCG 7.2 lets KVM not see the
+ * instruction, and KVM loads what it knows of at each entry. XSAVE then finds components that
+ * XRSTOR, an exit later, takes for reserved.
+ */
+static void set_xcr0(uint64_t value)
+{
+	__asm__ volatile("outl %0, %w1" : : "a"(0), "Nd"(KVM_PORT_XCR0), "D"(value) : "memory");
+}
+
 static void sync_registers(struct kcpu *k)
 {
 	const struct core_vcpu *v = k->c.v;
@@ -242,7 +252,7 @@ static void sync_registers(struct kcpu *k)
 	if (cr4 != k->cr4)
 		__asm__ volatile("mov %0, %%cr4" : : "r"(cr4));
 	if (xcr0 != k->xcr0 && k_params->has_xsave)
-		__asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)xcr0), "d"(xcr0 >> 32));
+		set_xcr0(xcr0);
 	k->cr0 = cr0;
 	k->cr4 = cr4;
 	k->xcr0 = xcr0;

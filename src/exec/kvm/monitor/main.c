@@ -149,6 +149,7 @@ void k_start(const struct kvm_params *p, unsigned int id)
 	k->cr3 = p->root;
 	k->timer_ns = CORE_NEVER;
 	k->cpu_dirty = 1;
+	k->xcr0 = 1;
 	c->ram = (uint8_t *)KVM_RAM_VA;
 	c->ctl = (struct core_ctl *)(c->ram + p->ctl_off);
 	c->d = (struct core_domain *)(c->ram + p->state_off);
