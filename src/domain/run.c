@@ -175,6 +175,8 @@ static void describe_end(struct run *r, const struct exec_end *end, uint32_t sta
 		snprintf(text, size, "the sandbox process could not set itself up (status %d)%s%s",
 			 end->status, end->why || reason[0] ? ": " : "",
 			 end->why ? end->why : reason);
+	} else if (end->why) {
+		snprintf(text, size, "the sandbox was ended: %s", end->why);
 	} else {
 		snprintf(text, size, "the sandbox process ended by itself (status %d)",
 			 end->status);

@@ -15,8 +15,7 @@
 #define LEAF1_ECX_X2APIC    (1u << 21)
 #define LEAF1_ECX_DEADLINE  (1u << 24)
 #define LEAF1_ECX_XSAVE	    (1u << 26)
-#define LEAF1_ECX_SOFTWARE  (1u << 31) /* "runs under a hypervisor": no matter of the processor's  \
-					*/
+#define LEAF1_ECX_SOFTWARE  (1u << 31) /* runs under a hypervisor: no matter of KVM */
 #define LEAFD1_EAX_COMPACT  (1u << 1)
 #define EXT1_ECX_SVM	    (1u << 2)
 #define EXT1_EDX_RDTSCP	    (1u << 27)

@@ -4,8 +4,9 @@
 
     suite.py BUILDDIR GROUP
 
-Groups: guests-N-M (the N-th of M parts of tests/guest), system (system.py), linux (linux.py). They run on this host's
-own KVM if `pvvirt host` trusts it, else in a virtual machine under QEMU's TCG (vm.py), which needs no hardware."""
+Groups: guests-N-M (the N-th of M parts of tests/guest), system (system.py), linux (linux.py), hostile (hostile/: the
+monitor is taken over). They run on this host's own KVM if `pvvirt host` trusts it, else in a virtual machine under
+QEMU's TCG (vm.py), which needs no hardware."""
 import concurrent.futures
 import os
 import subprocess
@@ -91,11 +92,32 @@ def unittests(build, module):
         run.close()
 
 
+def hostile(build):
+    """One test for each attack. (In a build with AddressSanitizer the host program is checked by that, too.)"""
+    program = os.path.join(build, "tests", "system", "kvm", "hostile", "test_kvm_hostile")
+    guest = os.path.join(build, "tests", "guest")
+    run = Run(build, [os.path.join(guest, "hello.elf")], [program])
+    command = ["PVV_TEST_GUESTS=" + guest, program]
+    try:
+        env = {k: v for k, v in run.env.items() if k != "PVV_VM_PROGRAM"}
+        r = subprocess.run([run.pvvirt if run.vm else "env", *command], env=env, stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True, errors="replace", check=False)
+    finally:
+        run.close()
+    text, seen = r.stdout + r.stderr, 0
+    for part in text.split("[ RUN      ] ")[1:]:
+        seen += 1
+        yield part.split()[0], (0 if "[       OK ]" in part else 1, part)
+    yield "the program ends well", (0 if r.returncode == 0 and seen > 25 else 1, text)
+
+
 def main():
     build, group = os.path.abspath(sys.argv[1]), sys.argv[2]
     if group.startswith("guests-"):
         part, parts = group.split("-")[1:]
         tests = guests(build, int(part) - 1, int(parts))
+    elif group == "hostile":
+        tests = hostile(build)
     else:
         tests = unittests(build, group)
     n = failed = 0

@@ -189,7 +189,10 @@ class Vm:
                 except OSError:
                     chunk = b""
                 if not chunk:
-                    if s is self.port:
+                    if s is self.port:  # the machine is gone: nobody waits for it
+                        self.listen.close()
+                        for client in self.clients.values():
+                            client.close()
                         return
                     # whoever goes away takes its program along
                     self.send_port(b"K"[0], ids[s], b"")
