@@ -221,7 +221,8 @@ static bool serve_write_fault(uint64_t gva, struct xlate_sigregs *s)
 {
 	uint64_t off;
 
-	if (!to_offset(gva, &off) || !protect[off >> 12] || !(rights[off >> 12] & PROT_WRITE))
+	/* (poke() leaves pages read-only that are protected no longer) */
+	if (!to_offset(gva, &off) || !(rights[off >> 12] & PROT_WRITE))
 		return false;
 	nr_write_faults++;
 	protect[off >> 12] = 0;
@@ -365,7 +366,7 @@ struct outcome run_guest(void)
 		return o;
 	}
 	o.sig = 0;
-	o.addr = o.exit == XLATE_FETCH_FAULT ? xlate_exit_addr(X) : 0;
+	o.addr = o.exit == XLATE_FETCH_FAULT || o.exit == XLATE_PAGE_FAULT ? xlate_exit_addr(X) : 0;
 	o.fetch = o.exit == XLATE_FETCH_FAULT;
 	return o;
 }

@@ -142,6 +142,42 @@ static void test_random(void **state)
 	assert_true(nr_same > 500000);
 }
 
+/*
+ * An instruction of which not all bytes are there yet, at the end of a page: what happens to lie
+ * behind them says nothing.
+ */
+static void test_truncated(void **state)
+{
+	unsigned long nr = 0;
+	unsigned int k, n, len;
+
+	for (k = 0; k < 400000; k++) {
+		static const uint8_t start[] = {0x62, 0xc4, 0xc5, 0x0f, 0x66, 0x8f, 0x48};
+		uint8_t whole[32] = {0}, part[32];
+		uint64_t r = rnd(), v = rnd();
+		struct insn i;
+
+		memcpy(whole, &r, 8);
+		memcpy(whole + 8, &v, 8);
+		if (k & 1)
+			whole[0] = start[(k >> 1) % sizeof(start)];
+		len = insn_decode(&i, whole, INSN_MAX);
+		if (!len || insn_class(&i) == IC_UD || insn_class(&i) == IC_LONG)
+			continue;
+		for (n = 1; n < len; n++) {
+			v = rnd();
+			memset(part, (int)v, sizeof(part));
+			memcpy(part, whole, n);
+			if (insn_decode(&i, part, n) != 0)
+				bad(whole, "decoded from a part of it");
+			nr++;
+		}
+	}
+	printf("%lu beginnings of instructions\n", nr);
+	assert_int_equal(nr_bad, 0);
+	assert_true(nr > 100000);
+}
+
 /* All executable sections of an ELF file. */
 static void sweep(const char *path)
 {
@@ -192,6 +228,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_programs),
 	};
 

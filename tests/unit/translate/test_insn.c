@@ -14,206 +14,9 @@
 #include <cmocka.h>
 #include <sys/mman.h>
 
-#include "exec/ring3/translate/insn.h"
-#include "harness.h"
-
-#define AREA 0x4000u /* DATA - AREA/2 ... DATA + AREA/2 may be touched */
+#include "random_insn.h"
 
 static unsigned long nr_run, nr_fault, nr_ud;
-
-struct test_insn {
-	uint8_t bytes[16];
-	unsigned int len;
-	struct insn i;
-};
-
-/* Deterministic, not privileged, and meaningful to run natively in this process? */
-static bool runnable(const struct insn *i)
-{
-	if (!VECTORS_COMPARED && (i->desc & ID_FPU))
-		return false;
-	switch (insn_class(i)) {
-	case IC_COPY:
-	case IC_NOP:
-	case IC_IMPL:
-	case IC_MOFFS:
-	case IC_LEA:
-	case IC_STR:
-	case IC_PUSHR:
-	case IC_POPR:
-	case IC_ENTER:
-	case IC_LEAVE:
-		break;
-	default:
-		return false;
-	}
-	if (i->enc == IE_LEGACY && i->map == 1) {
-		if (i->op == 0x31) /* rdtsc */
-			return false;
-		if (i->op == 0xc7 && (i->modrm >= 0xc0 || (i->modrm >> 3 & 7) != 1))
-			return false; /* rdrand, xsavec, ... */
-		if (i->op == 0xae || i->op == 0x01)
-			return false; /* xsave, xrstor, fences: their own test */
-		if (i->op == 0x0d || i->op == 0x18 || i->op == 0x1c)
-			return false; /* prefetches: a fault cannot be compared, nothing to see */
-	}
-	if (i->enc == IE_LEGACY && i->map == 0 && i->modrm < 0xc0 &&
-	    ((i->op == 0xd9 && (insn_reg(i) & 6) == 4) ||
-	     (i->op == 0xdd && (insn_reg(i) & 7) == 4)))
-		return false; /* fldenv, fldcw, frstor: would unmask exceptions at random */
-	return true;
-}
-
-/* The same instruction with one of its prefixes repeated, up to 15 bytes. */
-static void lengthen(struct test_insn *t)
-{
-	const struct insn *i = &t->i;
-	unsigned int n = INSN_MAX - t->len, k;
-	uint8_t b = i->lock  ? 0xf0
-		    : i->rep ? i->rep
-		    : i->p67 ? 0x67
-		    : i->p66 ? 0x66
-		    : i->seg ? i->seg
-			     : 0x3e;
-
-	memmove(t->bytes + n, t->bytes, t->len);
-	for (k = 0; k < n; k++)
-		t->bytes[k] = b;
-	t->len = insn_decode(&t->i, t->bytes, INSN_MAX);
-}
-
-/* A random encoding around an opcode: prefixes, REX, ModRM, SIB, displacement, immediate. */
-static bool make(struct test_insn *t, int enc, unsigned int map, unsigned int op)
-{
-	uint8_t *p = t->bytes;
-	unsigned int n = 0, rex = rnd() & 1 ? 0x40 | (rnd() & 15) : 0, kind;
-	uint64_t r = rnd();
-
-	memset(t, 0, sizeof(*t));
-	if (!(r & 7))
-		p[n++] = 0x65;
-	else if (!(r & 0x38))
-		p[n++] = 0x64;
-	else if (!(r & 0x1c0))
-		p[n++] = 0x3e;
-	if (!(r & 0x1e00))
-		p[n++] = 0x67;
-	switch (enc) {
-	case IE_LEGACY:
-		if (!(r & 0x6000))
-			p[n++] = 0x66;
-		if (!(r & 0x18000))
-			p[n++] = r & 0x20000 ? 0xf2 : 0xf3;
-		if (!(r & 0x3c0000))
-			p[n++] = 0xf0;
-		if (rex)
-			p[n++] = (uint8_t)rex;
-		if (map)
-			p[n++] = 0x0f;
-		if (map == 2)
-			p[n++] = 0x38;
-		if (map == 3)
-			p[n++] = 0x3a;
-		break;
-	case IE_VEX2:
-		p[n++] = 0xc5;
-		p[n++] = (uint8_t)rnd();
-		if (r & 0x800000)
-			p[n - 1] |= 0x78;
-		break;
-	case IE_VEX3:
-		p[n++] = 0xc4;
-		p[n++] = (uint8_t)((rnd() & 0xe0) | map);
-		p[n++] = (uint8_t)rnd();
-		if (r & 0x800000)
-			p[n - 1] |= 0x78;
-		break;
-	default:
-		p[n++] = 0x62;
-		p[n++] = (uint8_t)((rnd() & 0xf0) | map);
-		p[n++] = (uint8_t)rnd() | 4;
-		if (r & 0x800000)
-			p[n - 1] |= 0x78;
-		p[n++] = (uint8_t)rnd();
-		break;
-	}
-	p[n++] = (uint8_t)op;
-	for (kind = n; kind < 16; kind++)
-		p[kind] = (uint8_t)rnd();
-	/* favour rsp in its various places */
-	if (!(r >> 32 & 3))
-		p[n] = (p[n] & ~7) | 4;
-	if (!(r >> 34 & 3))
-		p[n] = (p[n] & ~0x38) | 0x20;
-	if (!(r >> 36 & 3))
-		p[n + 1] = (p[n + 1] & ~7) | 4;
-	t->len = insn_decode(&t->i, p, 15);
-	if (!t->len || insn_class(&t->i) == IC_UD || !runnable(&t->i))
-		return false;
-	if (insn_has_mem(&t->i)) {
-		const struct insn *i = &t->i;
-		int32_t d = (int32_t)(rnd() & 0x7ff) - 0x400;
-
-		if (i->disp_len == 4) {
-			if (insn_rip_relative(i))
-				d += (int32_t)(DATA - CODE);
-			else if (insn_base(i) < 0)
-				d += (int32_t)DATA;
-			memcpy(p + i->o_disp, &d, 4);
-		}
-		insn_decode(&t->i, p, 15);
-	}
-	if (insn_class(&t->i) == IC_MOFFS) {
-		uint64_t a = DATA + (rnd() & 0x3ff);
-
-		memcpy(p + t->i.o_imm, &a, t->i.imm_len);
-		insn_decode(&t->i, p, 15);
-	}
-	if (insn_class(&t->i) == IC_ENTER)
-		p[t->i.o_imm + 1] &= 1;
-	insn_decode(&t->i, p, 15);
-	if (!(r >> 40 & 15))
-		lengthen(t);
-	return true;
-}
-
-static void random_regs(struct core_regs *r, const struct insn *i)
-{
-	unsigned int k;
-
-	memset(r, 0, sizeof(*r));
-	for (k = 0; k < 16; k++)
-		r->gpr[k] = rnd() & 1 ? rnd() : DATA + (rnd() & 0x3f8);
-	r->gpr[R_RSP] = STACK + (rnd() & 0x78);
-	r->gpr[R_RSI] = DATA + (rnd() & 0x7ff);
-	r->gpr[R_RDI] = DATA + (rnd() & 0x7ff);
-	if (insn_class(i) == IC_LEAVE || insn_class(i) == IC_ENTER)
-		r->gpr[R_RBP] = STACK - 0x200;
-	if (insn_class(i) == IC_IMPL)
-		r->gpr[R_RBX] = DATA;
-	if (insn_class(i) == IC_STR && i->rep)
-		r->gpr[R_RCX] = rnd() & 0xff;
-	if (insn_has_mem(i)) {
-		int b = insn_base(i), x = insn_index(i);
-
-		if (x >= 0 && x != R_RSP)
-			r->gpr[x] = b >= 0 ? rnd() & 0xff : DATA >> (i->sib >> 6);
-		if (b >= 0 && b != R_RSP)
-			r->gpr[b] = DATA + (rnd() & 0x3ff);
-		if (b >= 0 && b == x)
-			r->gpr[b] = DATA / (1 + (1u << (i->sib >> 6)));
-		if (i->map == 1 && i->enc == IE_LEGACY &&
-		    (i->op == 0xa3 || i->op == 0xab || i->op == 0xb3 || i->op == 0xbb))
-			r->gpr[insn_reg(i)] &= 0x3ff; /* bt: a bit index */
-		if (b >= 0 && b != R_RSP && b == (int)insn_reg(i) && i->map == 1)
-			r->gpr[b] = DATA;
-	}
-	/* segment bases: added to operands that are near DATA already, so keep them small */
-	r->gs_base = rnd() & 0x7f8;
-	r->fs_base = rnd() & 0x7f8;
-	r->rflags = 0x202 | (rnd() & 0x8d5) | (rnd() & 7 ? 0 : 0x400);
-	r->rip = CODE;
-}
 
 static void random_memory(void)
 {
@@ -235,16 +38,6 @@ static void random_memory(void)
 	memcpy(ram_native + (STACK - 0x1000 - GUEST_LOW), g, 0x2000);
 }
 
-static void show(const struct test_insn *t, const char *what)
-{
-	unsigned int k;
-
-	printf("%s:", what);
-	for (k = 0; k < t->len; k++)
-		printf(" %02x", t->bytes[k]);
-	printf("\n");
-}
-
 static bool same_memory(const struct test_insn *t)
 {
 	const uint8_t *g = guest_ptr(DATA - AREA / 2);
@@ -253,7 +46,7 @@ static bool same_memory(const struct test_insn *t)
 
 	for (k = 0; k < AREA; k++)
 		if (g[k] != n[k]) {
-			show(t, "memory differs");
+			show_insn(t, "memory differs");
 			printf("  at %#lx: guest %02x native %02x\n", DATA - AREA / 2 + k, g[k],
 			       n[k]);
 			return false;
@@ -262,7 +55,7 @@ static bool same_memory(const struct test_insn *t)
 	n = ram_native + (STACK - 0x1000 - GUEST_LOW);
 	for (k = 0; k < 0x2000; k++)
 		if (g[k] != n[k]) {
-			show(t, "stack differs");
+			show_insn(t, "stack differs");
 			printf("  at %#lx: guest %02x native %02x\n", STACK - 0x1000 + k, g[k],
 			       n[k]);
 			return false;
@@ -281,54 +74,22 @@ static bool same_regs(const struct test_insn *t, const struct core_regs *n, bool
 	for (k = 0; k < 16; k++)
 		if (R.gpr[k] != n->gpr[k]) {
 			if (ok)
-				show(t,
-				     fault ? "registers differ at the fault" : "registers differ");
+				show_insn(t, fault ? "registers differ at the fault"
+						   : "registers differ");
 			printf("  %s: guest %#lx native %#lx\n", names[k], R.gpr[k], n->gpr[k]);
 			ok = false;
 		}
 	if ((R.rflags & m) != (n->rflags & m)) {
-		show(t, "flags differ");
+		show_insn(t, "flags differ");
 		printf("  guest %#lx native %#lx\n", R.rflags & m, n->rflags & m);
 		ok = false;
 	}
 	if (fault && R.rip != n->rip) {
-		show(t, "rip differs at the fault");
+		show_insn(t, "rip differs at the fault");
 		printf("  guest %#lx native %#lx\n", R.rip, n->rip);
 		ok = false;
 	}
 	return ok;
-}
-
-/* x87 instruction and data pointers hold host addresses; all else must agree. */
-static void scrub_fpu(uint8_t *fx)
-{
-	memset(fx + 6, 0, 18);
-	memset(fx + 416, 0, 96);
-	memset(fx + 512, 0, 64);
-}
-
-static void random_fpu(uint8_t *fx, const struct insn *i)
-{
-	unsigned int k;
-
-	fpu_save(fx);
-	for (k = 160; k < 416; k++)
-		fx[k] = (uint8_t)rnd();
-	for (k = 576; k < FPU_SIZE; k++)
-		fx[k] = (uint8_t)rnd();
-	if (i->desc & ID_VSIB) { /* small indexes, but for the mask */
-		for (k = 160; k < FPU_SIZE; k += 8)
-			if (k < 160 + 16u * i->vvvv || k >= 176 + 16u * i->vvvv)
-				memset(fx + k + 1, 0, 7);
-	}
-	fx[24] = 0x80; /* MXCSR: all masked */
-	fx[25] = 0x1f;
-	fx[0] = 0x7f; /* FCW */
-	fx[1] = 0x03;
-	fx[2] = fx[3] = fx[4] = 0; /* FSW, empty stack */
-	memset(fx + 8, 0, 16);	   /* addresses */
-	memset(fx + 512, 0, 64);
-	*(uint64_t *)(fx + 512) = fpu_mask();
 }
 
 /* 0: all accessible; 1: data read-only, 2: data absent; + 4: the stack's lower page absent */
@@ -378,7 +139,7 @@ static bool run_one(const struct test_insn *t, const struct core_regs *start, ui
 	unprotect_areas(how);
 	nr_run++;
 	if (og.exit == XLATE_FETCH_FAULT) {
-		show(t, "fetch fault");
+		show_insn(t, "fetch fault");
 		return false;
 	}
 	/* the oracle shares its address space with the translator's own areas */
@@ -387,7 +148,7 @@ static bool run_one(const struct test_insn *t, const struct core_regs *start, ui
 	fault = on.exit != XLATE_HYPERCALL;
 	if (og.exit == XLATE_HYPERCALL) { /* the hypercall itself clobbers these */
 		if (fault) {
-			show(t, "only native faults");
+			show_insn(t, "only native faults");
 			printf("  signal %d addr %#lx\n", on.sig, on.addr);
 			return false;
 		}
@@ -395,7 +156,7 @@ static bool run_one(const struct test_insn *t, const struct core_regs *start, ui
 		R.gpr[R_R11] = n.gpr[R_R11];
 		/* ... so compare them through a second run, below */
 	} else if (!fault) {
-		show(t, "only the guest faults");
+		show_insn(t, "only the guest faults");
 		printf("  exit %d signal %d addr %#lx\n", og.exit, og.sig, og.addr);
 		return false;
 	} else {
@@ -403,17 +164,17 @@ static bool run_one(const struct test_insn *t, const struct core_regs *start, ui
 		if (og.exit == XLATE_UD || og.sig == SIGILL) {
 			nr_ud++;
 			if (on.sig != SIGILL) {
-				show(t, "guest #UD, native not");
+				show_insn(t, "guest #UD, native not");
 				printf("  native signal %d\n", on.sig);
 				return false;
 			}
 		} else if (og.sig != on.sig && !(og.sig == SIGSEGV && on.sig == SIGBUS) &&
 			   !(og.sig == SIGBUS && on.sig == SIGSEGV)) {
-			show(t, "different signals");
+			show_insn(t, "different signals");
 			printf("  guest %d (exit %d) native %d\n", og.sig, og.exit, on.sig);
 			return false;
 		} else if (on.addr && og.addr != on.addr) {
-			show(t, "different fault addresses");
+			show_insn(t, "different fault addresses");
 			printf("  guest %#lx native %#lx\n", og.addr, on.addr);
 			return false;
 		}
@@ -423,7 +184,7 @@ static bool run_one(const struct test_insn *t, const struct core_regs *start, ui
 	scrub_fpu(fg);
 	scrub_fpu(fn);
 	if (VECTORS_COMPARED && memcmp(fg, fn, FPU_SIZE)) {
-		show(t, "vector state differs");
+		show_insn(t, "vector state differs");
 		return false;
 	}
 	return true;
@@ -452,7 +213,7 @@ static void one_opcode(int enc, unsigned int map, unsigned int op, unsigned int 
 		bool ok;
 
 		rnd_seed(seed);
-		if (!make(&t, enc, map, op))
+		if (!random_insn(&t, enc, map, op))
 			continue;
 		random_regs(&start, &t.i);
 		ok = run_one(&t, &start, seed, protect ? 1 + rnd() % 6 : 0);
@@ -507,7 +268,7 @@ static void check_step(const struct core_regs *seen)
 	if (step_failed)
 		return;
 	if (seen->rip != CODE && seen->rip != CODE + step_insn->len) {
-		show(step_insn, "stopped elsewhere");
+		show_insn(step_insn, "stopped elsewhere");
 		printf("  rip %#lx\n", seen->rip);
 		step_failed = true;
 		return;
@@ -518,13 +279,13 @@ static void check_step(const struct core_regs *seen)
 		bool string = insn_class(i) == IC_STR && i->p67 && (k == 1 || k == 6 || k == 7);
 
 		if (seen->gpr[k] != want->gpr[k] && !string) {
-			show(step_insn, seen->rip == CODE ? "before" : "behind");
+			show_insn(step_insn, seen->rip == CODE ? "before" : "behind");
 			printf("  register %u: %#lx, not %#lx\n", k, seen->gpr[k], want->gpr[k]);
 			step_failed = true;
 		}
 	}
 	if ((seen->rflags & m) != (want->rflags & m)) {
-		show(step_insn, "flags");
+		show_insn(step_insn, "flags");
 		printf("  %#lx, not %#lx\n", seen->rflags & m, want->rflags & m);
 		step_failed = true;
 	}
@@ -540,7 +301,7 @@ static void one_stepped(int enc, unsigned int map, unsigned int op)
 	uint8_t code[32];
 
 	rnd_seed(seed);
-	if (!make(&t, enc, map, op))
+	if (!random_insn(&t, enc, map, op))
 		return;
 	random_regs(&start, &t.i);
 	if (!run_one(&t, &start, seed, 0)) {

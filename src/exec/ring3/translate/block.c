@@ -165,9 +165,11 @@ static void emit_insn(struct em *e, const struct insn *i)
 	}
 }
 
-/* Is this a store or a branch: the end of a verified block? */
+/* Is this a store, which may change what follows, or a branch: the end of a verified block? */
 static bool ends_verified(const struct insn *i)
 {
+	if (i->desc & ID_MEM_WRITE)
+		return true;
 	switch (insn_class(i)) {
 	case IC_JCC:
 	case IC_LOOP:

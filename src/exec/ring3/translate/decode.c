@@ -146,9 +146,11 @@ static unsigned int opcode_vector(struct insn *i, const uint8_t *p, unsigned int
 		} else {
 			i->enc = IE_EVEX;
 			i->map = b1 & 7;
-			if ((b1 & 8) || !(b2 & 4))
-				return 0;
 			n += 4;
+			if ((b1 & 8) || !(b2 & 4)) {
+				*pn = n; /* these bytes must be there to say so */
+				return 0;
+			}
 		}
 	}
 	i->vvvv = ~b2 >> 3 & 15;

@@ -438,7 +438,7 @@ void op_string(struct em *e, const struct insn *i)
 	const uint32_t sp = ACT_SP0(R_RDX), par = ACT_REG(fs);
 	const uint32_t only_si = sp | ACT_FIX(FIX_SI) | par, only_di = sp | ACT_FIX(FIX_DI);
 	const uint32_t both = shift_si ? sp | par | ACT_FIX(di ? FIX_SIDI : FIX_SI) : only_di;
-	uint8_t buf[32];
+	uint8_t buf[32], *skip = NULL;
 
 	if (!di && !fs) { /* lods takes an override */
 		op_impl(e, i);
@@ -449,6 +449,12 @@ void op_string(struct em *e, const struct insn *i)
 		static const uint8_t trunc[] = {0x89, 0xff, 0x89, 0xf6, 0x89, 0xc9};
 
 		em_step(e, 0);
+		if (i->rep) { /* jecxz: without a single iteration they stay as they are */
+			e1(e, 0x67);
+			e1(e, 0xe3);
+			skip = e->p;
+			e1(e, 0);
+		}
 		if (di)
 			ebytes(e, trunc, 2);
 		if (si)
@@ -483,4 +489,6 @@ void op_string(struct em *e, const struct insn *i)
 	}
 	em_step(e, ACT_NEXT | sp);
 	em_load(e, R_RDX, ABS(XV_SP0));
+	if (skip)
+		*skip = (uint8_t)(e->p - skip - 1);
 }
