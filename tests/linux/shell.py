@@ -3,6 +3,8 @@
 """A shell on the console of Debian's kernel: typing, job control, pipes, files, modules, a disk; then power-off."""
 import hashlib
 import os
+import re
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -65,6 +67,25 @@ class Shell(unittest.TestCase):
             self.assertEqual(r.returncode, 0, r.stdout)
             r = subprocess.run([shutil.which("debugfs", path=path), "-R", "cat copy", image], capture_output=True)
             self.assertEqual(r.stdout, data)
+
+    def test_statistics(self):
+        """Processor time and memory of the guest's programs are the domain's."""
+        loop = "busybox awk 'BEGIN { for (i = 0; i < 4000000; i++) s += i; print s }'"
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        subprocess.run(loop.replace("busybox", str(linuxlib.CACHE / "busybox"), 1), shell=True, check=True, stdout=subprocess.DEVNULL)
+        native = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+
+        def stats(script):
+            code, out, err = linuxlib.run(KERNEL, initramfs(), f'quiet -- "{script}"', args=["--stats"])
+            self.assertIn("pvv-exit-status: 0", out, err)
+            self.assertEqual(code, 0)
+            return (float(re.search(r"cpu time +([0-9.]+) s", err)[1]), int(re.search(r"overhead +(\d+) KiB", err)[1]))
+
+        idle, busy = stats("true"), stats(loop.replace("busybox ", ""))
+        self.assertGreater(busy[0] - idle[0], 0.6 * native)
+        self.assertLess(busy[0] - idle[0], 6 * native + 1)
+        many = stats("i=0; while [ $i -lt 60 ]; do sleep 100 & i=$((i+1)); done; sleep 1")
+        self.assertGreater(many[1] - idle[1], 60 * 16)  # page tables: one of each level at least
 
     def test_modules_come_and_go(self):
         """Modules are copied to addresses that were others' before: nothing stale may be left of those."""

@@ -33,6 +33,7 @@ struct vcpu {
 	int pidfd; /* -1: not started; read by kick() on other threads */
 	pid_t pid;
 	bool ended;
+	struct ring3_usage usage;
 };
 
 struct exec {
@@ -307,53 +308,38 @@ static void ring3_kill(struct exec *e)
 	e->end = (struct exec_end){.killed = true, .signal = SIGKILL};
 }
 
-/* A file of a vCPU's /proc folder; the pid is ours until it is collected. */
-static bool read_proc(const struct vcpu *v, const char *file, char *buf, size_t size)
+static bool has_process(const struct vcpu *v)
 {
-	char path[64];
-	ssize_t n;
-	int fd;
-
-	if (v->ended || v->pidfd < 0)
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)v->pid, file);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	n = read(fd, buf, size - 1);
-	close(fd);
-	if (n <= 0)
-		return false;
-	buf[n] = '\0';
-	return true;
+	return !v->ended && v->pidfd >= 0; /* the pid is ours until it is collected */
 }
 
 static uint64_t ring3_overhead(struct exec *e)
 {
-	unsigned long total, resident, shared;
-	uint64_t pages = 0;
-	char buf[256];
+	uint64_t sum = 0;
 
-	/* Anonymous pages are resident minus shared (memfd and image). */
-	for (unsigned int i = 0; i < e->nr_vcpus; i++)
-		if (read_proc(&e->vcpu[i], "statm", buf, sizeof(buf)) &&
-		    sscanf(buf, "%lu %lu %lu", &total, &resident, &shared) == 3 &&
-		    resident > shared)
-			pages += resident - shared;
-	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+	for (unsigned int i = 0; i < e->nr_vcpus; i++) {
+		struct vcpu *v = &e->vcpu[i];
+
+		if (!has_process(v))
+			continue;
+		ring3_usage(v->pid, false, &v->usage);
+		sum += v->usage.monitor_memory + v->usage.memory;
+	}
+	return sum;
 }
 
 static uint64_t ring3_cpu_time(struct exec *e)
 {
-	unsigned long long run, wait;
 	uint64_t sum = 0;
-	char buf[128];
 
-	/* schedstat: nanoseconds on the processor, nanoseconds waiting for it, slices. */
-	for (unsigned int i = 0; i < e->nr_vcpus; i++)
-		if (read_proc(&e->vcpu[i], "schedstat", buf, sizeof(buf)) &&
-		    sscanf(buf, "%llu %llu", &run, &wait) == 2)
-			sum += run;
+	for (unsigned int i = 0; i < e->nr_vcpus; i++) {
+		struct vcpu *v = &e->vcpu[i];
+
+		if (!has_process(v))
+			continue;
+		ring3_usage(v->pid, true, &v->usage);
+		sum += v->usage.monitor_cpu_time + v->usage.cpu_time;
+	}
 	return sum;
 }
 

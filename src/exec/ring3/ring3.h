@@ -49,6 +49,15 @@ struct ring3_spawn {
 	uint64_t code_cache;	  /* bytes, 0: default */
 };
 
+/* What the processes of a vCPU use. All zero before the first look. */
+struct ring3_usage {
+	uint64_t monitor_memory, monitor_cpu_time; /* bytes beyond the RAM, ns */
+	uint64_t memory, cpu_time;		   /* of the nursery and the U processes */
+	uint64_t looked_at;			   /* the monitor's time when they were */
+};
+/* Not exact: U processes as at an earlier look, if the monitor has done little since. */
+void ring3_usage(pid_t monitor, bool exact, struct ring3_usage *u);
+
 /*
  * Make the process of one vCPU; it dies with the calling thread. On success *ret_pidfd is its pidfd
  * (close-on-exec) and *ret_pid its id.
