@@ -272,6 +272,7 @@ int main(int argc, char **argv)
 	make_image(&b, dir);
 	b.params.path = b.path;
 	b.params.vdev = "xvda";
+	b.params.persistent = true;
 	b.guest = fake_guest_new(1, "bench", FAKE_GRANTS);
 	for (uint32_t i = 0; i < FAKE_GRANTS; i++)
 		fake_grant(b.guest, i, i, false);

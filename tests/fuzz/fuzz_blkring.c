@@ -88,6 +88,7 @@ static void open_device(struct fuzz *f, uint8_t flags)
 
 	params.fd = image_fd;
 	params.vdev = "xvda";
+	params.persistent = true;
 	params.readonly = (flags & 0xc0) == 0xc0;
 	params.max_inflight = flags & 0x80 ? 3 : 0;
 	if (blk_image_open(&params, &image) < 0)

@@ -59,7 +59,8 @@ struct blk_params {
 	bool cdrom; /* a removable read-only disc to the guest */
 	bool removable;
 	bool bootable;
-	bool no_persistent; /* do not offer persistent grants */
+	bool persistent; /* offer persistent grants, which cost the guest a copy; see doc/block.md
+			  */
 	/* Requests taken from the ring and not answered yet; 0 = default. */
 	unsigned int max_inflight;
 };

@@ -80,7 +80,7 @@ const char *blk_transport_read(struct blk_device *dev, struct blk_transport *t)
 		return "its multi-queue-num-queues is not 1";
 	if (get_number(dev, "feature-persistent", 0, UINT32_MAX, &n) < 0)
 		return "its feature-persistent is not a number";
-	t->persistent = n && !dev->image->params.no_persistent;
+	t->persistent = n && dev->image->params.persistent;
 	if (xs_get_uint(dev->store, dev->front, "event-channel", UINT32_MAX, &n) < 0)
 		return "its event-channel is missing or not a number";
 	t->port = (uint32_t)n;

@@ -98,7 +98,7 @@ static int put_backend_nodes(struct blk_device *dev)
 				 (p->readonly ? VDISK_READONLY : 0)},
 		{"feature-flush-cache", !p->readonly},
 		{"feature-barrier", !p->readonly},
-		{"feature-persistent", !p->no_persistent},
+		{"feature-persistent", p->persistent},
 		{"feature-max-indirect-segments", BLK_MAX_INDIRECT},
 		{"max-ring-page-order", IO_RING_MAX_ORDER},
 		{"max-ring-pages", IO_RING_MAX_PAGES},

@@ -68,7 +68,8 @@ void rig_init(struct rig *r)
 	for (uint32_t i = 0; i < RIG_PAGES; i++)
 		fake_grant(r->guest, i, i, false);
 	make_image(r);
-	r->params = (struct blk_params){.path = r->path, .fd = -1, .vdev = "xvda"};
+	r->params =
+		(struct blk_params){.path = r->path, .fd = -1, .vdev = "xvda", .persistent = true};
 	r->events = (struct blk_events){on_io_error, on_guest_error, on_connected, r};
 	r->port = RIG_PORT;
 }

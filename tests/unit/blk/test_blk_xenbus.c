@@ -81,7 +81,8 @@ static void test_cdrom(void **state)
 
 	(void)state;
 	rig_init(&r);
-	r.params.cdrom = r.params.bootable = r.params.no_persistent = true;
+	r.params.cdrom = r.params.bootable = true;
+	r.params.persistent = false;
 	rig_device(&r, NULL);
 	assert_node(&r, RIG_FRONT, "device-type", "cdrom");
 	assert_node(&r, RIG_BACK, "device-type", "cdrom");
