@@ -46,6 +46,8 @@ long core_debugreg_load(struct core_vcpu *v, unsigned int reg, uint64_t value)
 	case 6:
 		if (reg == 4 && (v->cr4 & CORE_CR4_DE))
 			return -XEN_ENODEV;
+		if (value >> 32 != 0)
+			return -XEN_EINVAL;
 		v->debugreg[6] = (value & ~DR6_ZERO) | DR6_ONES;
 		break;
 	case 5:

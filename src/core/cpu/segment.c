@@ -62,7 +62,8 @@ long core_hc_set_gdt(struct core_ctx *c, const uint64_t arg[6])
 
 	if (entries > FIRST_RESERVED_GDT_ENTRY)
 		return -XEN_EINVAL;
-	if (!core_get_bytes(c, frames, arg[0],
+	if (entries != 0 &&
+	    !core_get_bytes(c, frames, arg[0],
 			    (entries + GDT_PER_FRAME - 1) / GDT_PER_FRAME * sizeof(frames[0])))
 		return -XEN_EFAULT;
 	return core_gdt_set(c, c->v, frames, entries);

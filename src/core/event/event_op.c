@@ -5,10 +5,16 @@
 #include "core/event/event.h"
 #include "core/lib/bitops.h"
 #include "core/lib/lock.h"
+#include "core/mm/mm.h"
 #include "core/run.h"
 
 /* Physical interrupts: a guest without devices owns none of them. */
 #define NR_PIRQS 80
+
+/* Not in the header of this interface version. */
+#ifndef EVTCHNOP_reset_cont
+#define EVTCHNOP_reset_cont 14
+#endif
 
 /* 0 if `dom` names the caller; what Xen says to an unprivileged caller otherwise. */
 static long only_self(const struct core_ctx *c, domid_t dom)
@@ -269,10 +275,13 @@ static long status(struct core_ctx *c, uint64_t va)
 
 	long rc = only_self(c, op.dom);
 
-	if (rc != 0)
+	if (rc == -XEN_ESRCH)
 		return rc;
+	/* Before the right to ask; of domain 0 nothing else is known than that it has a few. */
 	if (!core_evtchn_valid(c, op.port))
 		return -XEN_EINVAL;
+	if (rc != 0)
+		return rc;
 	core_event_lock(c);
 	fill_status(c, &op);
 	core_event_unlock(c);
@@ -357,7 +366,22 @@ static long init_control(struct core_ctx *c, uint64_t va)
 
 	if (!core_get(c, &op, va))
 		return -XEN_EFAULT;
-	return op.vcpu >= c->d->nr_vcpus ? -XEN_ENOENT : -XEN_ENOSYS;
+	if (op.vcpu >= c->d->nr_vcpus)
+		return -XEN_ENOENT;
+	if (op.offset > 4096 - sizeof(struct evtchn_fifo_control_block) || (op.offset & 7) != 0 ||
+	    !core_frame_get(c, op.control_gfn))
+		return -XEN_EINVAL;
+	core_frame_put(c, op.control_gfn);
+	return -XEN_ENOSYS;
+}
+
+static long set_priority(struct core_ctx *c, uint64_t va)
+{
+	struct evtchn_set_priority op;
+
+	if (!core_get(c, &op, va))
+		return -XEN_EFAULT;
+	return core_evtchn_valid(c, op.port) ? -XEN_ENOSYS : -XEN_EINVAL;
 }
 
 /* What Xen says to a guest that has not switched to the FIFO ABI. */
@@ -391,13 +415,15 @@ long core_hc_event_channel_op(struct core_ctx *c, const uint64_t arg[6])
 		return bind_vcpu(c, arg[1]);
 	case EVTCHNOP_unmask: /* ABI: served */
 		return unmask(c, arg[1]);
-	case EVTCHNOP_reset: /* ABI: served */
+	case EVTCHNOP_reset:	  /* ABI: served */
+	case EVTCHNOP_reset_cont: /* ABI: served; as Xen calls itself when it was interrupted */
 		return reset(c, arg[1]);
 	case EVTCHNOP_init_control: /* ABI: -ENOSYS; the FIFO ABI is not offered */
 		return init_control(c, arg[1]);
 	case EVTCHNOP_expand_array: /* ABI: -EOPNOTSUPP; the FIFO ABI is not offered */
 		return expand_array(c, arg[1]);
 	case EVTCHNOP_set_priority: /* ABI: -ENOSYS; the FIFO ABI is not offered */
+		return set_priority(c, arg[1]);
 	default:
 		return -XEN_ENOSYS;
 	}

@@ -15,10 +15,10 @@ static int take(struct core_ctx *c, struct side *s, const struct gnttab_copy_ptr
 {
 	int status;
 
-	/* Frames by number only of the caller's own; everything else takes a grant. */
-	if (ptr->domid != DOMID_SELF && !s->gref)
-		return GNTST_permission_denied;
 	status = grant_domain(c, ptr->domid, true);
+	/* Frames by number only of the caller's own; everything else takes a grant. */
+	if (status != GNTST_bad_domain && ptr->domid != DOMID_SELF && !s->gref)
+		return GNTST_permission_denied;
 	if (status == GNTST_permission_denied)
 		return grant_of_dom0(ptr->u.ref);
 	if (status != GNTST_okay)

@@ -66,7 +66,7 @@ static long array(struct core_ctx *c, const uint64_t arg[6])
 	uint32_t cmd = (uint32_t)arg[0], count = (uint32_t)arg[2], done = 0;
 	uint64_t va = arg[1];
 	size_t size = op_size(cmd);
-	long rc = 0;
+	long rc = core_addr_ok(va) ? 0 : -XEN_EFAULT;
 
 	for (; done < count && rc == 0; done++, va += size) {
 		union op op;
@@ -217,6 +217,8 @@ static long cache_flush(struct core_ctx *c, const uint64_t arg[6])
 	uint32_t count = (uint32_t)arg[2];
 	uint64_t va = arg[1];
 
+	if (!core_addr_ok(va))
+		return -XEN_EFAULT;
 	for (uint32_t i = 0; i < count; i++, va += sizeof(struct gnttab_cache_flush)) {
 		if (i > 0 && core_preempt_pending(c)) {
 			uint64_t args[6] = {arg[0], va, count - i, arg[3], arg[4], arg[5]};
@@ -251,7 +253,7 @@ long core_hc_grant_table_op(struct core_ctx *c, const uint64_t arg[6])
 	case GNTTABOP_query_size: /* ABI: served */
 		return single ? query_size(c, arg[1]) : -XEN_EINVAL;
 	case GNTTABOP_set_version: /* ABI: served; version 1 only, -ENOSYS for 2 */
-		return single ? set_version(c, arg[1]) : -XEN_EINVAL;
+		return set_version(c, arg[1]);
 	case GNTTABOP_get_version: /* ABI: served */
 		return get_version(c, arg[1]);
 	case GNTTABOP_get_status_frames: /* ABI: served; version 1 has none */

@@ -39,27 +39,15 @@ long core_hc_event_channel_op_compat(struct core_ctx *c, const uint64_t arg[6])
 	return core_hc_event_channel_op(c, args);
 }
 
-/* ABI: served; the operations of its time, as physdev_op */
+/* ABI: served; as physdev_op */
 long core_hc_physdev_op_compat(struct core_ctx *c, const uint64_t arg[6])
 {
 	uint32_t cmd;
 
 	if (!core_get(c, &cmd, arg[0]))
 		return -XEN_EFAULT;
-	switch (cmd) {
-	case PHYSDEVOP_irq_status_query:
-	case PHYSDEVOP_set_iopl:
-	case PHYSDEVOP_set_iobitmap:
-	case PHYSDEVOP_apic_read:
-	case PHYSDEVOP_apic_write:
-	case PHYSDEVOP_alloc_irq_vector: {
-		const uint64_t args[6] = {cmd, arg[0] + offsetof(struct physdev_op, u)};
+	/* Nothing is left of commands 0 to 3; those that came later are passed on, too. */
+	const uint64_t args[6] = {cmd, arg[0] + offsetof(struct physdev_op, u)};
 
-		return core_hc_physdev_op(c, args);
-	}
-	case PHYSDEVOP_IRQ_UNMASK_NOTIFY:
-		return 0;
-	default:
-		return -XEN_ENOSYS;
-	}
+	return core_hc_physdev_op(c, args);
 }

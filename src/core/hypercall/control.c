@@ -1,47 +1,130 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hypercalls of control domains, tool stacks and HVM guests. Others are refused, with the error
- * that Xen has for them: guests probe.
+ * Hypercalls of control domains and tool stacks. They are refused, with the error that Xen has for
+ * a domain without privilege: guests probe.
  */
 #include "core/hypercall/hypercall.h"
 
-/* The structures begin with the command; what cannot be read is no permission's matter. */
-static long refuse(struct core_ctx *c, uint64_t va, long why)
-{
-	uint32_t cmd[2];
+#include "core/lib/bitops.h"
 
-	return core_get(c, &cmd, va) ? why : -XEN_EFAULT;
+/* Xen's headers keep these for tools. All three structures begin alike. */
+#define PLATFORM_VERSION 0x03000001u
+#define DOMCTL_VERSION	 0x15u
+#define SYSCTL_VERSION	 0x15u
+struct control {
+	uint32_t cmd, version;
+	domid_t domain; /* domctl only */
+	uint16_t pad[3];
+	uint8_t body[128];
+};
+
+/* The commands of domctl that matter below. */
+enum domctl {
+	DOMCTL_createdomain = 1,
+	DOMCTL_getdomaininfo = 5,
+	DOMCTL_shadow_op = 10,
+	DOMCTL_assign_device = 37,
+	DOMCTL_test_assign_device = 45,
+	DOMCTL_deassign_device = 47,
+};
+
+/* The whole structure is copied before anything is looked at. */
+static long control(struct core_ctx *c, uint64_t va, uint32_t version, size_t size)
+{
+	struct control op;
+
+	if (!core_get_bytes(c, &op, va, size))
+		return -XEN_EFAULT;
+	return op.version != version ? -XEN_EACCES : -XEN_EPERM;
 }
 
 /* ABI: -EPERM; control domain only */
 long core_hc_platform_op(struct core_ctx *c, const uint64_t arg[6])
 {
-	return refuse(c, arg[0], -XEN_EPERM);
-}
-
-/* ABI: -EPERM; control domain only */
-long core_hc_xenoprof_op(struct core_ctx *c, const uint64_t arg[6])
-{
-	return refuse(c, arg[1], -XEN_EPERM);
-}
-
-/* ABI: -EINVAL; the parameters are those of HVM guests */
-long core_hc_hvm_op(struct core_ctx *c, const uint64_t arg[6])
-{
-	/* Commands 0 and 1 set and get a parameter; the others need an HVM guest to begin with. */
-	return (uint32_t)arg[0] <= 1 ? refuse(c, arg[1], -XEN_EINVAL) : -XEN_ENOSYS;
+	return control(c, arg[0], PLATFORM_VERSION, 8 + sizeof(((struct control *)0)->body));
 }
 
 /* ABI: -EPERM; control domain only */
 long core_hc_sysctl(struct core_ctx *c, const uint64_t arg[6])
 {
-	return refuse(c, arg[0], -XEN_EPERM);
+	return control(c, arg[0], SYSCTL_VERSION, 8 + sizeof(((struct control *)0)->body));
+}
+
+/* Of a domain that exists: some commands ask what kind of domain it is before who asks. */
+static long domctl_of(uint32_t cmd, bool self)
+{
+	switch (cmd) {
+	case 21: /* commands for HVM guests */
+	case 38:
+	case 39:
+	case 48:
+		return -XEN_EINVAL;
+	case 46:
+		return self ? -XEN_EOPNOTSUPP : -XEN_EINVAL;
+	case 40: /* not compiled in */
+	case 50:
+		return -XEN_EOPNOTSUPP;
+	default:
+		return -XEN_EPERM;
+	}
+}
+
+/* Numbers of no domain; those that are reserved are known to a few commands. */
+static long domctl_of_nobody(uint32_t cmd, domid_t id)
+{
+	switch (cmd) {
+	case DOMCTL_createdomain:
+		return -XEN_EPERM;
+	case DOMCTL_getdomaininfo: /* the next domain from here on: there are none so high */
+		return id >= DOMID_FIRST_RESERVED ? -XEN_EINVAL : -XEN_ESRCH;
+	case DOMCTL_assign_device:
+	case DOMCTL_deassign_device:
+		return id == DOMID_IO ? -XEN_EPERM : -XEN_ESRCH;
+	case DOMCTL_test_assign_device:
+		return id == DOMID_INVALID ? -XEN_EPERM : -XEN_ESRCH;
+	default:
+		return -XEN_ESRCH;
+	}
 }
 
 /* ABI: -EPERM; control domain only */
 long core_hc_domctl(struct core_ctx *c, const uint64_t arg[6])
 {
-	return refuse(c, arg[0], -XEN_EPERM);
+	struct control op;
+
+	if (!core_get(c, &op, arg[0]))
+		return -XEN_EFAULT;
+	if (op.version != DOMCTL_VERSION)
+		return -XEN_EACCES;
+	if (op.domain == 0 || op.domain == c->d->domid)
+		return domctl_of(op.cmd, op.domain != 0);
+	return domctl_of_nobody(op.cmd, op.domain);
+}
+
+/* ABI: -EPERM; control domain only */
+long core_hc_paging_domctl_cont(struct core_ctx *c, const uint64_t arg[6])
+{
+	struct control op;
+
+	if (!core_get(c, &op, arg[0]))
+		return -XEN_EFAULT;
+	if (op.version != DOMCTL_VERSION || op.cmd != DOMCTL_shadow_op)
+		return -XEN_EOPNOTSUPP;
+	return op.domain == 0 || op.domain == c->d->domid ? -XEN_EPERM : -XEN_ESRCH;
+}
+
+/* ABI: -EPERM; control domain only, and no profiling hardware */
+long core_hc_xenoprof_op(struct core_ctx *c, const uint64_t arg[6])
+{
+	enum { INIT = 0, GET_BUFFER = 14, LAST = 17 };
+	uint32_t cmd = (uint32_t)arg[0];
+	uint8_t op[32];
+
+	if (cmd > LAST)
+		return -XEN_EINVAL;
+	if (cmd != INIT && cmd != GET_BUFFER)
+		return -XEN_EPERM;
+	return core_get(c, &op, arg[1]) ? -XEN_ENODEV : -XEN_EFAULT;
 }
 
 /* ABI: -EPERM; control domain only */
@@ -56,14 +139,6 @@ long core_hc_xenpmu_op(struct core_ctx *c, const uint64_t arg[6])
 	return -XEN_EOPNOTSUPP;
 }
 
-/* ABI: -EPERM; device models only */
-long core_hc_dm_op(struct core_ctx *c, const uint64_t arg[6])
-{
-	if ((uint32_t)arg[1] == 0)
-		return -XEN_ENODATA;
-	return (domid_t)arg[0] == 0 ? -XEN_EPERM : -XEN_ESRCH;
-}
-
 /* ABI: -EPERM; control domain only */
 long core_hc_hypfs_op(struct core_ctx *c, const uint64_t arg[6])
 {
@@ -74,10 +149,4 @@ long core_hc_hypfs_op(struct core_ctx *c, const uint64_t arg[6])
 long core_hc_mca(struct core_ctx *c, const uint64_t arg[6])
 {
 	return -XEN_EPERM;
-}
-
-/* ABI: -EPERM; control domain only */
-long core_hc_paging_domctl_cont(struct core_ctx *c, const uint64_t arg[6])
-{
-	return refuse(c, arg[0], -XEN_EPERM);
 }

@@ -16,6 +16,8 @@ long core_hc_multicall(struct core_ctx *c, const uint64_t arg[6])
 
 	if (c->hc.in_multicall)
 		return -XEN_EINVAL;
+	if (!core_addr_ok(va))
+		return -XEN_EFAULT;
 	c->hc.in_multicall = true;
 
 	while (rc == 0 && done < nr) {

@@ -12,6 +12,9 @@ struct entry {
 	uint32_t type;
 } __attribute__((packed));
 
+/* What Xen has room for; a map that is longer than ours is refused later. */
+#define XEN_E820_MAX 1024u
+
 _Static_assert(sizeof(((struct core_domain *)0)->e820) == E820_MAX * sizeof(struct entry),
 	       "the map's room in the state");
 
@@ -48,7 +51,7 @@ long mm_set_memory_map(struct core_ctx *c, uint64_t va)
 
 	if (!mm_get(c, &fm, va, sizeof(fm)))
 		return -XEN_EFAULT;
-	if (fm.map.nr_entries > E820_MAX)
+	if (fm.map.nr_entries > XEN_E820_MAX)
 		return -XEN_EINVAL;
 	switch (mm_domain_by_any_id(c, fm.domid)) {
 	case MM_DOM_SELF:
@@ -58,9 +61,13 @@ long mm_set_memory_map(struct core_ctx *c, uint64_t va)
 	default:
 		return -XEN_ESRCH;
 	}
-	if (fm.map.nr_entries != 0 && !mm_get(c, entries, (uint64_t)(uintptr_t)fm.map.buffer.p,
-					      fm.map.nr_entries * sizeof(struct entry)))
+	uint32_t nr = fm.map.nr_entries < E820_MAX ? fm.map.nr_entries : E820_MAX;
+
+	if (nr != 0 &&
+	    !mm_get(c, entries, (uint64_t)(uintptr_t)fm.map.buffer.p, nr * sizeof(struct entry)))
 		return -XEN_EFAULT;
+	if (nr != fm.map.nr_entries)
+		return -XEN_EINVAL;
 	mm_lock(c);
 	memcpy(d->e820, entries, fm.map.nr_entries * sizeof(struct entry));
 	d->e820_nr = fm.map.nr_entries + 1;

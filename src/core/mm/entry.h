@@ -7,9 +7,11 @@
 
 /*
  * Take what a present L1 entry needs: a writable type reference if it has RW, else a general one.
- * -XEN_EINVAL: bits it may not have; -XEN_EPERM: no RAM (device memory, to Xen); -XEN_EBUSY: not
- * the guest's, or writable and in use as a page table.
+ * -XEN_EINVAL: bits it may not have; -XEN_EPERM: no RAM (device memory, to Xen, which counts a PC's
+ * first megabyte as such); -XEN_EBUSY: not the guest's, or writable and in use as a page table.
  */
+#define MM_LOW_FRAMES 0x100u
+
 static inline int mm_l1e_get(struct core_ctx *c, uint64_t pte)
 {
 	uint64_t mfn = pte_mfn(pte);
@@ -18,9 +20,10 @@ static inline int mm_l1e_get(struct core_ctx *c, uint64_t pte)
 		return -XEN_EINVAL;
 	if (__builtin_expect(mfn >= c->d->nr_frames, false))
 		return mfn == PTE_MFN_MASK ? -XEN_EINVAL : -XEN_EPERM;
-	if (pte & PTE_RW)
-		return frame_ref_writable(mm_frame(c, mfn)) ? 0 : -XEN_EBUSY;
-	return frame_ref(mm_frame(c, mfn)) ? 0 : -XEN_EBUSY;
+	if (pte & PTE_RW ? frame_ref_writable(mm_frame(c, mfn)) : frame_ref(mm_frame(c, mfn)))
+		return 0;
+	return mfn < MM_LOW_FRAMES && frame_refs(frame_word(mm_frame(c, mfn))) == 0 ? -XEN_EPERM
+										    : -XEN_EBUSY;
 }
 
 static inline void mm_l1e_put(struct core_ctx *c, uint64_t pte)

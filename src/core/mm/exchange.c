@@ -140,7 +140,8 @@ static int do_chunk(struct core_ctx *c, struct plan *p, uint64_t chunk)
 	return commit_chunk(c, p, chunk);
 }
 
-static int check(struct core_ctx *c, struct plan *p)
+/* Something to do? The order of the checks is Xen's. */
+static int check(struct core_ctx *c, struct plan *p, bool *ret_done)
 {
 	struct xen_memory_exchange *x = &p->x;
 
@@ -151,6 +152,9 @@ static int check(struct core_ctx *c, struct plan *p)
 	    (~0ull >> x->out.extent_order) < x->out.nr_extents ||
 	    x->in.nr_extents << x->in.extent_order != x->out.nr_extents << x->out.extent_order)
 		return -XEN_EINVAL;
+	*ret_done = x->nr_exchanged == x->in.nr_extents;
+	if (*ret_done)
+		return 0;
 	p->in_list = (uint64_t)(uintptr_t)x->in.extent_start.p;
 	p->out_list = (uint64_t)(uintptr_t)x->out.extent_start.p;
 	if (!core_addr_ok(p->in_list) || !core_addr_ok(p->out_list))
@@ -173,14 +177,16 @@ long mm_exchange(struct core_ctx *c, uint64_t va, const uint64_t arg[6])
 {
 	struct plan p = {0};
 	uint64_t first, chunk;
-	bool preempted = false;
+	bool preempted = false, done = false;
 	int rc;
 
 	if (!mm_get(c, &p.x, va, sizeof(p.x)))
 		return -XEN_EFAULT;
-	rc = check(c, &p);
+	rc = check(c, &p, &done);
+	if (done)
+		return 0;
 	if (rc != 0)
-		return rc;
+		return core_put_field(c, va, &p.x, nr_exchanged) ? rc : -XEN_EFAULT;
 
 	mm_lock(c);
 	first = p.x.nr_exchanged >> p.in_chunk;

@@ -6,8 +6,11 @@
 #define MEMOP_SHIFT 6 /* the command word's upper bits: extents done before a continuation */
 
 /* Only for tools in Xen's header. */
-#define MEM_ACCESS_OP	21u
-#define MEM_CLAIM_PAGES 24u
+#define MEM_SHARING_FREED  18u
+#define MEM_SHARING_SHARED 19u
+#define MEM_ACCESS_OP	   21u
+#define MEM_CLAIM_PAGES	   24u
+#define MEM_RESERVED_MAP   27u
 
 static long reservation_size(struct core_ctx *c, unsigned int op, uint64_t va)
 {
@@ -50,10 +53,10 @@ static long machphys_mapping(struct core_ctx *c, uint64_t va)
 }
 
 /* The M2P in pieces of 2 MiB; the compatibility one (32-bit guests) does not exist. */
-static long machphys_list(struct core_ctx *c, uint64_t va, uint64_t frames)
+static long machphys_list(struct core_ctx *c, uint64_t va)
 {
 	struct xen_machphys_mfn_list list;
-	uint64_t buffer, pieces = (frames + PTE_ENTRIES - 1) / PTE_ENTRIES, i;
+	uint64_t buffer, pieces = (c->d->m2p_frames + PTE_ENTRIES - 1) / PTE_ENTRIES, i;
 
 	if (!mm_get(c, &list, va, sizeof(list)))
 		return -XEN_EFAULT;
@@ -106,7 +109,8 @@ static long pod_target(struct core_ctx *c, uint64_t va)
 
 	if (!mm_get(c, &target, va, sizeof(target)))
 		return -XEN_EFAULT;
-	return mm_domain_by_any_id(c, target.domid) == MM_DOM_NONE ? -XEN_ESRCH : -XEN_EPERM;
+	/* For domains that are populated on demand, which PV domains are not. */
+	return mm_domain_by_any_id(c, target.domid) == MM_DOM_NONE ? -XEN_ESRCH : -XEN_EINVAL;
 }
 
 static long claim_pages(struct core_ctx *c, uint64_t va)
@@ -124,12 +128,13 @@ static long claim_pages(struct core_ctx *c, uint64_t va)
 
 static long vnumainfo(struct core_ctx *c, uint64_t va)
 {
-	domid_t id;
+	struct xen_vnuma_topology_info v;
 
-	/* The domain has no virtual NUMA, so only its first field matters. */
-	if (!mm_get(c, &id, va, sizeof(id)))
+	if (!mm_get(c, &v, va, sizeof(v)))
 		return -XEN_EFAULT;
-	switch (mm_domain_by_any_id(c, id)) {
+	if (v.pad != 0)
+		return -XEN_EINVAL;
+	switch (mm_domain_by_any_id(c, v.domid)) {
 	case MM_DOM_SELF:
 		return -XEN_EOPNOTSUPP;
 	case MM_DOM_OTHER:
@@ -139,7 +144,7 @@ static long vnumainfo(struct core_ctx *c, uint64_t va)
 	}
 }
 
-/* Resources of domains one controls; one's own are never among them. */
+/* Resources of domains one controls; DOMID_SELF is not understood. */
 static long acquire_resource(struct core_ctx *c, uint64_t va)
 {
 	struct {
@@ -153,24 +158,42 @@ static long acquire_resource(struct core_ctx *c, uint64_t va)
 		return -XEN_EFAULT;
 	if (r.pad != 0)
 		return -XEN_EINVAL;
-	return mm_domain_by_any_id(c, r.domid) == MM_DOM_NONE ? -XEN_ESRCH : -XEN_EPERM;
+	return r.domid == DOMID_SELF || mm_domain_by_any_id(c, r.domid) == MM_DOM_NONE ? -XEN_ESRCH
+										       : -XEN_EPERM;
 }
 
-/* What the header keeps from guests; the answers are those to a domain without privilege. */
-static long tool_op(struct core_ctx *c, unsigned int op, uint64_t va)
+/* Memory that devices have claimed: there are no devices. */
+static long reserved_memory(struct core_ctx *c, uint64_t va)
+{
+	struct {
+		uint32_t flags, nr_entries;
+		uint64_t buffer;
+		uint32_t device;
+	} map;
+
+	if (!mm_get(c, &map, va, sizeof(map)))
+		return -XEN_EFAULT;
+	if ((map.flags & ~1u) != 0)
+		return -XEN_EINVAL;
+	map.nr_entries = 0;
+	return core_put_field(c, va, &map, nr_entries) ? 0 : -XEN_EFAULT;
+}
+
+/* Access rights of an HVM guest's memory. The header keeps it for tools. */
+static long mem_access(struct core_ctx *c, uint64_t va)
 {
 	struct {
 		uint8_t op, access;
 		domid_t domid;
+		uint32_t nr;
+		uint64_t pfn, pfn_list, access_list;
 	} access;
 
-	if (op != MEM_ACCESS_OP)
-		return -XEN_ENOSYS;
 	if (!mm_get(c, &access, va, sizeof(access)))
 		return -XEN_EFAULT;
-	if (access.domid == DOMID_SELF || access.domid == c->d->domid)
+	if (access.domid == c->d->domid)
 		return -XEN_EPERM;
-	return mm_domain_by_any_id(c, access.domid) == MM_DOM_NONE ? -XEN_ESRCH : -XEN_EINVAL;
+	return access.domid == 0 ? -XEN_EINVAL : -XEN_ESRCH;
 }
 
 /* Commands that know no continuation, with the whole command word. */
@@ -186,14 +209,17 @@ static long plain_op(struct core_ctx *c, uint64_t cmd, uint64_t va)
 	case XENMEM_machphys_mapping: /* ABI: served */
 		return machphys_mapping(c, va);
 	case XENMEM_machphys_mfn_list: /* ABI: served */
-		return machphys_list(c, va, c->d->m2p_frames);
-	case XENMEM_machphys_compat_mfn_list: /* ABI: served; there is none: no entries */
-		return machphys_list(c, va, 0);
-	case XENMEM_set_pod_target: /* ABI: -EPERM; control domain only */
-	case XENMEM_get_pod_target: /* ABI: -EPERM; control domain only */
+		return machphys_list(c, va);
+	case XENMEM_machphys_compat_mfn_list: /* ABI: -EOPNOTSUPP; 64-bit guests only */
+		return -XEN_EOPNOTSUPP;
+	case XENMEM_set_pod_target: /* ABI: -EINVAL; HVM guests only */
+	case XENMEM_get_pod_target: /* ABI: -EINVAL; HVM guests only */
 		return pod_target(c, va);
+	case MEM_SHARING_FREED:	 /* ABI: served; nothing is shared */
+	case MEM_SHARING_SHARED: /* ABI: served; nothing is shared */
+		return 0;
 	default:
-		return tool_op(c, cmd < 64 ? (unsigned int)cmd : 0, va);
+		return -XEN_ENOSYS;
 	}
 }
 
@@ -217,7 +243,8 @@ long core_hc_memory_op(struct core_ctx *c, const uint64_t arg[6])
 		return start != 0 ? -XEN_EINVAL : reservation_size(c, op, va);
 	case XENMEM_add_to_physmap:	  /* ABI: -EACCES; not for PV domains */
 	case XENMEM_add_to_physmap_batch: /* ABI: -EACCES; not for PV domains */
-		return physmap(c, op, va);
+		/* They start at a 16-bit number. */
+		return start > 0xffff ? -XEN_EDOM : physmap(c, op, va);
 	case XENMEM_remove_from_physmap: /* ABI: -EACCES; not for PV domains */
 		return start != 0 ? -XEN_EINVAL : physmap(c, op, va);
 	case MEM_CLAIM_PAGES: /* ABI: -EPERM; control domain only */
@@ -226,6 +253,10 @@ long core_hc_memory_op(struct core_ctx *c, const uint64_t arg[6])
 		return start != 0 ? -XEN_EINVAL : vnumainfo(c, va);
 	case XENMEM_acquire_resource: /* ABI: -EPERM; control domain only */
 		return acquire_resource(c, va);
+	case MEM_RESERVED_MAP: /* ABI: served; there is none */
+		return start != 0 ? -XEN_EINVAL : reserved_memory(c, va);
+	case MEM_ACCESS_OP: /* ABI: -EPERM; control domain only */
+		return mem_access(c, va);
 	default:
 		return plain_op(c, cmd, va);
 	}

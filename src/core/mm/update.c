@@ -59,7 +59,7 @@ static int update_l1(struct core_ctx *c, const struct mm_update *u)
 		return commit(c, 1, entry, pte_adjust(u->pte, 1), u) ? 0 : -XEN_EAGAIN;
 	/* DOMID_IO as the owner of what is mapped: its RAM is not ours, and we have no I/O memory.
 	 */
-	if (u->io_only && pte_mfn(u->pte) < c->d->nr_frames)
+	if (u->io_only && pte_mfn(u->pte) < c->d->nr_frames && pte_mfn(u->pte) >= MM_LOW_FRAMES)
 		return -XEN_EBUSY;
 	rc = mm_l1e_get(c, u->pte);
 	if (rc != 0)

@@ -33,9 +33,9 @@ static long flush(struct core_ctx *c, uint64_t va, uint64_t flags)
 	return 0;
 }
 
-static long update(struct core_ctx *c, const uint64_t arg[6], bool io_only)
+static long update(struct core_ctx *c, const uint64_t arg[6])
 {
-	struct mm_update u = {.pte = arg[1], .io_only = io_only};
+	struct mm_update u = {.pte = arg[1]};
 	long rc = -XEN_EINVAL;
 
 	mm_lock(c);
@@ -49,16 +49,16 @@ static long update(struct core_ctx *c, const uint64_t arg[6], bool io_only)
 /* ABI: served */
 long core_hc_update_va_mapping(struct core_ctx *c, const uint64_t arg[6])
 {
-	return update(c, arg, false);
+	return update(c, arg);
 }
 
 /* The owner of what is mapped: nobody but the domain itself, by DOMID_SELF. */
-/* ABI: served; -EPERM but for DOMID_SELF and DOMID_IO */
+/* ABI: served; -EPERM but for DOMID_SELF */
 long core_hc_update_va_mapping_otherdomain(struct core_ctx *c, const uint64_t arg[6])
 {
 	domid_t id = (domid_t)arg[3];
 
-	if (id == DOMID_SELF || id == DOMID_IO)
-		return update(c, arg, id == DOMID_IO);
-	return id == 0 || id == DOMID_XEN ? -XEN_EPERM : -XEN_ESRCH;
+	if (id == DOMID_SELF)
+		return update(c, arg);
+	return id == 0 || id == DOMID_IO || id == DOMID_XEN ? -XEN_EPERM : -XEN_ESRCH;
 }

@@ -125,11 +125,12 @@ static long watchdog(struct core_ctx *c, uint64_t va)
 {
 	struct sched_watchdog op;
 	uint64_t *timers = c->d->watchdog_ns;
+	bool new = false; /* then a timeout of 0 is over at once, else it stops the timer */
 	long rc = 0;
 
 	if (!core_get(c, &op, va))
 		return -XEN_EFAULT;
-	if (op.id > 2 || (op.id == 0 && op.timeout == 0))
+	if (op.id > 2)
 		return -XEN_EINVAL;
 
 	uint64_t due = core_time_now(c) + op.timeout * 1000000000ull;
@@ -138,11 +139,13 @@ static long watchdog(struct core_ctx *c, uint64_t va)
 	if (op.id == 0) {
 		op.id = timers[0] == 0 ? 1 : timers[1] == 0 ? 2 : 0;
 		rc = op.id != 0 ? (long)op.id : -XEN_ENOSPC;
+		new = true;
 	} else if (timers[op.id - 1] == 0) {
 		rc = -XEN_EINVAL;
 	}
 	if (rc >= 0)
-		__atomic_store_n(&timers[op.id - 1], op.timeout != 0 ? due : 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&timers[op.id - 1], op.timeout != 0 || new ? due : 0,
+				 __ATOMIC_RELAXED);
 	core_unlock(c, &c->d->sched_lock);
 	c->v->wake_ns = 0; /* makes core_next() compute the next deadline again */
 	return rc;
