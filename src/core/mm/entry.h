@@ -11,6 +11,8 @@
  * first megabyte as such); -XEN_EBUSY: not the guest's, or writable and in use as a page table.
  */
 #define MM_LOW_FRAMES 0x100u
+/* What the hypervisor's slots of an L4 lead to where there is nothing: a guest may copy them. */
+#define MM_XEN_FRAME  (PTE_MFN_MASK - 1)
 
 static inline int mm_l1e_get(struct core_ctx *c, uint64_t pte)
 {
@@ -19,7 +21,9 @@ static inline int mm_l1e_get(struct core_ctx *c, uint64_t pte)
 	if (__builtin_expect((pte & PTE_L1_REFUSED) != 0, false))
 		return -XEN_EINVAL;
 	if (__builtin_expect(mfn >= c->d->nr_frames, false))
-		return mfn == PTE_MFN_MASK ? -XEN_EINVAL : -XEN_EPERM;
+		return mfn == PTE_MFN_MASK   ? -XEN_EINVAL
+		       : mfn == MM_XEN_FRAME ? -XEN_EBUSY
+					     : -XEN_EPERM;
 	if (pte & PTE_RW ? frame_ref_writable(mm_frame(c, mfn)) : frame_ref(mm_frame(c, mfn)))
 		return 0;
 	return mfn < MM_LOW_FRAMES && frame_refs(frame_word(mm_frame(c, mfn))) == 0 ? -XEN_EPERM

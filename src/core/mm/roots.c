@@ -2,12 +2,14 @@
 /* The vCPU's page-table roots: each holds a type reference on its L4. */
 #include "core/mm/roots.h"
 
+#include "core/mm/entry.h"
+
 /*
  * Slots 256 to 271 of each L4. Xen puts its own mappings there, and so does an executor whose
  * guests run on their own page tables; walks do not look at them. Where there are none, what a
  * guest reads is of the same form, with a frame that does not exist.
  */
-#define XEN_ENTRY ((PTE_MFN_MASK - 1) << PTE_MFN_SHIFT | PTE_PRESENT | PTE_ACCESSED | PTE_DIRTY)
+#define XEN_ENTRY (MM_XEN_FRAME << PTE_MFN_SHIFT | PTE_PRESENT | PTE_ACCESSED | PTE_DIRTY)
 #define M2P_ENTRY (XEN_ENTRY | PTE_USER)
 #define SLOT_M2P  256u
 
