@@ -11,8 +11,8 @@
  * first megabyte as such); -XEN_EBUSY: not the guest's, or writable and in use as a page table.
  */
 #define MM_LOW_FRAMES 0x100u
-/* What the hypervisor's slots of an L4 lead to where there is nothing: a guest may copy them. */
-#define MM_XEN_FRAME  (PTE_MFN_MASK - 1)
+/* roots.c: mapping a frame that is beyond all memory. */
+int mm_no_frame(struct core_ctx *c, uint64_t mfn);
 
 static inline int mm_l1e_get(struct core_ctx *c, uint64_t pte)
 {
@@ -21,9 +21,7 @@ static inline int mm_l1e_get(struct core_ctx *c, uint64_t pte)
 	if (__builtin_expect((pte & PTE_L1_REFUSED) != 0, false))
 		return -XEN_EINVAL;
 	if (__builtin_expect(mfn >= c->d->nr_frames, false))
-		return mfn == PTE_MFN_MASK   ? -XEN_EINVAL
-		       : mfn == MM_XEN_FRAME ? -XEN_EBUSY
-					     : -XEN_EPERM;
+		return mm_no_frame(c, mfn);
 	if (pte & PTE_RW ? frame_ref_writable(mm_frame(c, mfn)) : frame_ref(mm_frame(c, mfn)))
 		return 0;
 	return mfn < MM_LOW_FRAMES && frame_refs(frame_word(mm_frame(c, mfn))) == 0 ? -XEN_EPERM

@@ -9,7 +9,8 @@
  * guests run on their own page tables; walks do not look at them. Where there are none, what a
  * guest reads is of the same form, with a frame that does not exist.
  */
-#define XEN_ENTRY (MM_XEN_FRAME << PTE_MFN_SHIFT | PTE_PRESENT | PTE_ACCESSED | PTE_DIRTY)
+#define XEN_FRAME (PTE_MFN_MASK - 1)
+#define XEN_ENTRY (XEN_FRAME << PTE_MFN_SHIFT | PTE_PRESENT | PTE_ACCESSED | PTE_DIRTY)
 #define M2P_ENTRY (XEN_ENTRY | PTE_USER)
 #define SLOT_M2P  256u
 
@@ -23,6 +24,20 @@ static uint64_t slot_entry(struct core_ctx *c, unsigned int slot)
 	if (slot == SLOT_M2P)
 		return M2P_ENTRY;
 	return used >> (slot - L4_XEN_FIRST) & 1 ? XEN_ENTRY | PTE_RW : 0;
+}
+
+/* No RAM; but a guest may have copied the hypervisor's slots, and those lead to memory of Xen's. */
+int mm_no_frame(struct core_ctx *c, uint64_t mfn)
+{
+	if (mfn == PTE_MFN_MASK)
+		return -XEN_EINVAL;
+	for (unsigned int i = L4_XEN_FIRST; i <= L4_XEN_LAST; i++) {
+		uint64_t pte = slot_entry(c, i);
+
+		if ((pte & PTE_PRESENT) && pte_mfn(pte) == mfn)
+			return -XEN_EBUSY;
+	}
+	return -XEN_EPERM;
 }
 
 void mm_fill_xen_slots(struct core_ctx *c, uint64_t *l4)
