@@ -63,8 +63,8 @@ long core_hc_iret(struct core_ctx *c, const uint64_t arg[6])
 	r->rip = frame.rip;
 	r->cs = (uint16_t)frame.cs | 3;
 	r->rflags = (frame.rflags & CORE_FLAGS_USER) | CORE_FLAG_IF | CORE_FLAG_FIXED;
-	/* (programs go on at a breakpoint of the debug registers) */
-	if ((frame.cs & 3) == 3)
+	/* (goes on at a breakpoint of the debug registers) */
+	if ((frame.cs & 3) == 3 || (v->debugreg[7] & 0xff))
 		r->rflags |= frame.rflags & CORE_FLAG_RF;
 	r->gpr[R_RSP] = frame.rsp;
 	r->ss = (uint16_t)frame.ss | 3;

@@ -71,9 +71,10 @@ extern struct k k;
 
 /* ---- window.c ---- */
 enum k_map {
-	K_MAP_DONE,  /* repeat the access */
-	K_MAP_CODE,  /* likewise, but translated code was dropped: leave the cache first */
-	K_MAP_FAULT, /* the guest gets a #PF */
+	K_MAP_DONE,    /* repeat the access */
+	K_MAP_CODE,    /* likewise, but translated code was dropped: leave the cache first */
+	K_MAP_FAULT,   /* the guest gets a #PF */
+	K_MAP_WATCHED, /* the guest waits for such an access: kernel_debug.c */
 };
 /*
  * Guest code touched `va` (write: stored to it) and no host mapping was there, or one without the

@@ -4,6 +4,8 @@
  * image; here the rest is mapped, the door is closed behind us (seccomp), the core builds the
  * domain, and then it is one loop until the domain stops.
  */
+#include "exec/ring3/monitor/kernel_debug.h"
+#include "exec/ring3/monitor/dr.h"
 #include "exec/ring3/monitor/smp.h"
 
 #include <linux/futex.h>
@@ -224,16 +226,31 @@ static void notice_polling(void)
 	sleep_until(CORE_VCPU_BLOCKED, timer < until ? timer : until);
 }
 
-static void run_guest(void)
+enum xlate_exit enter_guest(void)
 {
-	struct core_ctx *c = &k.c;
+	enum xlate_exit why;
 
 	if (k.smp)
 		smp_enter();
-	enum xlate_exit why = xlate_enter(k.x);
+	why = xlate_enter(k.x);
 	if (k.smp)
 		smp_leave();
+	return why;
+}
 
+static void run_guest(void)
+{
+	struct core_ctx *c = &k.c;
+	enum xlate_exit why;
+
+	if (__builtin_expect((c->v->debugreg[7] & DR7_ENABLED) || kdebug_on, 0))
+		kdebug_enter();
+	why = enter_guest();
+	if (__builtin_expect(kdebug_on, 0)) {
+		why = kdebug_exit(why);
+		if (!why)
+			return;
+	}
 	if (why == XLATE_SENSITIVE) {
 		k.ctlv->exits_emulate++;
 		notice_polling();

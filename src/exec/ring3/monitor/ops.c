@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the core and the translator ask of ring3. */
+#include "exec/ring3/monitor/kernel_debug.h"
 #include "exec/ring3/monitor/smp.h"
 
 #include <linux/futex.h>
@@ -151,6 +152,8 @@ uint32_t k_fetch(void *priv, uint64_t gva, struct xlate_code *ret)
 	if (!core_walk_access(&k.c, k.c.v->kernel_root, gva, 0, &mfn, &flags))
 		return 0x10;
 	if (flags & (1ull << 63))
+		return 0x11;
+	if (kdebug_on && kdebug_refuses(gva))
 		return 0x11;
 	ret->ptr = k.c.ram + (mfn << 12);
 	ret->mfn = mfn;

@@ -14,6 +14,7 @@
 #include <linux/futex.h>
 
 #include "core/lib/mem.h"
+#include "exec/ring3/monitor/kernel_debug.h"
 #include "exec/ring3/monitor/user.h"
 
 typedef unsigned long ulong_t;
@@ -151,6 +152,10 @@ static void page_fault(struct k_ucontext *u)
 	xlate_recover(k.x, &u->regs, &how);
 	if (how.completed || map == K_MAP_CODE) {
 		leave_kicked(u);
+		return;
+	}
+	if (map == K_MAP_WATCHED) {
+		leave_with(u, K_WATCHED, how.fetch, va);
 		return;
 	}
 	/* Outside of the window (user memory, M2P): executed with the operand redirected from now

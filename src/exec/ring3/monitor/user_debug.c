@@ -20,35 +20,18 @@
 #include "core/cpu/exception.h"
 #include "core/lib/mem.h"
 #include "core/mm/mm.h"
+#include "exec/ring3/monitor/dr.h"
 #include "exec/ring3/monitor/k.h"
 
-enum { ON_EXECUTE, ON_WRITE, ON_IO, ON_ACCESS };
-#define ARMED 0xffu /* of dr7: two bits each, the guest's kernel decides for which task */
-
-static unsigned int kind(uint32_t dr7, unsigned int i)
-{
-	if (!(dr7 >> (2 * i) & 3))
-		return ON_IO; /* which is no breakpoint without cr4.DE */
-	return dr7 >> (16 + 4 * i) & 3;
-}
-
-static uint64_t length(uint32_t dr7, unsigned int i)
-{
-	static const uint8_t len[] = {1, 2, 8, 4};
-
-	return len[dr7 >> (18 + 4 * i) & 3];
-}
-
-/* The processor ignores the low bits of the address of a longer one. */
 static uint64_t place(const struct u_debug *d, unsigned int i)
 {
-	return d->addr[i] & ~(length(d->dr7, i) - 1);
+	return dr_place(d->dr7, d->addr, i);
 }
 
 static void forget_pages(const struct u_slot *s)
 {
 	for (unsigned int i = 0; i < 4; i++)
-		if (kind(s->debug.dr7, i) != ON_IO)
+		if (dr_kind(s->debug.dr7, i) != ON_IO)
 			user_forget_page(s, place(&s->debug, i) & ~0xfffull);
 }
 
@@ -66,7 +49,7 @@ int debug_prot(const struct u_slot *s, uint64_t page, int prot)
 	if (!d->dr7 || d->stepping)
 		return prot;
 	for (unsigned int i = 0; i < 4; i++) {
-		unsigned int on = kind(d->dr7, i);
+		unsigned int on = dr_kind(d->dr7, i);
 
 		if (on == ON_IO || (place(d, i) ^ page) >> 12)
 			continue;
@@ -79,7 +62,7 @@ void debug_enter(struct u_slot *s)
 {
 	const struct core_vcpu *v = k.c.v;
 	struct u_debug *d = &s->debug;
-	uint32_t dr7 = v->debugreg[7] & ARMED ? (uint32_t)v->debugreg[7] : 0;
+	uint32_t dr7 = v->debugreg[7] & DR7_ENABLED ? (uint32_t)v->debugreg[7] : 0;
 
 	if (d->stepping && d->thread != v->regs.fs_base)
 		end_step(s);
@@ -104,7 +87,7 @@ static unsigned int breakpoint_at(const struct u_debug *d, uint64_t rip)
 	unsigned int hits = 0;
 
 	for (unsigned int i = 0; i < 4; i++)
-		if (kind(d->dr7, i) == ON_EXECUTE && d->addr[i] == rip && rip != d->resumed)
+		if (dr_kind(d->dr7, i) == ON_EXECUTE && d->addr[i] == rip && rip != d->resumed)
 			hits |= 1u << i;
 	return hits;
 }
@@ -113,8 +96,8 @@ static void look(const struct u_debug *d, uint64_t values[4])
 {
 	for (unsigned int i = 0; i < 4; i++) {
 		values[i] = 0;
-		if (kind(d->dr7, i) == ON_WRITE || kind(d->dr7, i) == ON_ACCESS)
-			(void)core_guest_read(&k.c, &values[i], place(d, i), length(d->dr7, i));
+		if (dr_kind(d->dr7, i) == ON_WRITE || dr_kind(d->dr7, i) == ON_ACCESS)
+			(void)core_guest_read(&k.c, &values[i], place(d, i), dr_length(d->dr7, i));
 	}
 }
 
@@ -170,12 +153,12 @@ bool debug_trap(struct u_slot *s)
 		return false;
 	look(d, now);
 	for (unsigned int i = 0; i < 4; i++) {
-		unsigned int on = kind(d->dr7, i);
+		unsigned int on = dr_kind(d->dr7, i);
 
 		if (on == ON_EXECUTE)
 			on_page |= (d->addr[i] ^ rip) >> 12 == 0;
-		else if (on != ON_IO &&
-			 (now[i] != d->before[i] || d->touched - place(d, i) < length(d->dr7, i)))
+		else if (on != ON_IO && (now[i] != d->before[i] ||
+					 d->touched - place(d, i) < dr_length(d->dr7, i)))
 			hits |= 1u << i;
 	}
 	d->resumed = ~0ull;

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "core/mm/pte.h"
+#include "exec/ring3/monitor/kernel_debug.h"
 #include "exec/ring3/monitor/tlb.h"
 
 #define PTE_FRAME_ (PTE_MFN_MASK << PTE_MFN_SHIFT)
@@ -183,7 +184,8 @@ void window_entry_changed(uint64_t va, uint64_t old, uint64_t new)
 		if (!entry_valid(f->va[i]) || (f->va[i] & ~0xfffull) != va || (f->va[i] & KF_MANY))
 			continue;
 		writable = (new &dirty) == dirty && !window_is_code(mfn);
-		if ((new &PTE_PRESENT) && (new &PTE_ACCESSED) && pte_mfn(new) == mfn) {
+		if ((new &PTE_PRESENT) && (new &PTE_ACCESSED) && pte_mfn(new) == mfn &&
+		    !kdebug_on) {
 			/* A page becomes a page table or is none any more, mostly. */
 			if (!(f->va[i] & KF_WRITABLE) == writable)
 				(void)map_run(NULL, va, mfn, 1, writable);
@@ -212,6 +214,7 @@ enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error)
 	struct core_ctx *c = &k.c;
 	bool code = false;
 	uint64_t mfn, flags, before, after, *pte, upper;
+	int prot = PROT_WRITE;
 
 	va &= ~0xfffull;
 	note_root(va);
@@ -223,6 +226,11 @@ enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error)
 	if (write && !(flags & PTE_RW)) {
 		*ret_error = 3;
 		return K_MAP_FAULT;
+	}
+	if (kdebug_on) {
+		prot = kdebug_prot(va);
+		if (!(prot & (write ? PROT_WRITE : PROT_READ)))
+			return K_MAP_WATCHED;
 	}
 	if (write && window_is_code(mfn)) {
 		window_code_written(mfn);
@@ -239,8 +247,11 @@ enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error)
 		return code ? K_MAP_CODE : K_MAP_DONE;
 	/* Map writable at once if no dirty bit needs to be noticed. */
 	bool writable = (flags & PTE_RW) && (__atomic_load_n(pte, __ATOMIC_RELAXED) & PTE_DIRTY) &&
-			!window_is_code(mfn);
-	find_run(pte, va, mfn, writable, &before, &after);
+			!window_is_code(mfn) && (prot & PROT_WRITE);
+	if (kdebug_on)
+		before = after = 0; /* the neighbours may be watched */
+	else
+		find_run(pte, va, mfn, writable, &before, &after);
 	if (!map_run(pte - before, va - (before << 12), mfn - before, before + 1 + after, writable))
 		(void)map_run(pte, va, mfn, 1, writable);
 	return code ? K_MAP_CODE : K_MAP_DONE;

@@ -285,7 +285,7 @@ void op_pop(struct em *e, const struct insn *i)
 
 /*
  * The same with 16-bit operands, which nobody uses: frame pointers of two bytes, of which the shift
- * has none. Only the lower half of what rbp was counted down to is replaced.
+ * has none. Of rbp only the lower two bytes change, however far the processor has counted down.
  */
 static void enter_16(struct em *e, unsigned int size, unsigned int level)
 {
@@ -315,6 +315,7 @@ static void enter_16(struct em *e, unsigned int size, unsigned int level)
 	rsp_disp_32(e, 0x8b, R_RBP, -size);
 	e1(e, 0x66);
 	rsp_disp_32(e, 0x89, R_RBP, -size);
+	em_load(e, R_RBP, XLATE_VCPU + XV_SP0); /* its upper bits did not walk */
 	ebytes(e, lea, sizeof(lea));
 	e1(e, 2 * level);
 	rsp_disp(e, 0x8d, R_RSP, -size);
