@@ -3,6 +3,8 @@
 """TCP throughput between Debian's stock kernel (xen-netfront) and the host through a tap device, and of the
 host's loopback in the same run: tests/bench/net.py BUILD [SECONDS [PASSES]]
 
+As in tests/bench/compare, which measures the peers too, the guest is pinned to one CPU and goes ahead of other work.
+
 Needs root (a network namespace of its own), iperf3, iproute2 and scripts/fetch-guests cloud busybox."""
 import os
 import pathlib
@@ -10,6 +12,8 @@ import re
 import shutil
 import subprocess
 import sys
+
+import io_peers
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(os.environ.get("PVV_TEST_CACHE", "/var/cache/libpvvirt-test"))
@@ -36,11 +40,13 @@ def guest(build, seconds, passes):
     client = f"{iperf} -c 10.9.0.1 -t {seconds} -f m"
     command = ("ip addr add 10.9.0.2/24 dev eth0; ip link set eth0 up; sleep 1; for i in "
                f"{' '.join(map(str, range(passes)))}; do {client}; {client} -R; done")
-    out = subprocess.run(
-        [pathlib.Path(build) / "pvvirt", "run", "--kernel", CACHE / "vmlinuz-cloud", "--initrd", image,
+    p = subprocess.Popen(
+        ["taskset", "-c", str(max(os.sched_getaffinity(0))), pathlib.Path(build) / "pvvirt", "run", "--kernel", CACHE / "vmlinuz-cloud", "--initrd", image,
          "--memory", "512M", "--no-reboot", "--timeout", str(60 + 10 * passes * seconds), "--net",
          "tap=benchtap,existing", "--cmdline", f'console=hvc0 quiet -- "{command}"'],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace", check=True).stdout
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace", start_new_session=True)
+    io_peers.keep_first(p)
+    out, _ = p.communicate()
     rates = [float(r) for r in RATE.findall(out)]
     if len(rates) != 2 * passes:
         raise SystemExit(f"iperf3 did not run as it should:\n{out}")
@@ -56,7 +62,8 @@ def main():
     for line in ("ip link set lo up", "ip tuntap add dev benchtap mode tap vnet_hdr",
                  "ip addr add 10.9.0.1/24 dev benchtap", "ip link set benchtap up"):
         subprocess.run(line.split(), check=True)
-    with subprocess.Popen(["iperf3", "-s"], stdout=subprocess.DEVNULL) as server:
+    with subprocess.Popen(["iperf3", "-s"], stdout=subprocess.DEVNULL, start_new_session=True) as server:
+        io_peers.first([server.pid, os.getpid()])
         try:
             subprocess.run(["sleep", "1"], check=True)
             before = native(seconds)
