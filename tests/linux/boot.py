@@ -53,6 +53,18 @@ class Boot(unittest.TestCase):
             self.assertEqual(bad, [])
         self.each(check)
 
+    def test_entropy(self):
+        """/dev/random does not block, and two guests do not draw the same."""
+        image = initramfs()
+        seen = set()
+        for _ in range(2):
+            code, out, err = run(KERNELS[0], image, 'quiet -- "head -c 16 /dev/random | md5sum; dmesg | grep crng"',
+                                 memory=MEMORY[KERNELS[0]])
+            self.assertEqual(code, 0, err + out[-1000:])
+            self.assertIn("crng init done", out)
+            seen |= set(re.findall(r"^([0-9a-f]{32})  -", out, re.M))
+        self.assertEqual(len(seen), 2)
+
     def test_compressed(self):
         for how in "gz", "zst":
             image = initramfs("--compress", how)
