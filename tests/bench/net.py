@@ -58,6 +58,9 @@ def main():
         raise SystemExit(__doc__)
     if os.environ.get("PVV_IN_NETNS") != "1":
         os.execvpe("unshare", ["unshare", "-n", sys.executable, *sys.argv], {**os.environ, "PVV_IN_NETNS": "1"})
+    missing = [tool for tool in ("iperf3", "ip") if not shutil.which(tool)]
+    if missing:
+        raise SystemExit(f"{', '.join(missing)} not found: scripts/setup bench")
     seconds, passes = (int(a) for a in (sys.argv[2:] + ["3", "3"][len(sys.argv) - 2:])[:2])
     for line in ("ip link set lo up", "ip tuntap add dev benchtap mode tap vnet_hdr",
                  "ip addr add 10.9.0.1/24 dev benchtap", "ip link set benchtap up"):
