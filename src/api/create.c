@@ -156,21 +156,13 @@ static int name_disks(struct config *cfg)
 
 static int take_disks(struct config *cfg, const pvv_domain_options *o)
 {
-	size_t stride = o->disk_stride;
-
 	if (o->nr_disks > 64 || (o->nr_disks && !o->disks))
 		return API_EINVAL(FN ": nr_disks is %zu; 0 to 64 are possible, with disks set",
 				  o->nr_disks);
-	if (o->nr_disks && !stride)
-		stride = o->disks->size;
 	for (size_t i = 0; i < o->nr_disks; i++) {
-		const char *raw = (const char *)o->disks + i * stride;
 		pvv_disk_options disk = PVV_DISK_OPTIONS_INIT;
-		size_t size;
-		int ret;
+		int ret = record_take_at(&disk, sizeof(disk), o->disks, o->disk_stride, i, FN);
 
-		memcpy(&size, raw, sizeof(size));
-		ret = record_take(&disk, sizeof(disk), raw, size, FN);
 		if (!ret)
 			ret = take_disk(cfg, &disk, i);
 		if (ret < 0)

@@ -40,18 +40,10 @@ static int take_forward(struct config_interface *ci, const pvv_forward_options *
 
 static int take_forwards(struct config_interface *ci, const pvv_interface_options *o)
 {
-	size_t stride = o->forward_stride;
-
-	if (o->nr_forwards && !stride)
-		stride = o->forwards->size;
 	for (size_t i = 0; i < o->nr_forwards; i++) {
-		const char *raw = (const char *)o->forwards + i * stride;
 		pvv_forward_options f = PVV_FORWARD_OPTIONS_INIT;
-		size_t size;
-		int ret;
+		int ret = record_take_at(&f, sizeof(f), o->forwards, o->forward_stride, i, FN);
 
-		memcpy(&size, raw, sizeof(size));
-		ret = record_take(&f, sizeof(f), raw, size, FN);
 		if (!ret)
 			ret = take_forward(ci, &f, i);
 		if (ret < 0)
@@ -98,22 +90,15 @@ static int take_interface(struct config *cfg, const pvv_interface_options *o, si
 
 int take_interfaces(struct config *cfg, const pvv_domain_options *o)
 {
-	size_t stride = o->interface_stride;
-
 	if (o->nr_interfaces > 64 || (o->nr_interfaces && !o->interfaces))
 		return API_EINVAL(
 			FN ": nr_interfaces is %zu; 0 to 64 are possible, with interfaces set",
 			o->nr_interfaces);
-	if (o->nr_interfaces && !stride)
-		stride = o->interfaces->size;
 	for (size_t i = 0; i < o->nr_interfaces; i++) {
-		const char *raw = (const char *)o->interfaces + i * stride;
 		pvv_interface_options net = PVV_INTERFACE_OPTIONS_INIT;
-		size_t size;
-		int ret;
+		int ret = record_take_at(&net, sizeof(net), o->interfaces, o->interface_stride, i,
+					 FN);
 
-		memcpy(&size, raw, sizeof(size));
-		ret = record_take(&net, sizeof(net), raw, size, FN);
 		if (!ret)
 			ret = take_interface(cfg, &net, i);
 		if (ret < 0)

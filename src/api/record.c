@@ -46,3 +46,16 @@ int record_take(void *full, size_t full_size, const void *rec, size_t size, cons
 	memcpy(full, rec, size < full_size ? size : full_size);
 	return 0;
 }
+
+int record_take_at(void *full, size_t full_size, const void *array, size_t stride, size_t i,
+		   const char *function)
+{
+	const char *rec = array;
+	size_t size;
+
+	if (!stride)
+		memcpy(&stride, array, sizeof(stride));
+	rec += i * stride;
+	memcpy(&size, rec, sizeof(size));
+	return record_take(full, full_size, rec, size, function);
+}

@@ -17,5 +17,11 @@ void record_give(void *rec, size_t size, const void *full, size_t full_size);
  * leaves the rest, a longer one must be 0 behind what we know. PVV_EINVAL otherwise.
  */
 int record_take(void *full, size_t full_size, const void *rec, size_t size, const char *function);
+/*
+ * The same for record i of an array. The records are `stride` bytes apart, 0: as many as the first
+ * one's size says. Each has its own size, which its caller's version of the headers set.
+ */
+int record_take_at(void *full, size_t full_size, const void *array, size_t stride, size_t i,
+		   const char *function);
 
 #endif
