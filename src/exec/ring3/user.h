@@ -164,7 +164,7 @@ struct u_nursery {
  * then for each vCPU the nursery's page, the table of tlb.h, and the blocks.
  */
 #define U_PAGES(n)   (((n) + 4095) & ~4095ull)
-#define U_TABLE_SIZE 24ull
+#define U_TABLE_SIZE 96ull
 static inline uint64_t ux_common(uint64_t nr_frames, unsigned int nr_vcpus)
 {
 	return U_PAGES(k_smp_size(nr_frames, nr_vcpus));

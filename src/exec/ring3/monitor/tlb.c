@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "exec/ring3/monitor/tlb.h"
 
+#include "core/lib/mem.h"
 #include "core/mm/entry.h"
 #include "exec/ring3/monitor/smp.h"
 #include "exec/ring3/monitor/user.h"
@@ -67,10 +68,12 @@ static void note(uint64_t mfn, unsigned int level, uint64_t base, int slot)
 		return;
 	}
 	/* In another process before: at most one has mappings through a table. */
-	if (t->slot && t->slot != slot + 1)
+	if (t->slot && t->slot != slot + 1) {
 		for (int i = 0; i < 2; i++)
 			if ((t->va[i] & TLB_VALID) && t->va[i] < U_VA_END)
 				user_forget(t->slot - 1u, t->va[i] & ~0xfffull, span);
+		memset(t->mapped, 0, sizeof(t->mapped));
+	}
 	t->slot = (uint16_t)(slot + 1);
 	if (k.smp)
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -107,17 +110,23 @@ uint64_t *tlb_follow(uint64_t root, uint64_t va, int slot, uint64_t *ret_upper)
 	}
 }
 
+struct tlb_table *tlb_table_of(const uint64_t *entry)
+{
+	return &k.tables[(uint64_t)((const uint8_t *)entry - k.c.ram) >> 12];
+}
+
 /*
  * A table that goes when it is empty, as Linux gives tables back: what was mapped through its
  * entries was dropped with them. Looking is cheaper than unmapping nothing.
  */
 static bool empty(uint64_t table)
 {
-	const uint64_t *e = core_frame_ptr(&k.c, table);
+	const uint64_t *e;
 	uint64_t any = 0;
 
 	if (table >= k.nr_frames)
 		return false;
+	e = core_frame_ptr(&k.c, table);
 	for (unsigned int i = 0; i < PTE_ENTRIES; i++)
 		any |= pte_read(&e[i]);
 	return !(any & PTE_PRESENT);
@@ -131,7 +140,7 @@ struct tlb_table *tlb_tables_of(unsigned int vcpu)
 /* An entry of an upper level, or of the user's part: what was mapped through it goes. */
 static void lost(uint64_t mfn, unsigned int level, unsigned int slot)
 {
-	const struct tlb_table *t = &k.tables[mfn];
+	struct tlb_table *t = &k.tables[mfn];
 	uint64_t len = 1ull << shift_of(level);
 
 	if (level == 4) {
@@ -141,6 +150,13 @@ static void lost(uint64_t mfn, unsigned int level, unsigned int slot)
 		if (t->slot && va < U_VA_END)
 			user_forget(t->slot - 1u, va, len);
 		return;
+	}
+	if (level == 1 && !t->window) {
+		uint64_t bit = 1ull << (slot % 64);
+
+		if (!(t->mapped[slot / 64] & bit))
+			return;
+		t->mapped[slot / 64] &= ~bit;
 	}
 	for (int i = 0; i < 2; i++)
 		if (t->va[i] & TLB_VALID)

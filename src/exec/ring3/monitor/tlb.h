@@ -24,6 +24,10 @@ struct tlb_table {
 	uint32_t window; /* this vCPU's window has mappings through it */
 	uint16_t slot;	 /* 1 + the U process that has, 0 = none */
 	uint16_t pad;
+	/* An L1 table: pages that this U process may have mapped, a bit for each entry. No bit: it
+	 * has not. Of a time before the process was emptied unless `life` is that of the slot. */
+	uint64_t mapped[8];
+	uint64_t life;
 };
 #define TLB_VALID 1ull
 
@@ -49,6 +53,8 @@ void tlb_add(struct tlb_queue *q, uint64_t va, uint64_t len);
  * USER; NX if one of them forbids).
  */
 uint64_t *tlb_follow(uint64_t root, uint64_t va, int slot, uint64_t *ret_upper);
+/* The table that led to the entry. */
+struct tlb_table *tlb_table_of(const uint64_t *entry);
 /* Drop from the window and the U processes what is due. */
 void tlb_drain(void);
 struct tlb_table *tlb_tables_of(unsigned int vcpu);

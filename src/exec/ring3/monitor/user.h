@@ -37,6 +37,7 @@ struct u_slot {
 	uint64_t root; /* mfn, CORE_INVALID_MFN = none */
 	uint64_t used; /* by user_clock, for the choice of a victim */
 	uint64_t maps; /* mappings made since all were dropped */
+	uint64_t life; /* counts how often all were dropped */
 	bool alive, born;
 	uint32_t unchecked; /* seq of an order that nobody waited for, 0 = none */
 	uint32_t failures;  /* in a row */

@@ -8,6 +8,7 @@
 
 #include <sys/mman.h>
 
+#include "core/lib/mem.h"
 #include "core/mm/mm.h"
 #include "exec/ring3/monitor/k.h"
 
@@ -33,6 +34,18 @@ static int prot_of(uint64_t pte, uint64_t upper)
 	return prot;
 }
 
+/* The bits of NEIGHBOURS pages from entry `first` on. */
+static uint64_t *mapped_bits(struct u_slot *s, struct tlb_table *t, unsigned int first,
+			     unsigned int *ret_shift)
+{
+	if (t->life != s->life) {
+		memset(t->mapped, 0, sizeof(t->mapped));
+		t->life = s->life;
+	}
+	*ret_shift = first % 64;
+	return &t->mapped[first / 64];
+}
+
 static void map(struct u_slot *s, uint64_t va, uint64_t mfn, uint64_t nr, int prot)
 {
 	for (uint64_t i = 0; (prot & PROT_WRITE) && i < nr; i++)
@@ -53,7 +66,8 @@ bool user_allowed(uint64_t va, uint32_t access)
 bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_error)
 {
 	uint64_t mfn, flags, upper, *pte, *pte_first, first, run = 0, run_va = 0, run_mfn = 0;
-	uint64_t root = k.c.v->user_root;
+	uint64_t root = k.c.v->user_root, *bits;
+	unsigned int shift;
 	int run_prot = 0;
 
 	va &= ~0xfffull;
@@ -73,16 +87,20 @@ bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_erro
 	}
 	first = va & ~((uint64_t)NEIGHBOURS * 4096 - 1);
 	pte_first = pte - ((va - first) >> 12);
+	bits = mapped_bits(s, tlb_table_of(pte), first >> 12 & 511, &shift);
 	for (unsigned int i = 0; i < NEIGHBOURS; i++) {
 		uint64_t at = first + i * 4096ull, v = pte_read(pte_first + i);
+		uint64_t bit = 1ull << (shift + i);
 		int prot;
 
-		if (at < U_FIRST || at >= U_VA_END || !usable(v)) {
+		/* (What is there already would be mapped again, for as much as a new page.) */
+		if (at < U_FIRST || at >= U_VA_END || !usable(v) || ((*bits & bit) && at != va)) {
 			if (run)
 				map(s, run_va, run_mfn, run, run_prot);
 			run = 0;
 			continue;
 		}
+		*bits |= bit;
 		prot = debug_prot(s, at, prot_of(v, upper));
 		if (run && pte_mfn(v) == run_mfn + run && prot == run_prot) {
 			run++;

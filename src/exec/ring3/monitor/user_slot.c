@@ -20,7 +20,7 @@
 
 static struct u_slot slots[U_SLOTS];
 static uint32_t nr_slots; /* asked for so far */
-static uint64_t user_clock;
+static uint64_t user_clock, lives;
 static uint64_t pending[(U_SLOTS + 63) / 64]; /* slots with something to drop */
 
 static void wait_for(uint32_t *word, uint32_t old, uint64_t ns, unsigned int *patience)
@@ -152,6 +152,7 @@ static void unmap_all(struct u_slot *s)
 {
 	unmap(s, 0, U_VA_END);
 	s->maps = 0;
+	s->life = ++lives;
 }
 
 void user_drain_slot(struct u_slot *s)
