@@ -165,6 +165,7 @@ void k_note(void *priv, uint64_t mfn)
 	/* First the mark for the back ends, then the bytes are read: see io_page_written(). */
 	__atomic_or_fetch(&k.c.frames[mfn].aux, CORE_FRAME_CODE, __ATOMIC_SEQ_CST);
 	window_protect(mfn);
+	xlate_user_forget_writes(k.x);
 	if (k.smp) {
 		k.kframes[mfn].va[1] |= KF_CODE;
 		smp_protect(mfn, 1);

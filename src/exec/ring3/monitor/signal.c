@@ -135,6 +135,21 @@ static void go_back(struct k_ucontext *u)
 	}
 }
 
+/*
+ * A page that was a page table is still read-only here, and most often it is cleared next to be one
+ * again: then that is done past the window, and two changes of the mapping are saved.
+ */
+static bool clears_page(struct k_ucontext *u)
+{
+	struct xlate_recovered how;
+
+	xlate_recover(k.x, &u->regs, &how);
+	if (how.completed || !xlate_store_access(k.x, true))
+		return false;
+	xlate_leave(k.x, &u->regs);
+	return true;
+}
+
 static void page_fault(struct k_ucontext *u)
 {
 	struct xlate_recovered how;
@@ -143,6 +158,8 @@ static void page_fault(struct k_ucontext *u)
 	enum k_map map = K_MAP_FAULT;
 
 	if (window_holds(u->cr2)) {
+		if ((u->err & 3) == 3 && clears_page(u))
+			return;
 		map = window_fill(va, u->err & 2, &error);
 		if (map == K_MAP_DONE) {
 			go_back(u);
@@ -167,6 +184,9 @@ static void page_fault(struct k_ucontext *u)
 		}
 		error = (uint32_t)u->err & 2;
 	}
+	/* A store to a page table, most likely: the next one here need not fault. */
+	if (error == 3 && (u->err & 2))
+		(void)xlate_store_access(k.x, false);
 	if (how.fetch)
 		error |= 16;
 	leave_with(u, 14, error, va);

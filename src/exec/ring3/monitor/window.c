@@ -186,9 +186,13 @@ void window_entry_changed(uint64_t va, uint64_t old, uint64_t new)
 		writable = (new &dirty) == dirty && !window_is_code(mfn);
 		if ((new &PTE_PRESENT) && (new &PTE_ACCESSED) && pte_mfn(new) == mfn &&
 		    !kdebug_on) {
-			/* A page becomes a page table or is none any more, mostly. */
-			if (!(f->va[i] & KF_WRITABLE) == writable)
-				(void)map_run(NULL, va, mfn, 1, writable);
+			/*
+			 * A page becomes a page table or is none any more, mostly. That it may be
+			 * written again does not matter until somebody does: clearing it, which is
+			 * what comes next, goes another way (signal.c).
+			 */
+			if ((f->va[i] & KF_WRITABLE) && !writable)
+				(void)map_run(NULL, va, mfn, 1, false);
 			return;
 		}
 		set_entry(f, i, 0);

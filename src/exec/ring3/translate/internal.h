@@ -110,8 +110,14 @@ struct far_entry { /* lookup of addresses outside of the windows */
 struct user_site {
 	uint64_t gva;
 	uint32_t snippet; /* host address of the redirected instruction, 0 = not made */
+	uint16_t flags;	  /* SITE_* */
+	uint16_t small;	  /* how often a string was too short to be worth it */
 	struct insn insn;
 };
+/* Stores to pages that the window has read-only (page tables): ask before, do not fault. */
+#define SITE_STORE 1u
+/* Such a site that mostly does something else: execute it as any other instruction. */
+#define SITE_PLAIN 2u
 
 #ifdef XLATE_NO_TABLE
 #define MAX_FRAGS  (1u << 18)

@@ -192,6 +192,12 @@ void xlate_miss(struct xlate *x, struct xlate_sigregs *s);
  * outside of the window? Then it will be redirected from now on; leave and enter again.
  */
 bool xlate_user_access(struct xlate *x);
+/*
+ * Likewise for an instruction that stored to a page which the window has read-only: from now on the
+ * callback is asked first, which costs a tenth of a fault. Single stores, unless only `clears` is
+ * asked for, and what clears whole pages; false: it is none of these, and nothing changes.
+ */
+bool xlate_store_access(struct xlate *x, bool clears);
 
 /*
  * After xlate_recover(), for a fault that is none of those above: the vector that the guest gets

@@ -6,6 +6,9 @@
  * computed here, the monitor turns it into a pointer to its view of RAM, and
  *	string instructions are carried out here, a page at a time;
  *	everything else is executed by a snippet: the same instruction with [r] as its operand.
+ *
+ * Stores to page tables go the same way (SITE_STORE): the window has them read-only, and a fault
+ * for each would cost ten times as much.
  */
 #include "exec/ring3/translate/emit.h"
 
@@ -55,6 +58,8 @@ static uint32_t add_site(struct xlate *x, uint64_t gva, const struct insn *i)
 		return 0;
 	x->user[++x->nr_user].gva = gva;
 	x->user[x->nr_user].snippet = 0;
+	x->user[x->nr_user].flags = 0;
+	x->user[x->nr_user].small = 0;
 	copy_insn(&x->user[x->nr_user].insn, i);
 	x->user_bloom[b >> 6] |= 1ull << (b & 63);
 	x->st.user_sites++;
@@ -73,6 +78,8 @@ static void refresh_site(struct xlate *x, uint32_t site, const struct insn *i)
 		return;
 	copy_insn(&u->insn, i);
 	u->snippet = 0;
+	u->flags = 0;
+	u->small = 0;
 }
 
 static bool is_user(const struct xlate *x, uint64_t va)
@@ -147,7 +154,7 @@ uint32_t xlate_user_site(struct xlate *x, uint64_t gva, const struct insn *i)
 	if (!site || (insn_class(i) != IC_STR && !redirectable(i)))
 		return 0;
 	refresh_site(x, site, i);
-	return site;
+	return x->user[site].flags & SITE_PLAIN ? 0 : site;
 }
 
 /* Which registers point to memory; true if the string instruction has this operand. */
@@ -183,11 +190,26 @@ static bool fetch_insn(const struct xlate *x, uint64_t gva, struct insn *i)
 	return insn_decode(i, buf, k) != 0;
 }
 
+/* The instruction at rip is one from now on. */
+static bool make_site(struct xlate *x, const struct insn *i, uint16_t flags)
+{
+	uint64_t gva = x->cfg.regs->rip;
+	uint32_t site = find_site(x, gva);
+
+	if (!site)
+		site = add_site(x, gva, i);
+	if (!site)
+		return false;
+	refresh_site(x, site, i);
+	x->user[site].flags = (x->user[site].flags & ~SITE_PLAIN) | flags;
+	xlate_kill(x, x->cur_frag);
+	return true;
+}
+
 bool xlate_user_access(struct xlate *x)
 {
 	const struct core_regs *r = x->cfg.regs;
 	struct insn i;
-	uint32_t site;
 
 	if (!x->cfg.user || !x->cur_frag || x->frags[x->cur_frag].flags & FRAG_SNIPPET)
 		return false;
@@ -203,14 +225,30 @@ bool xlate_user_access(struct xlate *x)
 		   !is_user(x, operand(r, &i, r->rip + i.len) + bit_offset(r, &i))) {
 		return false;
 	}
-	site = find_site(x, r->rip);
-	if (!site)
-		site = add_site(x, r->rip, &i);
-	if (!site)
+	return make_site(x, &i, 0);
+}
+
+#define WHOLE 2048u /* bytes of a string that are as good as a page */
+#define SMALL 16u   /* shorter ones until a site is SITE_PLAIN */
+
+bool xlate_store_access(struct xlate *x, bool clears)
+{
+	const struct core_regs *r = x->cfg.regs;
+	struct insn i;
+	uint32_t site;
+
+	if (!x->cfg.user || !x->cur_frag || x->frags[x->cur_frag].flags & FRAG_SNIPPET)
 		return false;
-	refresh_site(x, site, &i);
-	xlate_kill(x, x->cur_frag);
-	return true;
+	if (!fetch_insn(x, r->rip, &i))
+		return false;
+	if (insn_class(&i) == IC_STR) {
+		if (i.rep != 0xf3 || (i.op & 0xfe) != 0xaa || r->gpr[R_RCX] < WHOLE / 8)
+			return false;
+	} else if (clears || !redirectable(&i) || !(i.desc & ID_MEM_WRITE)) {
+		return false;
+	}
+	site = find_site(x, r->rip);
+	return !(site && x->user[site].flags & SITE_PLAIN) && make_site(x, &i, SITE_STORE);
 }
 
 static bool canonical(uint64_t va)
@@ -422,12 +460,18 @@ static uint64_t many_elements(struct str_op *s, uint64_t count)
 }
 
 /* Carry out a string instruction; rip is at it. 0 = done, rip behind it. */
-static enum xlate_exit string_access(struct xlate *x, const struct insn *i)
+static enum xlate_exit string_access(struct xlate *x, struct user_site *u)
 {
+	const struct insn *i = &u->insn;
 	struct core_regs *r = x->cfg.regs;
 	struct str_op s = {.x = x, .i = i};
 
 	s.width = !(i->op & 1) ? 1 : i->w ? 8 : i->p66 ? 2 : 4;
+	if ((u->flags & SITE_STORE) && r->gpr[R_RCX] < WHOLE / s.width &&
+	    !is_user(x, r->gpr[R_RDI]) && ++u->small == SMALL) {
+		u->flags |= SITE_PLAIN;
+		xlate_kill(x, x->cur_frag);
+	}
 	for (;;) {
 		bool stop;
 		uint64_t n;
@@ -545,7 +589,7 @@ enum xlate_exit xlate_user_serve(struct xlate *x, uint32_t site, uint32_t *host)
 	x->bounce_len = 0;
 	if (insn_class(i) == IC_STR) {
 		*host = 0;
-		return string_access(x, i);
+		return string_access(x, u);
 	}
 	next = r->rip + i->len;
 	va = operand(r, i, next) + bit_offset(r, i);
@@ -568,6 +612,12 @@ enum xlate_exit xlate_user_serve(struct xlate *x, uint32_t site, uint32_t *host)
 			p = BOUNCE;
 		}
 	} else {
+		if (u->flags & SITE_STORE) {
+			uint32_t err = x->cfg.user(x->cfg.priv, va, true, &p);
+
+			if (err)
+				return page_fault(x, err, va);
+		}
 		p = (uint8_t *)(uintptr_t)(va + XLATE_SHIFT);
 		xlate_tlb_enter(x, va, i->desc & ID_MEM_WRITE, XLATE_SHIFT);
 	}
