@@ -58,6 +58,7 @@ static const struct rule rules[] = {
 	 {{2, ~(uint64_t)(PROT_READ | PROT_WRITE), 0},
 	  {3, ALL_BITS, MAP_SHARED | MAP_FIXED},
 	  {4, ALL_BITS, K_FD_MEMORY}}},
+	{SYS_mprotect, 1, {{2, ALL_BITS, PROT_READ}}},
 	{SYS_munmap, 0, {}},
 	/* The balloon. */
 	{SYS_madvise, 1, {{2, ALL_BITS, MADV_REMOVE}}},

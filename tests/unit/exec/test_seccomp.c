@@ -112,6 +112,7 @@ static void test_allowed(void **state)
 		{"futex wait", SYS_futex, {(long)&word, FUTEX_WAIT_BITSET, 1, 0, 0, -1}},
 		{"timer_settime", SYS_timer_settime, {77, 0, 0, 0}},
 		{"madvise remove", SYS_madvise, {ADDR, PAGE, MADV_REMOVE}},
+		{"mprotect r", SYS_mprotect, {ADDR, PAGE, PROT_READ}},	       /* not mapped */
 		{"take the kicks", SYS_read, {K_FD_KICKED, (long)page, PAGE}}, /* not open */
 	};
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
@@ -145,6 +146,10 @@ static void test_forbidden_arguments(void **state)
 		{"mmap doorbell", SYS_mmap, {ADDR, PAGE, RW, FIX, K_FD_DOORBELL, 0}},
 		{"mmap other file", SYS_mmap, {ADDR, PAGE, RW, FIX, 5, 0}},
 		{"mmap fd with high bits", SYS_mmap, {ADDR, PAGE, RW, FIX, K_FD_MEMORY | high, 0}},
+		{"mprotect rw", SYS_mprotect, {ADDR, PAGE, RW}},
+		{"mprotect exec", SYS_mprotect, {ADDR, PAGE, PROT_READ | PROT_EXEC}},
+		{"mprotect none", SYS_mprotect, {ADDR, PAGE, PROT_NONE}},
+		{"mprotect high bits", SYS_mprotect, {ADDR, PAGE, PROT_READ | high}},
 		{"madvise dontneed", SYS_madvise, {(long)page, PAGE, MADV_DONTNEED}},
 		{"madvise hugepage", SYS_madvise, {(long)page, PAGE, MADV_HUGEPAGE}},
 		{"madvise hwpoison", SYS_madvise, {(long)page, PAGE, 100}},
@@ -177,10 +182,10 @@ static void test_forbidden_arguments(void **state)
 /* Every other number there is, and some that there are not yet. */
 static void test_forbidden_calls(void **state)
 {
-	static const long allowed[] = {SYS_mmap,	 SYS_munmap,	 SYS_madvise,
-				       SYS_futex,	 SYS_write,	 SYS_timer_settime,
-				       SYS_rt_sigreturn, SYS_exit_group, SYS_restart_syscall,
-				       SYS_sched_yield};
+	static const long allowed[] = {
+		SYS_mmap,	SYS_mprotect,	     SYS_munmap,	SYS_madvise,
+		SYS_futex,	SYS_write,	     SYS_timer_settime, SYS_rt_sigreturn,
+		SYS_exit_group, SYS_restart_syscall, SYS_sched_yield};
 
 	for (long nr = 0; nr < 480; nr++) {
 		const struct call c = {"", nr, {0}};

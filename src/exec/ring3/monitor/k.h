@@ -31,8 +31,9 @@ struct k_frame {
 #define KF_WRITABLE    2u
 #define KF_MANY	       4u /* in va[0]: mapped at more places than were recorded */
 #define KF_CODE	       8u /* in va[1]: this vCPU translated from it; says nothing of mappings */
-#define KF_EPOCH_SHIFT 4
-#define KF_EPOCH       0xff0u
+#define KF_POINTER     16u /* the translator may store through its own pointer to the frame */
+#define KF_EPOCH_SHIFT 5
+#define KF_EPOCH       0xfe0u
 
 struct k {
 	struct core_ctx c;
@@ -41,7 +42,7 @@ struct k {
 	struct k_frame *kframes;
 	uint64_t nr_frames;
 	uint64_t nr_maps;     /* mappings made since the window was last emptied */
-	uint32_t epoch;	      /* of the window, 0..255 << KF_EPOCH_SHIFT */
+	uint32_t epoch;	      /* of the window, 0..127 << KF_EPOCH_SHIFT */
 	uint32_t low_epoch;   /* of its part for addresses in the low half */
 	bool low_code;	      /* code was translated from addresses in the low half */
 	uint64_t window_root; /* kernel root at the last look at it */
@@ -87,10 +88,10 @@ void window_code_written(uint64_t mfn);
 /* Was anything translated from it? */
 bool window_is_code(uint64_t mfn);
 /*
- * With other vCPUs: this one is about to map `nr` frames at va. False: one of them may not be
- * written.
+ * With other vCPUs: this one is about to map `nr` frames at va, with the right `how` (0: to read,
+ * KF_WRITABLE, KF_POINTER). False: one of them may not be written.
  */
-bool window_announce(uint64_t va, uint64_t mfn, uint64_t nr, bool writable);
+bool window_announce(uint64_t va, uint64_t mfn, uint64_t nr, unsigned int how);
 void window_flush_range(uint64_t va, uint64_t len);
 void window_entry_changed(uint64_t va, uint64_t old, uint64_t new);
 /* The kernel root is another one. */

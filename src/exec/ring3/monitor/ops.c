@@ -185,7 +185,7 @@ static bool may_write(uint64_t mfn, uint64_t va)
 		window_code_written(mfn); /* may have waited: the guest's tables have changed */
 		return false;
 	}
-	return window_announce(va & ~0xfffull, mfn, 1, true);
+	return window_announce(va & ~0xfffull, mfn, 1, KF_POINTER);
 }
 
 #define USER_TRIES 1000 /* a guest that changes it back and forth gets a fault */

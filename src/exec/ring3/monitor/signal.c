@@ -136,10 +136,11 @@ static void go_back(struct k_ucontext *u)
 }
 
 /*
- * A page that was a page table is still read-only here, and most often it is cleared next to be one
- * again: then that is done past the window, and two changes of the mapping are saved.
+ * A page that was a page table is still read-only here, and most often it is cleared or copied to
+ * next, to be one again: then that is done past the window, and two changes of the mapping are
+ * saved.
  */
-static bool clears_page(struct k_ucontext *u)
+static bool past_window(struct k_ucontext *u)
 {
 	struct xlate_recovered how;
 
@@ -158,7 +159,7 @@ static void page_fault(struct k_ucontext *u)
 	enum k_map map = K_MAP_FAULT;
 
 	if (window_holds(u->cr2)) {
-		if ((u->err & 3) == 3 && clears_page(u))
+		if ((u->err & 3) == 3 && past_window(u))
 			return;
 		map = window_fill(va, u->err & 2, &error);
 		if (map == K_MAP_DONE) {

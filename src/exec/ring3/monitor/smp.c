@@ -293,7 +293,7 @@ static unsigned int uses(unsigned int id, uint64_t mfn)
 		if (!(e & KF_MAPPED) || (e & KF_EPOCH) != epoch[e >> 63])
 			continue;
 		ret |= e & (KF_MAPPED | KF_WRITABLE);
-		if (i == 0 && (e & KF_MANY))
+		if ((e & KF_POINTER) || (i == 0 && (e & KF_MANY)))
 			ret |= KF_WRITABLE;
 	}
 	return ret;

@@ -19,8 +19,9 @@
 
 #define PTE_FRAME_ (PTE_MFN_MASK << PTE_MFN_SHIFT)
 
-/* The host allows 65,530 mappings a process (vm.max_map_count); stay clear of it. */
-#define WINDOW_MAPS_MAX 48000u
+/* The host allows 65,530 mappings a process (vm.max_map_count); stay clear of it. Counted is what
+ * was mapped or cut, each of which makes two more at most. */
+#define WINDOW_MAPS_MAX 31000u
 
 /* The low part of the window is emptied more often, and so has epochs of its own. */
 static uint32_t epoch_of(uint64_t va)
@@ -41,10 +42,11 @@ static bool entry_valid(uint64_t entry)
 	return (entry & KF_MAPPED) && (entry & KF_EPOCH) == epoch_of(entry);
 }
 
-static void note_mapping(uint64_t mfn, uint64_t va, bool writable)
+/* A pointer of the translator leaves a mapping what it is, and counts as one to read. */
+static void note_mapping(uint64_t mfn, uint64_t va, unsigned int how)
 {
 	struct k_frame *f = &k.kframes[mfn];
-	uint64_t entry = va | KF_MAPPED | epoch_of(va) | (writable ? KF_WRITABLE : 0);
+	uint64_t entry = va | KF_MAPPED | epoch_of(va) | how;
 
 	for (int i = 0; i < 2; i++) {
 		uint64_t old = f->va[i];
@@ -52,7 +54,9 @@ static void note_mapping(uint64_t mfn, uint64_t va, bool writable)
 		if (!entry_valid(old))
 			set_entry(f, i, entry);
 		else if ((old & ~0xfffull) == va)
-			set_entry(f, i, entry | (i == 0 ? old & KF_MANY : 0));
+			set_entry(f, i,
+				  entry | (i == 0 ? old & KF_MANY : 0) | (old & KF_POINTER) |
+					  (how == KF_POINTER ? old & KF_WRITABLE : 0));
 		else
 			continue;
 		return;
@@ -71,12 +75,12 @@ bool window_is_code(uint64_t mfn)
  * First say what will be mapped here, then look whether it may be: whoever changes an entry, turns
  * a frame into a page table or translates from it does it the other way round.
  */
-bool window_announce(uint64_t va, uint64_t mfn, uint64_t nr, bool writable)
+bool window_announce(uint64_t va, uint64_t mfn, uint64_t nr, unsigned int how)
 {
 	for (uint64_t i = 0; i < nr; i++)
-		note_mapping(mfn + i, va + (i << 12), writable);
+		note_mapping(mfn + i, va + (i << 12), how);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	for (uint64_t i = 0; writable && i < nr; i++)
+	for (uint64_t i = 0; how && i < nr; i++)
 		if (!smp_may_write(mfn + i))
 			return false;
 	return true;
@@ -89,7 +93,7 @@ static bool may_map(const uint64_t *pte, uint64_t va, uint64_t mfn, uint64_t nr,
 
 	if (!k.smp)
 		return true;
-	if (!window_announce(va, mfn, nr, writable))
+	if (!window_announce(va, mfn, nr, writable ? KF_WRITABLE : 0))
 		return false;
 	for (uint64_t i = 0; pte && i < nr; i++)
 		if ((pte_read(pte + i) & (need | PTE_FRAME_)) != (need | (mfn + i) << 12))
@@ -125,7 +129,7 @@ static bool map_run(const uint64_t *pte, uint64_t va, uint64_t mfn, uint64_t nr,
 	k.nr_maps++;
 	k.ctlv->page_faults++;
 	for (uint64_t i = 0; i < nr && !k.smp; i++)
-		note_mapping(mfn + i, va + (i << 12), writable);
+		note_mapping(mfn + i, va + (i << 12), writable ? KF_WRITABLE : 0);
 	return true;
 }
 
@@ -167,6 +171,19 @@ static void find_run(uint64_t *pte, uint64_t va, uint64_t mfn, bool writable, ui
 	*ret_after = after;
 }
 
+/* (Cheaper than to map it again: what the host has filled in stays.) */
+static void make_read_only(struct k_frame *f, int i)
+{
+	uint64_t e = f->va[i];
+
+	if (e & KF_WRITABLE) {
+		k.nr_maps++; /* the host may have cut a mapping in three */
+		if (sys3(SYS_mprotect, (e & ~0xfffull) + K_SHIFT, 4096, PROT_READ))
+			window_flush_range(e & ~0xfffull, 4096);
+	}
+	set_entry(f, i, e & ~(uint64_t)(KF_WRITABLE | KF_POINTER | KF_CODE));
+}
+
 /* The entry that mapped the frame at va has changed: the mapping goes, or becomes what it says. */
 void window_entry_changed(uint64_t va, uint64_t old, uint64_t new)
 {
@@ -191,8 +208,8 @@ void window_entry_changed(uint64_t va, uint64_t old, uint64_t new)
 			 * written again does not matter until somebody does: clearing it, which is
 			 * what comes next, goes another way (signal.c).
 			 */
-			if ((f->va[i] & KF_WRITABLE) && !writable)
-				(void)map_run(NULL, va, mfn, 1, false);
+			if (!writable)
+				make_read_only(f, i);
 			return;
 		}
 		set_entry(f, i, 0);
@@ -288,8 +305,13 @@ void window_flush_range(uint64_t va, uint64_t len)
 	}
 	if (first < K_WINDOW)
 		first = K_WINDOW;
-	if (first < last)
-		sys2(SYS_munmap, first & ~0xfffull, ((last | 0xfff) + 1) - (first & ~0xfffull));
+	if (first >= last)
+		return;
+	k.nr_maps++;
+	/* Cutting a mapping in two can fail for want of another one; dropping all of them cannot.
+	 */
+	if (sys2(SYS_munmap, first & ~0xfffull, ((last | 0xfff) + 1) - (first & ~0xfffull)))
+		window_flush_all();
 }
 
 /* ---- roots -------------------------------------------------------------------------------- */
@@ -363,9 +385,7 @@ void window_protect(uint64_t mfn)
 		return;
 	}
 	for (int i = 0; i < 2; i++) {
-		if (entry_valid(f->va[i]) && (f->va[i] & KF_WRITABLE)) {
-			window_flush_range(f->va[i] & ~0xfffull, 4096);
-			set_entry(f, i, 0);
-		}
+		if (entry_valid(f->va[i]) && (f->va[i] & (KF_WRITABLE | KF_POINTER)))
+			make_read_only(f, i);
 	}
 }

@@ -115,9 +115,11 @@ struct user_site {
 	struct insn insn;
 };
 /* Stores to pages that the window has read-only (page tables): ask before, do not fault. */
-#define SITE_STORE 1u
+#define SITE_STORE   1u
+/* How often an instruction has to fault before it becomes one, if pages it meets can be written. */
+#define STORE_FAULTS 8u
 /* Such a site that mostly does something else: execute it as any other instruction. */
-#define SITE_PLAIN 2u
+#define SITE_PLAIN   2u
 
 #ifdef XLATE_NO_TABLE
 #define MAX_FRAGS  (1u << 18)
@@ -177,6 +179,11 @@ struct xlate {
 	struct em *em;		/* scratch of xlate_translate() */
 
 	uint64_t user_bloom[(1u << 15) / 64];
+	/* Instructions that stored to pages which are read-only without need. */
+	struct {
+		uint64_t gva;
+		uint64_t faults;
+	} stored[64];
 	uint32_t xsave_end[64]; /* of each component in a standard image, 0 = the host has it not */
 	uint32_t bmi2;		/* the processor has rorx and shrx */
 	uint32_t tlb_used[2];	/* user_tlb.c: there are entries for reads, for writes */
@@ -259,8 +266,8 @@ bool xlate_notes_next(struct note_iter *it) XLATE_HIDDEN; /* false: at the end *
 void xlate_notes_advance(struct note_iter *it) XLATE_HIDDEN;
 
 /* ---- invalidate.c ---- */
-/* Cycles after which a verifying frame gets another chance: some seconds. */
-#define VERIFY_CYCLES (1ull << 33)
+/* Cycles after which a verifying frame gets another chance: 0.1 s, doubled each time. */
+#define VERIFY_CYCLES (1ull << 27)
 void xlate_expire_verify(struct xlate *x) XLATE_HIDDEN;
 #define WIN_QUIET  20000 /* fragments */
 #define THRASH_MAX 6	 /* invalidations in quick succession before a frame is verified instead */

@@ -194,10 +194,11 @@ void xlate_miss(struct xlate *x, struct xlate_sigregs *s);
 bool xlate_user_access(struct xlate *x);
 /*
  * Likewise for an instruction that stored to a page which the window has read-only: from now on the
- * callback is asked first, which costs a tenth of a fault. Single stores, unless only `clears` is
- * asked for, and what clears whole pages; false: it is none of these, and nothing changes.
+ * callback is asked first, which costs a tenth of a fault. Where the window could have the page
+ * writable (`allowed`) only for what clears or copies whole pages, or faults time and again; else
+ * for any single store. False: nothing changes.
  */
-bool xlate_store_access(struct xlate *x, bool clears);
+bool xlate_store_access(struct xlate *x, bool allowed);
 
 /*
  * After xlate_recover(), for a fault that is none of those above: the vector that the guest gets

@@ -168,6 +168,14 @@ static bool string_di(const struct insn *i)
 {
 	return (i->op & 0xfe) != 0xac;
 }
+static bool string_stos(const struct insn *i)
+{
+	return (i->op & 0xfe) == 0xaa;
+}
+static bool string_movs(const struct insn *i)
+{
+	return (i->op & 0xfe) == 0xa4;
+}
 static uint64_t string_seg(const struct core_regs *r, const struct insn *i)
 {
 	return i->seg == 0x64 ? r->fs_base : i->seg == 0x65 ? r->gs_base : 0;
@@ -231,7 +239,18 @@ bool xlate_user_access(struct xlate *x)
 #define WHOLE 2048u /* bytes of a string that are as good as a page */
 #define SMALL 16u   /* shorter ones until a site is SITE_PLAIN */
 
-bool xlate_store_access(struct xlate *x, bool clears)
+static bool faults_often(struct xlate *x, uint64_t gva)
+{
+	unsigned int k = bloom_bit(gva) % (sizeof(x->stored) / sizeof(x->stored[0]));
+
+	if (x->stored[k].gva != gva) {
+		x->stored[k].gva = gva;
+		x->stored[k].faults = 0;
+	}
+	return ++x->stored[k].faults >= STORE_FAULTS;
+}
+
+bool xlate_store_access(struct xlate *x, bool allowed)
 {
 	const struct core_regs *r = x->cfg.regs;
 	struct insn i;
@@ -242,13 +261,17 @@ bool xlate_store_access(struct xlate *x, bool clears)
 	if (!fetch_insn(x, r->rip, &i))
 		return false;
 	if (insn_class(&i) == IC_STR) {
-		if (i.rep != 0xf3 || (i.op & 0xfe) != 0xaa || r->gpr[R_RCX] < WHOLE / 8)
+		if (i.rep != 0xf3 || (!string_stos(&i) && !string_movs(&i)) ||
+		    r->gpr[R_RCX] < WHOLE / 8)
 			return false;
-	} else if (clears || !redirectable(&i) || !(i.desc & ID_MEM_WRITE)) {
+	} else if (!redirectable(&i) || !(i.desc & ID_MEM_WRITE) ||
+		   (allowed && !faults_often(x, r->rip))) {
 		return false;
 	}
+	/* It is one, and yet went through the window: another site has looked the page up before. */
+	xlate_user_forget_writes(x);
 	site = find_site(x, r->rip);
-	return !(site && x->user[site].flags & SITE_PLAIN) && make_site(x, &i, SITE_STORE);
+	return !(site && x->user[site].flags) && make_site(x, &i, SITE_STORE);
 }
 
 static bool canonical(uint64_t va)
@@ -617,9 +640,15 @@ enum xlate_exit xlate_user_serve(struct xlate *x, uint32_t site, uint32_t *host)
 
 			if (err)
 				return page_fault(x, err, va);
+			/* Through the window if it crosses pages. */
+			if ((va & 0xfff) + operand_size(x, i) <= 4096)
+				xlate_tlb_enter(x, va, true, (uintptr_t)p - va);
+			else
+				p = (uint8_t *)(uintptr_t)(va + XLATE_SHIFT);
+		} else {
+			p = (uint8_t *)(uintptr_t)(va + XLATE_SHIFT);
+			xlate_tlb_enter(x, va, i->desc & ID_MEM_WRITE, XLATE_SHIFT);
 		}
-		p = (uint8_t *)(uintptr_t)(va + XLATE_SHIFT);
-		xlate_tlb_enter(x, va, i->desc & ID_MEM_WRITE, XLATE_SHIFT);
 	}
 	snippet = make_snippet(x, u);
 	XV->redirect = (uintptr_t)p - bit_offset(r, i);
