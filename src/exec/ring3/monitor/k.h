@@ -29,8 +29,8 @@ struct k_frame {
 };
 #define KF_MAPPED      1u
 #define KF_WRITABLE    2u
-#define KF_MANY	       4u /* in va[0]: mapped at more places than were recorded */
-#define KF_CODE	       8u /* in va[1]: this vCPU translated from it; says nothing of mappings */
+#define KF_MANY	       4u  /* in va[0]: mapped at more places than were recorded */
+#define KF_CODE	       8u  /* in va[1]: this vCPU translated from it; says nothing of mappings */
 #define KF_POINTER     16u /* the translator may store through its own pointer to the frame */
 #define KF_EPOCH_SHIFT 5
 #define KF_EPOCH       0xfe0u

@@ -268,7 +268,8 @@ bool xlate_store_access(struct xlate *x, bool allowed)
 		   (allowed && !faults_often(x, r->rip))) {
 		return false;
 	}
-	/* It is one, and yet went through the window: another site has looked the page up before. */
+	/* It is one, and yet went through the window: another site has looked the page up before.
+	 */
 	xlate_user_forget_writes(x);
 	site = find_site(x, r->rip);
 	return !(site && x->user[site].flags) && make_site(x, &i, SITE_STORE);
