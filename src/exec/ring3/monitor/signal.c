@@ -15,6 +15,7 @@
 
 #include "core/lib/mem.h"
 #include "exec/ring3/monitor/kernel_debug.h"
+#include "exec/ring3/monitor/kernel_debug.h"
 #include "exec/ring3/monitor/user.h"
 
 typedef unsigned long ulong_t;
@@ -159,7 +160,7 @@ static void page_fault(struct k_ucontext *u)
 	enum k_map map = K_MAP_FAULT;
 
 	if (window_holds(u->cr2)) {
-		if ((u->err & 3) == 3 && past_window(u))
+		if ((u->err & 3) == 3 && !kdebug_on && past_window(u))
 			return;
 		map = window_fill(va, u->err & 2, &error);
 		if (map == K_MAP_DONE) {
@@ -186,7 +187,7 @@ static void page_fault(struct k_ucontext *u)
 		error = (uint32_t)u->err & 2;
 	}
 	/* A store to a page table, most likely: the next one here need not fault. */
-	if (error == 3 && (u->err & 2))
+	if (error == 3 && (u->err & 2) && !kdebug_on)
 		(void)xlate_store_access(k.x, false);
 	if (how.fetch)
 		error |= 16;
