@@ -12,20 +12,12 @@
 #include <string.h>
 
 #include "../unit/net/mock_link.h"
-#include "fake_guest.h"
 #include "io/net/vif.h"
-#include "io/xenstore/xenstore.h"
+#include "ring_front.h"
 
 #define PAGES 64u
 #define PORT  5u
 #define FRONT "/local/domain/1/device/vif/0"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
 
 struct fuzz {
 	struct net_vif *vif;
@@ -35,43 +27,8 @@ struct fuzz {
 	struct input in;
 };
 
-/* Made once: what the front end can change in them is put right before each input. */
-static struct io_loop *loop;
-static struct io_guest *guest;
-static struct xs_store *store;
+static struct front front = {.path = FRONT, .pages = PAGES};
 static bool link_freed;
-
-static void copy_bytes(struct input *in, void *buf, size_t n)
-{
-	size_t have = in->left < n ? in->left : n;
-
-	memset(buf, 0, n);
-	memcpy(buf, in->p, have);
-	in->p += have;
-	in->left -= have;
-}
-
-static uint32_t number(struct input *in, size_t n)
-{
-	uint32_t v = 0;
-
-	copy_bytes(in, &v, n);
-	return v;
-}
-
-static void put(const char *name, uint32_t value)
-{
-	xs_put(store, FRONT, name, "%u", value);
-}
-
-/* All that is queued in the loop, without waiting. */
-static void run(void)
-{
-	for (int i = 0; i < 4; i++) {
-		io_loop_quit(loop);
-		io_loop_run(loop);
-	}
-}
 
 /* --- connecting ------------------------------------------------------------------------------- */
 
@@ -82,9 +39,10 @@ static void open_vif(struct fuzz *f, uint8_t flags)
 	link_freed = false;
 	f->link = mock_link_new(3, flags & 1, &link_freed);
 	f->link->link.valid_sums = flags & 2;
-	if (net_vif_new(loop, guest, store, &f->link->link, &params, NULL, &f->vif) < 0)
+	if (net_vif_new(front.loop, front.guest, front.store, &f->link->link, &params, NULL,
+			&f->vif) < 0)
 		abort();
-	run();
+	front_run(&front);
 }
 
 static void connect_front(struct fuzz *f, uint8_t flags)
@@ -92,40 +50,40 @@ static void connect_front(struct fuzz *f, uint8_t flags)
 	char name[40];
 
 	f->nr_queues = 1 + (flags >> 6) % 3;
-	put("request-rx-copy", 1);
-	put("feature-rx-notify", 1);
-	put("feature-sg", flags & 1);
-	put("feature-gso-tcpv4", flags >> 1 & 1);
-	put("feature-gso-tcpv6", flags >> 2 & 1);
-	put("feature-ipv6-csum-offload", flags >> 3 & 1);
-	put("feature-no-csum-offload", flags >> 4 & 1);
+	front_put(&front, "request-rx-copy", 1);
+	front_put(&front, "feature-rx-notify", 1);
+	front_put(&front, "feature-sg", flags & 1);
+	front_put(&front, "feature-gso-tcpv4", flags >> 1 & 1);
+	front_put(&front, "feature-gso-tcpv6", flags >> 2 & 1);
+	front_put(&front, "feature-ipv6-csum-offload", flags >> 3 & 1);
+	front_put(&front, "feature-no-csum-offload", flags >> 4 & 1);
 	if (f->nr_queues > 1)
-		put("multi-queue-num-queues", f->nr_queues);
+		front_put(&front, "multi-queue-num-queues", f->nr_queues);
 	for (unsigned int q = 0; q < f->nr_queues; q++) {
-		struct netif_tx_sring *tx = fake_page(guest, q * 2);
-		struct netif_rx_sring *rx = fake_page(guest, q * 2 + 1);
+		struct netif_tx_sring *tx = fake_page(front.guest, q * 2);
+		struct netif_rx_sring *rx = fake_page(front.guest, q * 2 + 1);
 		char dir[24] = "";
 
 		tx->req_event = tx->rsp_event = rx->req_event = rx->rsp_event = 1;
 		if (f->nr_queues > 1)
 			snprintf(dir, sizeof(dir), "queue-%u/", q);
 		snprintf(name, sizeof(name), "%stx-ring-ref", dir);
-		put(name, q * 2);
+		front_put(&front, name, q * 2);
 		snprintf(name, sizeof(name), "%srx-ring-ref", dir);
-		put(name, q * 2 + 1);
+		front_put(&front, name, q * 2 + 1);
 		snprintf(name, sizeof(name), "%sevent-channel", dir);
-		put(name, PORT + q);
+		front_put(&front, name, PORT + q);
 	}
 	if (!(flags & 0x20))
-		put("state", XenbusStateConnected);
-	run();
+		front_put(&front, "state", XenbusStateConnected);
+	front_run(&front);
 }
 
 /* --- commands --------------------------------------------------------------------------------- */
 
 static void put_tx(struct fuzz *f, unsigned int q)
 {
-	struct netif_tx_sring *ring = fake_page(guest, q * 2);
+	struct netif_tx_sring *ring = fake_page(front.guest, q * 2);
 
 	copy_bytes(&f->in, &ring->ring[f->tx_prod[q]++ % 256], 12);
 	ring->req_prod = f->tx_prod[q];
@@ -134,7 +92,7 @@ static void put_tx(struct fuzz *f, unsigned int q)
 /* A likely one: pieces with plausible sizes, so that packets come through. */
 static void put_packet(struct fuzz *f, unsigned int q)
 {
-	struct netif_tx_sring *ring = fake_page(guest, q * 2);
+	struct netif_tx_sring *ring = fake_page(front.guest, q * 2);
 	unsigned int n = 1 + number(&f->in, 1) % 20, flags = number(&f->in, 1) & 15;
 	unsigned int piece = 1 + number(&f->in, 2) % 4096;
 
@@ -160,7 +118,7 @@ static void put_packet(struct fuzz *f, unsigned int q)
 
 static void offer(struct fuzz *f, unsigned int q)
 {
-	struct netif_rx_sring *ring = fake_page(guest, q * 2 + 1);
+	struct netif_rx_sring *ring = fake_page(front.guest, q * 2 + 1);
 	unsigned int n = number(&f->in, 1) % 64;
 
 	for (unsigned int i = 0; i < n; i++) {
@@ -194,35 +152,16 @@ static void put_node(struct fuzz *f)
 		"feature-rx-notify",   "feature-no-csum-offload",
 		"queue-1/rx-ring-ref", "queue-1/event-channel",
 	};
-	char value[17], path[96];
-	uint32_t which = number(&f->in, 1);
 
-	snprintf(path, sizeof(path), FRONT "/%s",
-		 names[(which & 0x7f) % (sizeof(names) / sizeof(names[0]))]);
-	if (which & 0x80) {
-		xs_rm(store, path);
-		return;
-	}
-	uint32_t len = number(&f->in, 1) % sizeof(value);
-	copy_bytes(&f->in, value, len);
-	xs_write_data(store, path, value, len);
-}
-
-static void change_grant(struct fuzz *f)
-{
-	uint32_t what = number(&f->in, 1), ref = what % PAGES;
-
-	fake_grant_end(guest, ref);
-	if (what & 0x80 && !fake_grant_maps(guest, ref))
-		fake_grant(guest, ref, number(&f->in, 1), what & 0x40);
+	front_put_node(&front, &f->in, names, sizeof(names) / sizeof(names[0]));
 }
 
 static void command(struct fuzz *f)
 {
 	uint32_t op = number(&f->in, 1), n;
 	unsigned int q = (op >> 4) % f->nr_queues;
-	struct netif_tx_sring *tx = fake_page(guest, q * 2);
-	struct netif_rx_sring *rx = fake_page(guest, q * 2 + 1);
+	struct netif_tx_sring *tx = fake_page(front.guest, q * 2);
+	struct netif_rx_sring *rx = fake_page(front.guest, q * 2 + 1);
 
 	switch (op % 16) {
 	case 0:
@@ -239,10 +178,10 @@ static void command(struct fuzz *f)
 		put_frame(f, q);
 		break;
 	case 5:
-		fake_raise(guest, PORT + q);
+		fake_raise(front.guest, PORT + q);
 		break;
 	case 6:
-		run();
+		front_run(&front);
 		break;
 	case 7:
 		tx->req_prod = f->tx_prod[q] = number(&f->in, 4);
@@ -251,21 +190,19 @@ static void command(struct fuzz *f)
 		rx->req_prod = f->rx_prod[q] = number(&f->in, 4);
 		break;
 	case 9:
-		put("state", number(&f->in, 1) % 9);
+		front_put(&front, "state", number(&f->in, 1) % 9);
 		break;
 	case 10:
 		put_node(f);
 		break;
 	case 11:
-		change_grant(f);
+		front_change_grant(&front, &f->in);
 		break;
 	case 12: /* bytes anywhere */
-		n = number(&f->in, 3);
-		copy_bytes(&f->in, (uint8_t *)fake_page(guest, (n >> 12) % PAGES) + (n & 0xff0),
-			   16);
+		front_scribble(&front, &f->in);
 		break;
 	case 13: /* headers of a packet */
-		copy_bytes(&f->in, fake_page(guest, 8), 80);
+		copy_bytes(&f->in, fake_page(front.guest, 8), 80);
 		break;
 	case 14:
 		f->link->room = number(&f->in, 1);
@@ -278,38 +215,23 @@ static void command(struct fuzz *f)
 	}
 }
 
-static void set_up(void)
-{
-	if (!loop) {
-		if (io_loop_new(&loop) < 0 || xs_store_new(loop, &store) < 0)
-			abort();
-		guest = fake_guest_new(1, "fuzz", PAGES);
-	}
-	for (uint32_t i = 0; i < PAGES; i++) {
-		memset(fake_page(guest, i), 0, 4096);
-		fake_grant(guest, i, i, false);
-	}
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct net_stats stats;
 
-	set_up();
+	front_set_up(&front);
 	struct fuzz f = {.in = {data, size}};
 	open_vif(&f, (uint8_t)number(&f.in, 1));
 	connect_front(&f, (uint8_t)number(&f.in, 1));
 	while (f.in.left)
 		command(&f);
-	run();
+	front_run(&front);
 	net_vif_stats(f.vif, &stats);
 	if (stats.tx_packets < f.link->sent_ever)
 		abort();
 	net_vif_free(f.vif);
-	if (!link_freed || fake_grant_maps_total(guest))
+	if (!link_freed)
 		abort();
-	for (uint32_t i = 0; i < FAKE_PORTS; i++)
-		if (fake_bound(guest, i))
-			abort();
+	front_check_released(&front);
 	return 0;
 }

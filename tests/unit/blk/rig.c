@@ -61,12 +61,7 @@ static void make_image(struct rig *r)
 void rig_init(struct rig *r)
 {
 	memset(r, 0, sizeof(*r));
-	assert_int_equal(io_loop_new(&r->loop), 0);
-	assert_int_equal(xs_store_new(r->loop, &r->store), 0);
-	r->guest = fake_guest_new(RIG_DOMID, "rig", RIG_PAGES);
-	fake_use_loop(r->guest, r->loop);
-	for (uint32_t i = 0; i < RIG_PAGES; i++)
-		fake_grant(r->guest, i, i, false);
+	io_rig_init(&r->io, RIG_DOMID, RIG_PAGES, RIG_FRONT, RIG_BACK);
 	make_image(r);
 	r->params =
 		(struct blk_params){.path = r->path, .fd = -1, .vdev = "xvda", .persistent = true};
@@ -86,9 +81,7 @@ void rig_device(struct rig *r, struct blk_engine *engine)
 
 void rig_fini(struct rig *r)
 {
-	xs_store_free(r->store);
-	fake_guest_free(r->guest);
-	io_loop_free(r->loop);
+	io_rig_fini(&r->io);
 	close(r->fd);
 	unlink(r->path);
 }
@@ -105,51 +98,6 @@ void rig_stop(struct rig *r)
 {
 	blk_device_free(r->dev);
 	rig_fini(r);
-}
-
-static void quit(void *opaque)
-{
-	io_loop_quit(opaque);
-}
-
-void rig_step(struct rig *r)
-{
-	struct io_timer t = {.fn = quit, .opaque = r->loop};
-
-	io_timer_set(r->loop, &t, io_now_ns() + 100000);
-	io_loop_run(r->loop);
-	io_timer_set(r->loop, &t, 0);
-}
-
-/* --- nodes ------------------------------------------------------------------------------------ */
-
-void rig_front_write(struct rig *r, const char *name, const char *fmt, ...)
-{
-	char value[64];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(value, sizeof(value), fmt, ap);
-	va_end(ap);
-	assert_int_equal(xs_put(r->store, RIG_FRONT, name, "%s", value), 0);
-}
-
-uint64_t rig_back_number(struct rig *r, const char *name)
-{
-	uint64_t n;
-
-	assert_int_equal(xs_get_uint(r->store, RIG_BACK, name, UINT64_MAX, &n), 0);
-	return n;
-}
-
-unsigned int rig_back_state(struct rig *r)
-{
-	return (unsigned int)rig_back_number(r, "state");
-}
-
-void rig_front_state(struct rig *r, unsigned int state)
-{
-	rig_front_write(r, "state", "%u", state);
 }
 
 /* --- the ring --------------------------------------------------------------------------------- */

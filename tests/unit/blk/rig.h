@@ -6,17 +6,9 @@
 #ifndef PVV_TESTS_BLK_RIG_H
 #define PVV_TESTS_BLK_RIG_H
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
-
-#include "fake_guest.h"
 #include "io/blk/blk.h"
 #include "io/blk/device.h"
-#include "io/loop.h"
-#include "io/xenstore/xenstore.h"
+#include "io_rig.h"
 #include "util/err.h"
 
 #define RIG_DOMID  7u
@@ -30,9 +22,7 @@
 #define RIG_BLOCKS 2048u /* the image's size in pages: 8 MiB */
 
 struct rig {
-	struct io_loop *loop;
-	struct io_guest *guest;
-	struct xs_store *store;
+	IO_RIG;
 	struct blk_device *dev;
 	struct blk_params params;
 	struct blk_events events;
@@ -79,26 +69,6 @@ void rig_fini(struct rig *r);
 /* All of it with that engine, connected. */
 void rig_start(struct rig *r, enum blk_engine_kind engine);
 void rig_stop(struct rig *r);
-
-/* Let the loop run for a moment. */
-void rig_step(struct rig *r);
-/* Until the condition holds; fails after 20 s. */
-#define rig_until(r, cond)                                                                         \
-	do {                                                                                       \
-		uint64_t end_ = io_now_ns() + 20000000000u;                                        \
-		while (!(cond)) {                                                                  \
-			if (io_now_ns() > end_)                                                    \
-				fail_msg("timed out waiting for %s", #cond);                       \
-			rig_step(r);                                                               \
-		}                                                                                  \
-	} while (0)
-
-/* Nodes. */
-void rig_front_write(struct rig *r, const char *name, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-unsigned int rig_back_state(struct rig *r);
-uint64_t rig_back_number(struct rig *r, const char *name);
-void rig_front_state(struct rig *r, unsigned int state);
 
 /* A fresh ring at r->first_ring_page; writes the transport nodes. */
 void rig_make_ring(struct rig *r);

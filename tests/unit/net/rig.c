@@ -42,12 +42,7 @@ static void on_connected(void *opaque, unsigned int handle, bool connected)
 void rig_init(struct rig *r)
 {
 	memset(r, 0, sizeof(*r));
-	assert_int_equal(io_loop_new(&r->loop), 0);
-	assert_int_equal(xs_store_new(r->loop, &r->store), 0);
-	r->guest = fake_guest_new(RIG_DOMID, "rig", RIG_PAGES);
-	fake_use_loop(r->guest, r->loop);
-	for (uint32_t i = 0; i < RIG_PAGES; i++)
-		fake_grant(r->guest, i, i, false);
+	io_rig_init(&r->io, RIG_DOMID, RIG_PAGES, RIG_FRONT, RIG_BACK);
 	r->params = (struct net_vif_params){.mac = {0, 0x16, 0x3e, 1, 2, 3}};
 	r->events = (struct net_events){on_link_error, on_guest_error, on_connected, r};
 	r->nr_queues = 1;
@@ -65,9 +60,7 @@ void rig_vif(struct rig *r, unsigned int queues, bool offload, struct net_link *
 
 void rig_fini(struct rig *r)
 {
-	xs_store_free(r->store);
-	fake_guest_free(r->guest);
-	io_loop_free(r->loop);
+	io_rig_fini(&r->io);
 }
 
 void rig_start(struct rig *r, bool offload)
@@ -85,20 +78,6 @@ void rig_stop(struct rig *r)
 	rig_fini(r);
 }
 
-static void quit(void *opaque)
-{
-	io_loop_quit(opaque);
-}
-
-void rig_step(struct rig *r)
-{
-	struct io_timer t = {.fn = quit, .opaque = r->loop};
-
-	io_timer_set(r->loop, &t, io_now_ns() + 100000);
-	io_loop_run(r->loop);
-	io_timer_set(r->loop, &t, 0);
-}
-
 void rig_run(struct rig *r)
 {
 	for (int i = 0; i < 8; i++)
@@ -106,35 +85,6 @@ void rig_run(struct rig *r)
 }
 
 /* --- nodes ------------------------------------------------------------------------------------ */
-
-void rig_front_write(struct rig *r, const char *name, const char *fmt, ...)
-{
-	char value[64];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(value, sizeof(value), fmt, ap);
-	va_end(ap);
-	assert_int_equal(xs_put(r->store, RIG_FRONT, name, "%s", value), 0);
-}
-
-uint64_t rig_back_number(struct rig *r, const char *name)
-{
-	uint64_t n;
-
-	assert_int_equal(xs_get_uint(r->store, RIG_BACK, name, UINT64_MAX, &n), 0);
-	return n;
-}
-
-unsigned int rig_back_state(struct rig *r)
-{
-	return (unsigned int)rig_back_number(r, "state");
-}
-
-void rig_front_state(struct rig *r, unsigned int state)
-{
-	rig_front_write(r, "state", "%u", state);
-}
 
 void rig_features(struct rig *r)
 {

@@ -6,17 +6,9 @@
 #ifndef PVV_TESTS_NET_RIG_H
 #define PVV_TESTS_NET_RIG_H
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
-
-#include "fake_guest.h"
-#include "io/loop.h"
 #include "io/net/net.h"
 #include "io/net/vif.h"
-#include "io/xenstore/xenstore.h"
+#include "io_rig.h"
 #include "mock_link.h"
 #include "util/err.h"
 
@@ -39,9 +31,7 @@ struct rig_queue {
 };
 
 struct rig {
-	struct io_loop *loop;
-	struct io_guest *guest;
-	struct xs_store *store;
+	IO_RIG;
 	struct net_vif *vif;
 	struct mock_link *link;
 	bool link_freed;
@@ -67,25 +57,9 @@ void rig_fini(struct rig *r);
 void rig_start(struct rig *r, bool offload);
 void rig_stop(struct rig *r);
 
-/* Let the loop run for a moment; rig_run() only what is queued now. */
-void rig_step(struct rig *r);
+/* Let the loop run what is queued now. */
 void rig_run(struct rig *r);
-#define rig_until(r, cond)                                                                         \
-	do {                                                                                       \
-		uint64_t end_ = io_now_ns() + 20000000000u;                                        \
-		while (!(cond)) {                                                                  \
-			if (io_now_ns() > end_)                                                    \
-				fail_msg("timed out waiting for %s", #cond);                       \
-			rig_step(r);                                                               \
-		}                                                                                  \
-	} while (0)
 
-/* Nodes. */
-void rig_front_write(struct rig *r, const char *name, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-unsigned int rig_back_state(struct rig *r);
-uint64_t rig_back_number(struct rig *r, const char *name);
-void rig_front_state(struct rig *r, unsigned int state);
 /* The usual features: copy, notify, sg, gso, checksums. */
 void rig_features(struct rig *r);
 /* Fresh rings, and their nodes. */
