@@ -4,63 +4,25 @@
 #include <xen/io/blkif.h>
 #include <xen/io/xenbus.h>
 
-static char *put_str(char *p, const char *s)
-{
-	while (*s)
-		*p++ = *s++;
-	*p = 0;
-	return p;
-}
-
-static char *put_num(char *p, u64 v)
-{
-	char buf[24];
-	int n = 0;
-
-	do {
-		buf[n++] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
-	while (n)
-		*p++ = buf[--n];
-	*p = 0;
-	return p;
-}
-
-static const char *under(const char *base, const char *leaf)
-{
-	static char path[160];
-
-	put_str(put_str(put_str(path, base), "/"), leaf);
-	return path;
-}
-
 /* Waits for the back end to reach `state`, or a later one. */
 static bool wait_state(struct pvg_blk *b, u64 state)
 {
-	u64 end = pvg_now() + 5000000000ul;
-
-	while (pvg_store_number(under(b->backend_path, "state")) < state) {
-		if (pvg_now() > end)
-			return false;
-		HC2(sched_op, SCHEDOP_yield, 0);
-	}
-	return true;
+	return pvg_store_wait(b->backend_path, "state", state, ~0ul);
 }
 
 int pvg_blk_open(struct pvg_blk *b, unsigned int vbd)
 {
 	struct evtchn_alloc_unbound alloc = {.dom = DOMID_SELF};
-	char num[24];
 
 	memset(b, 0, sizeof(*b));
 	pvg_shared_init();
 	pvg_store_init();
 	pvg_grants_init();
-	put_num(put_str(b->path, "device/vbd/"), vbd);
-	if (pvg_store_read(under(b->path, "backend"), b->backend_path, sizeof(b->backend_path)) < 0)
+	pvg_store_name(b->path, "device/vbd/", vbd);
+	if (pvg_store_read(pvg_store_under(b->path, "backend"), b->backend_path,
+			   sizeof(b->backend_path)) < 0)
 		return 1;
-	b->backend = (unsigned int)pvg_store_number(under(b->path, "backend-id"));
+	b->backend = (unsigned int)pvg_store_number(pvg_store_under(b->path, "backend-id"));
 	if (!wait_state(b, XenbusStateInitWait))
 		return 2;
 	b->sring = pvg_page_alloc();
@@ -75,20 +37,18 @@ int pvg_blk_open(struct pvg_blk *b, unsigned int vbd)
 	if (HC2(event_channel_op, EVTCHNOP_alloc_unbound, &alloc))
 		return 4;
 	b->port = alloc.port;
-	put_num(num, b->ref);
-	if (pvg_store_write(under(b->path, "ring-ref"), num) < 0)
+	if (pvg_store_put(b->path, "ring-ref", b->ref) < 0)
 		return 5;
-	put_num(num, b->port);
-	if (pvg_store_write(under(b->path, "event-channel"), num) < 0)
+	if (pvg_store_put(b->path, "event-channel", b->port) < 0)
 		return 6;
-	pvg_store_write(under(b->path, "protocol"), "x86_64-abi");
-	pvg_store_write(under(b->path, "state"), "3");
+	pvg_store_write(pvg_store_under(b->path, "protocol"), "x86_64-abi");
+	pvg_store_write(pvg_store_under(b->path, "state"), "3");
 	if (!wait_state(b, XenbusStateConnected))
 		return 7;
-	b->sectors = pvg_store_number(under(b->backend_path, "sectors"));
-	b->sector_size = pvg_store_number(under(b->backend_path, "sector-size"));
-	b->info = pvg_store_number(under(b->backend_path, "info"));
-	pvg_store_write(under(b->path, "state"), "4");
+	b->sectors = pvg_store_number(pvg_store_under(b->backend_path, "sectors"));
+	b->sector_size = pvg_store_number(pvg_store_under(b->backend_path, "sector-size"));
+	b->info = pvg_store_number(pvg_store_under(b->backend_path, "info"));
+	pvg_store_write(pvg_store_under(b->path, "state"), "4");
 	return 0;
 }
 
@@ -163,9 +123,9 @@ int pvg_blk_rw(struct pvg_blk *b, bool write, u64 sector, void *page, unsigned i
 
 int pvg_blk_close(struct pvg_blk *b)
 {
-	pvg_store_write(under(b->path, "state"), "5");
+	pvg_store_write(pvg_store_under(b->path, "state"), "5");
 	if (!wait_state(b, XenbusStateClosing))
 		return 1;
-	pvg_store_write(under(b->path, "state"), "6");
+	pvg_store_write(pvg_store_under(b->path, "state"), "6");
 	return wait_state(b, XenbusStateClosed) ? 0 : 2;
 }

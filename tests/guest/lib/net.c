@@ -4,60 +4,19 @@
 #include "net.h"
 #include <xen/io/xenbus.h>
 
-static char *put_str(char *p, const char *s)
-{
-	while (*s)
-		*p++ = *s++;
-	*p = 0;
-	return p;
-}
-
-static char *put_num(char *p, u64 v)
-{
-	char buf[24];
-	int n = 0;
-
-	do {
-		buf[n++] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
-	while (n)
-		*p++ = buf[--n];
-	*p = 0;
-	return p;
-}
-
-static const char *under(const char *base, const char *leaf)
-{
-	static char path[160];
-
-	put_str(put_str(put_str(path, base), "/"), leaf);
-	return path;
-}
-
 static int write_number(struct pvg_net *n, const char *leaf, u64 value)
 {
-	char num[24];
-
-	put_num(num, value);
-	return pvg_store_write(under(n->path, leaf), num) < 0;
+	return pvg_store_put(n->path, leaf, value) < 0;
 }
 
 u64 pvg_net_back(struct pvg_net *n, const char *leaf)
 {
-	return pvg_store_number(under(n->backend_path, leaf));
+	return pvg_store_number(pvg_store_under(n->backend_path, leaf));
 }
 
 bool pvg_net_wait_state(struct pvg_net *n, u64 state)
 {
-	u64 end = pvg_now() + 5000000000ul;
-
-	while (pvg_net_back(n, "state") != state) {
-		if (pvg_now() > end)
-			return false;
-		HC2(sched_op, SCHEDOP_yield, 0);
-	}
-	return true;
+	return pvg_store_wait(n->backend_path, "state", state, state);
 }
 
 void pvg_net_state(struct pvg_net *n, u64 state)
@@ -93,8 +52,9 @@ int pvg_net_open(struct pvg_net *n, unsigned int handle)
 	pvg_shared_init();
 	pvg_store_init();
 	pvg_grants_init();
-	put_num(put_str(n->path, "device/vif/"), handle);
-	if (pvg_store_read(under(n->path, "backend"), n->backend_path, sizeof(n->backend_path)) < 0)
+	pvg_store_name(n->path, "device/vif/", handle);
+	if (pvg_store_read(pvg_store_under(n->path, "backend"), n->backend_path,
+			   sizeof(n->backend_path)) < 0)
 		return 1;
 	if (!pvg_net_wait_state(n, XenbusStateInitWait))
 		return 2;

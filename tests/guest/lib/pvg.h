@@ -226,6 +226,12 @@ void pvg_store_init(void);
 long pvg_store_request(u32 type, u32 tx, const void *payload, u32 len, char *buf, u32 size);
 long pvg_store_read(const char *path, char *buf, u32 size);
 long pvg_store_write(const char *path, const char *value);
+/* For the nodes of devices: "<base>/<leaf>", good until the next call; "<prefix><n>". */
+const char *pvg_store_under(const char *base, const char *leaf);
+void pvg_store_name(char *name, const char *prefix, u64 n);
+/* Write a number; yield until the node is a number of at least `from` and at most `to`, or 5 s. */
+long pvg_store_put(const char *base, const char *leaf, u64 value);
+bool pvg_store_wait(const char *base, const char *leaf, u64 from, u64 to);
 u64 pvg_store_number(const char *path);
 /* Whether a watch (set by a request XS_WATCH) has fired since the last call. */
 bool pvg_store_watch_fired(void);

@@ -124,3 +124,58 @@ u64 pvg_store_number(const char *path)
 		v = v * 10 + (u64)(*p - '0');
 	return v;
 }
+
+/* ---- devices' nodes ---- */
+
+static char *put_str(char *p, const char *s)
+{
+	while (*s)
+		*p++ = *s++;
+	*p = 0;
+	return p;
+}
+
+const char *pvg_store_under(const char *base, const char *leaf)
+{
+	static char path[160];
+
+	put_str(put_str(put_str(path, base), "/"), leaf);
+	return path;
+}
+
+void pvg_store_name(char *name, const char *prefix, u64 n)
+{
+	char digits[24], *p = put_str(name, prefix);
+	int i = 0;
+
+	do {
+		digits[i++] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n);
+	while (i)
+		*p++ = digits[--i];
+	*p = 0;
+}
+
+long pvg_store_put(const char *base, const char *leaf, u64 value)
+{
+	char num[24];
+
+	pvg_store_name(num, "", value);
+	return pvg_store_write(pvg_store_under(base, leaf), num);
+}
+
+bool pvg_store_wait(const char *base, const char *leaf, u64 from, u64 to)
+{
+	u64 end = pvg_now() + 5000000000ul;
+
+	for (;;) {
+		u64 n = pvg_store_number(pvg_store_under(base, leaf));
+
+		if (n >= from && n <= to)
+			return true;
+		if (pvg_now() > end)
+			return false;
+		HC2(sched_op, SCHEDOP_yield, 0);
+	}
+}
