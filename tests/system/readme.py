@@ -31,8 +31,8 @@ class Readme(unittest.TestCase):
 
     def test_python(self):
         package = BUILD / "bindings/python"
-        if not (package / "pvvirt/_generated.py").exists():
-            self.skipTest("the Python package was not built (python3-cffi, python3-dev)")
+        if "PVV_PYTHON" not in os.environ:
+            self.skipTest("the Python package was not built (python3-cffi, python3-dev), or with a sanitizer")
         grub = pathlib.Path(os.environ.get("PVV_TEST_CACHE", "/var/cache/libpvvirt-test")) / "grub-x86_64-xen.bin"
         if not grub.exists():
             self.skipTest(f"{grub} is missing; run scripts/fetch-guests grub")

@@ -11,8 +11,10 @@
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -171,11 +173,196 @@ static void test_nothing_is_left(void **state)
 	assert_in_range(count_lines("/proc/self/maps"), 1, maps + 16);
 }
 
-static void test_close_on_exec(void **state)
+/* What a program has only once. */
+struct process {
+	struct sigaction action[65];
+	sigset_t mask;
+	stack_t altstack;
+	mode_t umask;
+	char cwd[4096], env[65536];
+};
+
+static void take_process(struct process *p)
+{
+	extern char **environ;
+	size_t n = 0;
+
+	memset(p, 0, sizeof(*p));
+	for (int sig = 1; sig < 65; sig++)
+		sigaction(sig, NULL, &p->action[sig]);
+	sigprocmask(SIG_SETMASK, NULL, &p->mask);
+	sigaltstack(NULL, &p->altstack);
+	p->umask = umask(0);
+	umask(p->umask);
+	assert_non_null(getcwd(p->cwd, sizeof(p->cwd)));
+	for (char **e = environ; *e; e++) {
+		n += (size_t)snprintf(p->env + n, sizeof(p->env) - n, "%s\n", *e);
+		assert_true(n < sizeof(p->env));
+	}
+}
+
+static void test_process_is_unchanged(void **state)
+{
+	static struct process before, after;
+	pvv_host *host;
+
+	take_process(&before);
+	host = open_host();
+	run_hello(host, "unchanged");
+	pvv_host_unref(host);
+	take_process(&after);
+	for (int sig = 1; sig < 65; sig++) {
+		assert_ptr_equal(before.action[sig].sa_handler, after.action[sig].sa_handler);
+		assert_int_equal(sigismember(&before.mask, sig), sigismember(&after.mask, sig));
+	}
+	assert_ptr_equal(before.altstack.ss_sp, after.altstack.ss_sp);
+	assert_int_equal(before.umask, after.umask);
+	assert_string_equal(before.cwd, after.cwd);
+	assert_string_equal(before.env, after.env);
+}
+
+/* Whatever goes wrong, standard output and error are the program's. */
+static void test_silence(void **state)
+{
+	const char *bad[] = {"<domain", "<domain type='xen'><name>x</name></domain>", "",
+			     "<!DOCTYPE a [<!ENTITY x SYSTEM '/etc/passwd'>]><a>&x;</a>"};
+	const char *guests[] = {"hello", "end-ud", "hello"};
+	pvv_host *host = open_host();
+	pvv_domain *dom = NULL;
+	FILE *out = tmpfile();
+	int keep[2];
+
+	fflush(NULL);
+	for (int i = 0; i < 2; i++) {
+		keep[i] = fcntl(1 + i, F_DUPFD_CLOEXEC, 100);
+		dup2(fileno(out), 1 + i);
+	}
+	int made = 0, started = 0;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		made += pvv_domain_create_xml(host, bad[i], 0, &dom) == 0;
+	for (size_t i = 0; i < sizeof(guests) / sizeof(guests[0]); i++) {
+		pvv_domain_options o = PVV_DOMAIN_OPTIONS_INIT;
+
+		o.name = guests[i];
+		o.kernel = i == 2 ? "/etc/passwd" : guest_path(guests[i]);
+		o.memory = 64ull << 20;
+		if (pvv_domain_create(host, &o, 0, &dom) < 0)
+			continue;
+		started += pvv_domain_start(dom, 0) == 0 && pvv_domain_wait(dom, 20000, 0) == 0;
+		pvv_domain_unref(dom);
+	}
+	pvv_host_unref(host);
+	fflush(NULL);
+	for (int i = 0; i < 2; i++) {
+		dup2(keep[i], 1 + i);
+		close(keep[i]);
+	}
+	assert_int_equal(made, 0);
+	assert_int_equal(started, 3);
+	assert_int_equal(lseek(fileno(out), 0, SEEK_END), 0);
+	fclose(out);
+}
+
+struct calls {
+	pid_t thread;
+	bool inside;
+	int made, elsewhere;
+};
+
+static void note_call(struct calls *c)
+{
+	c->made++;
+	c->elsewhere += !c->inside || gettid() != c->thread;
+}
+
+static void on_event(pvv_host *host, const pvv_event *event, void *opaque)
+{
+	note_call(opaque);
+}
+
+static void on_log(pvv_log_level level, const char *domain, const char *message, void *opaque)
+{
+	note_call(opaque);
+}
+
+/* No thread of the library calls the program: what waits, waits for pvv_dispatch(). */
+static void test_callbacks_only_in_dispatch(void **state)
 {
 	pvv_host *host = open_host();
-	pvv_domain *dom = make_domain(host, "cloexec", guest_path("hello"));
+	struct calls c = {.thread = gettid()};
+
+	ok(pvv_host_set_event_callback(host, on_event, &c));
+	ok(pvv_host_set_log(host, PVV_LOG_DEBUG, on_log, &c));
+	for (int i = 0; i < 3; i++)
+		run_hello(host, "calls");
+	assert_int_equal(c.made, 0);
+	c.inside = true;
+	while (pvv_dispatch(host, 0) > 0)
+		;
+	c.inside = false;
+	assert_true(c.made >= 9); /* started, shutdown, stopped */
+	assert_int_equal(c.elsewhere, 0);
+	run_hello(host, "after");
+	assert_int_equal(c.elsewhere, 0);
+	pvv_host_unref(host);
+}
+
+/* In the caller's processor time, so that a busy machine changes nothing. */
+static void test_start_returns_at_once(void **state)
+{
+	pvv_host *host = open_host();
+	pvv_domain *dom = make_domain(host, "at-once", grub_or_skip());
+	int64_t least = INT64_MAX;
+
+	for (int i = 0; i < 5; i++) {
+		struct timespec a, b;
+		int st = 0, reason = 0;
+
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
+		ok(pvv_domain_start(dom, 0));
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
+		ok(pvv_domain_get_state(dom, &st, &reason));
+		assert_true(st == PVV_DOMAIN_PAUSED || st == PVV_DOMAIN_RUNNING ||
+			    st == PVV_DOMAIN_BLOCKED);
+		int64_t ns = (b.tv_sec - a.tv_sec) * 1000000000ll + b.tv_nsec - a.tv_nsec;
+		least = ns < least ? ns : least;
+		ok(pvv_domain_destroy(dom, 0));
+	}
+	print_message("pvv_domain_start(): %lld us of the caller\n", (long long)least / 1000);
+	assert_true(least < 5000000);
+	pvv_domain_unref(dom);
+	pvv_host_unref(host);
+}
+
+/* Descriptor n was open before. */
+static bool was_open(const uint64_t *before, int n)
+{
+	return before[n / 64] >> (n % 64) & 1;
+}
+
+static void test_close_on_exec(void **state)
+{
+	uint64_t before[16] = {0};
 	int fd;
+
+	for (fd = 0; fd < 1024; fd++)
+		before[fd / 64] |= (uint64_t)(fcntl(fd, F_GETFD) >= 0) << (fd % 64);
+	pvv_host *host = open_host();
+	pvv_domain_options o = PVV_DOMAIN_OPTIONS_INIT;
+	pvv_disk_options disk = PVV_DISK_OPTIONS_INIT;
+	pvv_domain *dom = NULL;
+	char image[] = "/tmp/pvv-etiquette-XXXXXX";
+	int image_fd = mkostemp(image, O_CLOEXEC);
+
+	assert_true(image_fd >= 0 && ftruncate(image_fd, 1 << 20) == 0);
+	disk.path = image;
+	o.name = "cloexec";
+	o.kernel = guest_path("hello");
+	o.memory = 64ull << 20;
+	o.disks = &disk;
+	o.nr_disks = 1;
+	o.console = PVV_CONSOLE_PTY;
+	ok(pvv_domain_create(host, &o, 0, &dom));
 
 	ok(pvv_domain_open_console(dom, 0, 0, &fd));
 	ok(pvv_domain_start(dom, PVV_START_PAUSED));
@@ -183,24 +370,27 @@ static void test_close_on_exec(void **state)
 		usleep(5000);
 	DIR *d = opendir("/proc/self/fd");
 	struct dirent *e;
+	int ours = 0;
 	while ((e = readdir(d))) {
 		int n = atoi(e->d_name), flags;
 
-		if (e->d_name[0] == '.' || n < 3 || n == dirfd(d))
+		/* What the test runner handed down is not ours. */
+		if (e->d_name[0] == '.' || n == dirfd(d) || n >= 1024 || was_open(before, n))
 			continue;
 		flags = fcntl(n, F_GETFD);
 		char link[64], target[256] = "";
 		snprintf(link, sizeof(link), "/proc/self/fd/%d", n);
 		if (readlink(link, target, sizeof(target) - 1) < 0)
 			continue;
-		/* What the test runner handed down is not ours. */
-		if (!strstr(target, "pvv") && !strstr(target, "anon_inode") && n != fd)
-			continue;
 		if (!(flags & FD_CLOEXEC))
 			print_error("descriptor %d (%s) is inherited by children\n", n, target);
 		assert_true(flags & FD_CLOEXEC);
+		ours++;
 	}
 	closedir(d);
+	assert_true(ours >= 10); /* memory, doorbell, process, image, pty ... */
+	unlink(image);
+	close(image_fd);
 	ok(pvv_domain_destroy(dom, 0));
 	close(fd);
 	pvv_domain_unref(dom);
@@ -345,6 +535,10 @@ int main(void)
 		cmocka_unit_test(test_ignored_sigchld),
 		cmocka_unit_test(test_closed_standard_streams),
 		cmocka_unit_test(test_nothing_is_left),
+		cmocka_unit_test(test_process_is_unchanged),
+		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_callbacks_only_in_dispatch),
+		cmocka_unit_test(test_start_returns_at_once),
 		cmocka_unit_test(test_close_on_exec),
 		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_no_clone3),

@@ -37,7 +37,8 @@ static int fail(struct exec *e, const char *what)
 
 static int msr_filter(struct exec *e)
 {
-	static uint8_t all[16] = {[0 ... 15] = 0xff};
+	static const uint8_t all[16] = {[0 ... 15] = 0xff};
+	uint8_t *bits = (uint8_t *)(uintptr_t)all; /* the kernel reads them */
 	struct kvm_msr_filter f = {
 		.flags = KVM_MSR_FILTER_DEFAULT_DENY,
 		.ranges =
@@ -47,23 +48,23 @@ static int msr_filter(struct exec *e)
 				{.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
 				 .base = 0x6e0,
 				 .nmsrs = 1,
-				 .bitmap = all},
+				 .bitmap = bits},
 				{.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
 				 .base = 0xc0000080,
 				 .nmsrs = 5,
-				 .bitmap = all},
+				 .bitmap = bits},
 				{.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
 				 .base = 0xc0000100,
 				 .nmsrs = 4,
-				 .bitmap = all},
+				 .bitmap = bits},
 				{.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
 				 .base = 0x174,
 				 .nmsrs = 3,
-				 .bitmap = all},
+				 .bitmap = bits},
 				{.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
 				 .base = 0x4b564d04,
 				 .nmsrs = 1,
-				 .bitmap = all},
+				 .bitmap = bits},
 			},
 	};
 

@@ -109,11 +109,10 @@ static int make_args(const struct net_user_params *p, const char *program, struc
 	return PVV_OK;
 }
 
-/* A program of this name in PATH, as a path; NULL if there is none. */
+/* As a path; NULL if there is none. Not PATH: the program's environment is not ours to read. */
 static char *find_program(const char *name)
 {
-	const char *path = secure_getenv("PATH");
-	char *copy = strdup(path && *path ? path : "/usr/local/bin:/usr/bin:/bin");
+	char *copy = strdup("/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin");
 	char *found = NULL, *save;
 
 	if (strchr(name, '/')) {
@@ -252,8 +251,8 @@ int net_link_open_user(const struct net_user_params *p, struct net_link **ret_li
 	*ret_link = NULL;
 	if (!path)
 		return err_set(PVV_EUNSUPPORTED, PVV_SUBSYS_NET, p->object,
-			       "user networking needs passt, which is not in PATH: install the "
-			       "package 'passt'");
+			       "user networking needs passt, which is not in /usr/bin or "
+			       "/usr/local/bin: install the package 'passt'");
 	int r = make_args(p, path, &a);
 	if (r == PVV_OK)
 		r = start(p, path, &a, ret_link);
