@@ -8,8 +8,8 @@
 
 #define RUN_REQUESTS   128u
 #define RUN_BYTES      (4u << 20)
-#define BATCH_REQUESTS 16u	    /* between two kicks of the engine */
-#define BATCH_BYTES    (256u << 10) /* the guest works on these while the next are read */
+#define BATCH_REQUESTS 16u /* between two kicks of the engine */
+#define BATCH_BYTES    (1u << 20)
 
 enum stop {
 	STOP_EMPTY, /* the front end will notify us */
