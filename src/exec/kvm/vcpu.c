@@ -298,9 +298,9 @@ int kvm_vcpu_start(struct kvm_vcpu *v)
 	pthread_attr_destroy(&attr);
 	if (r == EINVAL && v->has_affinity)
 		return err_set(PVV_EINVAL, PVV_SUBSYS_EXEC, v->e->name,
-			       "domain '%s': none of the processors that vCPU %u is pinned to can "
-			       "be used on this host; change <vcpupin> or cpuset",
-			       v->e->name, v->id);
+			       "vCPU %u of domain '%s' may not use any of the host CPUs that it is "
+			       "pinned to: change <vcpupin> or the cpuset of <vcpu>",
+			       v->id, v->e->name);
 	if (r)
 		return err_sys(PVV_ESYS, PVV_SUBSYS_EXEC, r, v->e->name,
 			       "cannot start the thread of vCPU %u of domain '%s'", v->id,

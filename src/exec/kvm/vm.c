@@ -21,8 +21,11 @@ int kvm_open(const char *name)
 {
 	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
+	/* It was there when the host was looked at: what is missing now may be ours. */
+	bool want = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM);
+
 	if (fd < 0)
-		return err_sys(PVV_EUNSUPPORTED, PVV_SUBSYS_EXEC, errno, name,
+		return err_sys(want ? PVV_ESYS : PVV_EUNSUPPORTED, PVV_SUBSYS_EXEC, errno, name,
 			       "cannot open /dev/kvm");
 	return fd;
 }

@@ -4,9 +4,9 @@
 
     suite.py BUILDDIR GROUP
 
-Groups: guests-N-M (the N-th of M parts of tests/guest), system (system.py), linux (linux.py), hostile (hostile/: the
-monitor is taken over). They run on this host's own KVM if `pvvirt host` trusts it, else in a virtual machine under
-QEMU's TCG (vm.py), which needs no hardware."""
+Groups: guests-N-M (the N-th of M parts of tests/guest), system (system.py), counts (counts.py), linux (linux.py),
+hostile (hostile/: the monitor is taken over). They run on this host's own KVM if `pvvirt host` trusts it, else in a
+virtual machine under QEMU's TCG (vm.py), which needs no hardware."""
 import concurrent.futures
 import os
 import subprocess
@@ -34,12 +34,12 @@ def own_kvm(pvvirt):
 class Run:
     """Where the tests run: how to call pvvirt, and with what environment."""
 
-    def __init__(self, build, files, programs=(), memory=1024):
+    def __init__(self, build, files, programs=(), memory=1024, icount=False):
         self.pvvirt, self.vm = os.path.join(build, "pvvirt"), None
         self.env = {**os.environ, "PVV_TEST_EXECUTOR": "kvm"}
         if own_kvm(self.pvvirt):
             return
-        self.vm = vm.Vm(build, programs=programs, files=files, memory=memory)
+        self.vm = vm.Vm(build, programs=programs, files=files, memory=memory, icount=icount)
         self.env.update(PVV_VM=self.vm.path, PVV_VM_PROGRAM=self.pvvirt, PVV_VM_HAS=":".join([*files, *programs]),
                         PVV_TEST_SLOW="10")
         self.pvvirt = os.path.join(HERE, "remote.py")
@@ -78,7 +78,7 @@ def unittests(build, module):
     __import__(module)
     m = sys.modules[module]
     names = m.names()
-    run = Run(build, m.files(build), m.programs(build))
+    run = Run(build, m.files(build), m.programs(build), icount=getattr(m, "ICOUNT", False))
     try:
         for name in names:
             r = subprocess.run([sys.executable, "-m", "unittest", "-v", module + "." + name], cwd=HERE,

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The kvm executor: what leaves the virtual machine, and the library's own system tests on it. Run by suite.py."""
+"""The library's own system tests on the kvm executor. Run by suite.py."""
 import os
-import tempfile
 import unittest
 
 import common
@@ -19,72 +18,6 @@ def every_guest(build):
 
 def programs(build):
     return [os.path.join(build, "tests", "system", "test_system_" + n) for n in ("lifecycle", "api", "etiquette")]
-
-
-class Exits(unittest.TestCase):
-    """Exits per operation: those of many minus those of none, without the host's own interrupts and without memory
-    that the guest touched for the first time. Some are left over for the console and for what came along."""
-    SLACK = 60
-
-    @classmethod
-    def setUpClass(cls):
-        cls.tmp = tempfile.TemporaryDirectory(prefix="pvv-kvm-")
-        cls.disk = os.path.join(cls.tmp.name, "disk")
-        with open(cls.disk, "wb") as f:
-            f.truncate(1 << 20)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.tmp.cleanup()
-
-    def count(self, what, n):
-        r = common.run(common.guest("exits"), "--cmdline", "%s %d" % (what, n), "--disk", self.disk + ",xvda",
-                       "--stats")
-        self.assertEqual(r.returncode, 0, r.stderr)
-        self.assertIn("%s: %d of %d" % (what, n, n), r.stdout)
-        return common.exits(r.stderr)
-
-    def per_operation(self, what, n):
-        none, many = self.count(what, 0), self.count(what, n)
-        return {k: many[k] - none[k] for k in many}
-
-    def none(self, what, n=20000):
-        more = self.per_operation(what, n)
-        # A guest that runs long is interrupted by its own ticker: 100 a second at most, two exits each.
-        self.assertLess(more["guest"], n // 20 + self.SLACK, more)
-        self.assertLessEqual(more["io"], 3, more)
-        self.assertEqual(more["user"], 0, more)
-
-    def test_hypercall(self):
-        self.none("hypercall")
-
-    def test_null_syscall(self):
-        self.none("syscall")
-
-    def test_exception_bounce_and_iret(self):
-        self.none("trap")
-
-    def test_page_fault(self):
-        self.none("fault")
-
-    def test_mmu_update_batch(self):
-        self.none("update", 5000)
-
-    def test_context_switch(self):
-        self.none("switch", 5000)
-
-    def test_upcall(self):
-        self.none("upcall")
-
-    def test_idle_tick(self):
-        more = self.per_operation("tick", 200)
-        self.assertLess(more["guest"], 2 * 200 + self.SLACK, more)
-        self.assertEqual(more["user"], 0, more)
-
-    def test_block_request(self):
-        more = self.per_operation("request", 200)
-        self.assertLessEqual(more["io"], 200 + 10, more)
-        self.assertEqual(more["user"], 0, more)
 
 
 class Library(unittest.TestCase):
@@ -133,4 +66,4 @@ class Choice(unittest.TestCase):
 
 
 def names():
-    return [n for case in (Exits, Library, Choice) for n in common.names(case)]
+    return [n for case in (Library, Choice) for n in common.names(case)]

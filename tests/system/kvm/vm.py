@@ -122,7 +122,7 @@ def make_initramfs(path, agent, programs, files):
 
 
 class Vm:
-    def __init__(self, build, programs=(), files=(), memory=1024, cpus=1, log=None):
+    def __init__(self, build, programs=(), files=(), memory=1024, cpus=1, log=None, icount=False):
         qemu = shutil.which("qemu-system-x86_64")
         if not qemu:
             raise Missing("QEMU (package qemu-system-x86) is not installed")
@@ -140,8 +140,10 @@ class Vm:
         self.port_listen.bind(port)
         self.port_listen.listen(1)
         self.log_path = log or os.path.join(self.dir, "console")
+        # A virtual nanosecond for each instruction: time and timers depend on nothing else.
+        count = ["-icount", "shift=0"] if icount else []
         self.qemu = subprocess.Popen(
-            ["nice", "-n", "5", qemu, "-machine", "pc", "-accel", "tcg", "-cpu", "max,-la57", "-smp", str(cpus), "-m", str(memory),
+            ["nice", "-n", "5", qemu, "-machine", "pc", "-accel", "tcg", *count, "-cpu", "max,-la57", "-smp", str(cpus), "-m", str(memory),
              "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", kernel, "-initrd", initrd,
              "-append", "console=ttyS0 panic=-1 quiet mitigations=off tsc=reliable",
              "-serial", "file:" + self.log_path,
@@ -157,7 +159,7 @@ class Vm:
         self.ready = threading.Event()
         self.thread = threading.Thread(target=self.mux, daemon=True)
         self.thread.start()
-        if not self.ready.wait(120):
+        if not self.ready.wait(300):
             text = self.console()
             self.close()
             raise RuntimeError("the virtual machine did not come up:\n" + text[-2000:])

@@ -125,7 +125,7 @@ static void loop(struct kcpu *k)
 	for (;;) {
 		switch (core_next(c)) {
 		case CORE_RUN:
-			timer_arm(k, core_timers_next(c));
+			timer_arm(k, c->v->wake_ns);
 			run_guest(k);
 			break;
 		case CORE_BLOCK:

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""What leaves the virtual machine: exits per operation. Run by suite.py."""
+import os
+import tempfile
+import unittest
+
+import common
+import vm
+
+# Under QEMU, time goes by instructions: what its slowness would add (ticks, timeouts) is not there.
+ICOUNT = True
+KERNEL = os.path.join(vm.cache(), "vmlinuz-cloud")
+
+
+def files(build):
+    return [common.guest("exits", build)] + ([KERNEL] if os.path.exists(KERNEL) else [])
+
+
+def programs(_build):
+    return []
+
+
+class Exits(unittest.TestCase):
+    """Exits per operation: those of many minus those of none, without the host's own interrupts and without memory
+    that the guest touched for the first time. Some are left over for the console and for what came along."""
+    SLACK = 60
+
+    @classmethod
+    def setUpClass(cls):
+        cls.tmp = tempfile.TemporaryDirectory(prefix="pvv-kvm-")
+        cls.disk = os.path.join(cls.tmp.name, "disk")
+        with open(cls.disk, "wb") as f:
+            f.truncate(1 << 20)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.tmp.cleanup()
+
+    def count(self, what, n):
+        r = common.run(common.guest("exits"), "--cmdline", "%s %d" % (what, n), "--disk", self.disk + ",xvda",
+                       "--stats")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertIn("%s: %d of %d" % (what, n, n), r.stdout)
+        return common.exits(r.stderr)
+
+    def per_operation(self, what, n):
+        none, many = self.count(what, 0), self.count(what, n)
+        return {k: many[k] - none[k] for k in many}
+
+    def none(self, what, n=20000):
+        more = self.per_operation(what, n)
+        # A guest that runs long is interrupted by its own ticker: 100 a second at most, two exits each.
+        self.assertLess(more["guest"], n // 20 + self.SLACK, more)
+        self.assertLessEqual(more["io"], 3, more)
+        self.assertEqual(more["user"], 0, more)
+
+    def test_hypercall(self):
+        self.none("hypercall")
+
+    def test_null_syscall(self):
+        self.none("syscall")
+
+    def test_exception_bounce_and_iret(self):
+        self.none("trap")
+
+    def test_page_fault(self):
+        self.none("fault")
+
+    def test_mmu_update_batch(self):
+        self.none("update", 5000)
+
+    def test_context_switch(self):
+        self.none("switch", 5000)
+
+    def test_upcall(self):
+        self.none("upcall")
+
+    def test_idle_tick(self):
+        more = self.per_operation("tick", 200)
+        self.assertLess(more["guest"], 2 * 200 + self.SLACK, more)
+        self.assertEqual(more["user"], 0, more)
+
+    def test_block_request(self):
+        more = self.per_operation("request", 200)
+        self.assertLessEqual(more["io"], 200 + 10, more)
+        self.assertEqual(more["user"], 0, more)
+
+
+class Forks(unittest.TestCase):
+    """Debian's kernel: it boots, forks, executes, exits and waits N times, all with at most 4 N exits."""
+    N = 400
+
+    @unittest.skipUnless(os.path.exists(KERNEL), "skipped: %s is missing; run scripts/fetch-guests cloud" % KERNEL)
+    def test_fork_exec_exit(self):
+        with tempfile.TemporaryDirectory(prefix="pvv-forks-") as tmp:
+            initrd = os.path.join(tmp, "initrd")
+            cpio = vm.Cpio(initrd)
+            cpio.file("init", os.path.join(common.BUILD, "tests", "linux", "forks"))
+            cpio.close()
+            r = common.run(KERNEL, "--initrd", initrd, "--cmdline", "console=hvc0 quiet panic=-1 FORKS=%d" % self.N,
+                           "--stats", seconds=30, memory="128M")
+        self.assertEqual(r.returncode, 0, r.stdout[-3000:] + r.stderr)
+        self.assertIn("forks done %d\n" % self.N, r.stdout.replace("\r", ""))
+        exits = common.exits(r.stderr)
+        print(exits)
+        self.assertLessEqual(exits["guest"], 4 * self.N, exits)
+        self.assertLess(exits["user"], 10, exits)
+
+
+def names():
+    return common.names(Exits) + common.names(Forks)
