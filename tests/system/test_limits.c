@@ -68,6 +68,8 @@ static int attempt(pvv_host *host, pvv_domain *dom)
 	if (ret < 0) {
 		assert_true(strlen(pvv_error_get_message(pvv_error_last())) > 10);
 		assert_int_equal(pvv_error_get_code(pvv_error_last()), ret);
+		if (ret != PVV_ESYS && ret != PVV_ENOMEM)
+			print_error("%s\n", pvv_error_get_message(pvv_error_last()));
 		assert_true(ret == PVV_ESYS || ret == PVV_ENOMEM);
 		if (ret == PVV_ESYS)
 			assert_true(pvv_error_get_os_errno(pvv_error_last()) != 0);

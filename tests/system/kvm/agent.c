@@ -303,6 +303,17 @@ static void load_modules(void)
 		fclose(list);
 }
 
+/* Large pages for shared memory that asks for them, which many hosts have off. */
+static void allow_large_pages(void)
+{
+	const char *path = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "advise", 6) < 0)
+		say("cannot write", path);
+	close(fd);
+}
+
 /* The port appears when the device was found; its number is in sysfs, its node we make. */
 static void open_port(void)
 {
@@ -340,6 +351,7 @@ int main(void)
 	if (pipe2(child_pipe, O_CLOEXEC | O_NONBLOCK))
 		say("no", "pipe");
 	signal(SIGCHLD, on_child);
+	allow_large_pages();
 	load_modules();
 	open_port();
 	send_frame('H', 0, NULL, 0);

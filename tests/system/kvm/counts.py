@@ -102,9 +102,11 @@ class Forks(unittest.TestCase):
         self.assertEqual(r.returncode, 0, r.stdout[-3000:] + r.stderr)
         self.assertIn("forks done %d\n" % self.N, r.stdout.replace("\r", ""))
         exits = common.exits(r.stderr)
-        print(exits)
         self.assertLessEqual(exits["guest"], 4 * self.N, exits)
         self.assertLess(exits["user"], 10, exits)
+        if common.IN_TCG:
+            # 16,216 pages are touched there; with large pages (agent.c allows them) 8,572 were counted.
+            self.assertLess(exits["memory"], 12000, exits)
 
 
 def names():

@@ -4,8 +4,8 @@
 
     suite.py BUILDDIR GROUP
 
-Groups: guests-N-M (the N-th of M parts of tests/guest), system (system.py), counts (counts.py), linux (linux.py),
-hostile (hostile/: the monitor is taken over). They run on this host's own KVM if `pvvirt host` trusts it, else in a
+Groups: guests-N-M (the N-th of M parts of tests/guest), system and library (system.py, library.py), counts
+(counts.py), linux (linux.py), hostile (hostile/: the monitor is taken over). They run on this host's own KVM if `pvvirt host` trusts it, else in a
 virtual machine under QEMU's TCG (vm.py), which needs no hardware."""
 import concurrent.futures
 import os
