@@ -103,15 +103,17 @@ u_mapper:
 	add	$UO_FAILED, %r10
 	mov	$SYS_pwrite64, %eax
 	syscall
-5:	mov	$3, %edi
+	/* (what is asked for is looked at before: with `done` K may write the next list) */
+5:	mov	UO_GO(%rbx), %r13d
+	mov	$3, %edi
 	mov	%rbx, %rsi
 	mov	$4, %edx
 	mov	UO_OFF(%rbx), %r10
 	add	$UO_DONE, %r10
 	mov	$SYS_pwrite64, %eax
 	syscall
-	cmpl	$0, UO_GO(%rbx)
-	jne	6f
+	test	%r13d, %r13d
+	jnz	6f
 	lea	UO_DONE(%rbx), %rdi
 	mov	$FUTEX_WAKE, %esi
 	mov	$1, %edx
@@ -308,6 +310,11 @@ u_in_stub:
 	jae	1f
 	cmp	$(u_told - u_stub), %ecx
 	jae	u_wait_again
+	/* From u_report on it is settled which frame is told. */
+	cmp	$(u_report - u_stub), %ecx
+	jb	3f
+	mov	UC_RSP(%rsp), %rsp
+	jmp	u_report
 3:	mov	UC_RSP(%rsp), %rsp
 	jmp	u_handler
 1:	cmp	$(u_switched - u_stub), %ecx

@@ -3,7 +3,13 @@
  * addresses. */
 #include "conform.h"
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
 
 static int reads(const volatile char *p)
 {
@@ -404,6 +410,29 @@ static void churn(void)
 	CHECK(sum == 200 * 0xa5, "sum");
 }
 
+/* Each instruction is executed once, also around page faults and interrupts. */
+static void once(void)
+{
+	static volatile uint64_t counted;
+	struct itimerval often = {{0, 500}, {0, 500}}, never = {{0, 0}, {0, 0}};
+	uint64_t n = 0, end = now_ns() + 1500000000ull;
+
+	signal(SIGALRM, nothing);
+	MUST(setitimer(ITIMER_REAL, &often, NULL));
+	while (now_ns() < end) {
+		volatile unsigned char *p = pages(20, PROT_READ | PROT_WRITE);
+
+		for (int i = 0; i < 20; i++) {
+			p[i * 4096] = 1;
+			for (int j = 0; j < 100; j++, n++)
+				counted++;
+		}
+		MUST(munmap((void *)p, 20 * 4096));
+		CHECK(counted == n, "%lu times instead of %lu", counted, n);
+	}
+	MUST(setitimer(ITIMER_REAL, &never, NULL));
+}
+
 const struct test memory_tests[] = {
 	{"memory-anonymous", anonymous},
 	{"memory-protections", protections},
@@ -415,6 +444,7 @@ const struct test memory_tests[] = {
 	{"memory-throw-away", throw_away},
 	{"memory-stack-grows", stack_grows},
 	{"memory-code", code},
+	{"memory-once", once},
 	{"memory-edges", edges},
 	{"memory-low-edges", low_edges},
 	{"memory-scattered", scattered},
