@@ -22,11 +22,12 @@ static uint8_t native_fault(const struct core_insn *i)
 		return CORE_VEC_UD;
 	switch (i->opcode) {
 	case 0x00: /* lldt, ltr */
-		return i->reg == 2 || i->reg == 3 ? CORE_VEC_GP : CORE_VEC_UD;
+		return (i->reg & 7) == 2 || (i->reg & 7) == 3 ? CORE_VEC_GP : CORE_VEC_UD;
 	case 0x01: /* lgdt, lidt, lmsw, invlpg; swapgs */
 		if (i->mod != 3)
-			return i->reg != 5 ? CORE_VEC_GP : CORE_VEC_UD;
-		return i->reg == 6 || (i->reg == 7 && i->rm == 0) ? CORE_VEC_GP : CORE_VEC_UD;
+			return (i->reg & 7) != 5 ? CORE_VEC_GP : CORE_VEC_UD;
+		return (i->reg & 7) == 6 || ((i->reg & 7) == 7 && (i->rm & 7) == 0) ? CORE_VEC_GP
+										    : CORE_VEC_UD;
 	case 0x06: /* clts */
 	case 0x07: /* sysret */
 	case 0x08: /* invd */

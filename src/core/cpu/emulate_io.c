@@ -144,7 +144,7 @@ enum emu_result emu_io(struct core_ctx *c, struct emu *e)
 {
 	struct core_regs *r = &c->v->regs;
 	uint8_t op = e->i.opcode;
-	unsigned int bytes = !(op & 1) ? 1 : e->i.opsize ? 2 : 4;
+	unsigned int bytes = !(op & 1) ? 1 : e->i.opsize && !(e->i.rex & 8) ? 2 : 4;
 	uint32_t port = (uint16_t)r->gpr[R_RDX];
 	bool in = !(op & 2);
 

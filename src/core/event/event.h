@@ -54,7 +54,7 @@ void core_evtchn_set_pending(struct core_ctx *c, uint32_t port);
  * The port table grows when it is used up, EVTCHN_BUCKET ports at a time as in Xen: a guest sees it
  * in the answers about ports beyond it.
  */
-#define EVTCHN_BUCKET 128u
+#define EVTCHN_BUCKET 64u
 
 static inline bool core_evtchn_valid(const struct core_ctx *c, uint32_t port)
 {

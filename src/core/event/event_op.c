@@ -100,12 +100,16 @@ static long bind_interdomain(struct core_ctx *c, uint64_t va)
 
 	if (!core_get(c, &op, va))
 		return -XEN_EFAULT;
-	if (op.remote_dom == 0 && c->d->domid != 0)
-		return -XEN_EINVAL;
-	if (op.remote_dom != DOMID_SELF && op.remote_dom != c->d->domid)
+	bool dom0 = op.remote_dom == 0 && c->d->domid != 0;
+
+	if (!dom0 && op.remote_dom != DOMID_SELF && op.remote_dom != c->d->domid)
 		return -XEN_ESRCH;
 	core_event_lock(c);
-	long port = connect(c, op.remote_port);
+	long port = dom0 ? core_evtchn_alloc(c) : connect(c, op.remote_port);
+
+	/* It has no port for us; but first there must be one here. */
+	if (dom0 && port > 0)
+		port = -XEN_EINVAL;
 
 	core_event_unlock(c);
 	if (port < 0)
@@ -278,7 +282,7 @@ static long status(struct core_ctx *c, uint64_t va)
 	if (rc == -XEN_ESRCH)
 		return rc;
 	/* Before the right to ask; of domain 0 nothing else is known than that it has a few. */
-	if (!core_evtchn_valid(c, op.port))
+	if (rc != 0 ? op.port >= EVTCHN_BUCKET : !core_evtchn_valid(c, op.port))
 		return -XEN_EINVAL;
 	if (rc != 0)
 		return rc;

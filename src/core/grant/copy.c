@@ -15,23 +15,25 @@ static int take(struct core_ctx *c, struct side *s, const struct gnttab_copy_ptr
 {
 	int status;
 
-	status = grant_domain(c, ptr->domid, true);
 	/* Frames by number only of the caller's own; everything else takes a grant. */
-	if (status != GNTST_bad_domain && ptr->domid != DOMID_SELF && !s->gref)
+	if (ptr->domid != DOMID_SELF && !s->gref)
 		return GNTST_permission_denied;
-	if (status == GNTST_permission_denied)
+	if (grant_domain(c, ptr->domid, true) == GNTST_permission_denied)
 		return grant_of_dom0(ptr->u.ref);
-	if (status != GNTST_okay)
-		return status;
 	if (s->gref) {
 		s->ref = ptr->u.ref;
-		status = grant_acquire(c, s->ref, s->readonly, &s->mfn);
+		status = grant_acquire(c, s->ref, s->readonly, false, &s->mfn);
 	} else {
 		s->mfn = ptr->u.gmfn;
 		status = grant_frame_get(c, s->mfn, s->readonly);
 	}
 	s->held = status == GNTST_okay;
 	return status;
+}
+
+static bool in_page(const struct gnttab_copy_ptr *ptr, uint16_t len)
+{
+	return (uint32_t)ptr->offset + len <= 4096;
 }
 
 static void give_back(struct core_ctx *c, const struct side *s)
@@ -48,16 +50,18 @@ void grant_copy(struct core_ctx *c, struct gnttab_copy *op)
 {
 	struct side src = {.gref = (op->flags & GNTCOPY_source_gref) != 0, .readonly = true};
 	struct side dst = {.gref = (op->flags & GNTCOPY_dest_gref) != 0, .readonly = false};
-	int status;
+	int status = GNTST_okay;
 
-	if ((uint32_t)op->source.offset + op->len > 4096 ||
-	    (uint32_t)op->dest.offset + op->len > 4096) {
-		op->status = GNTST_bad_copy_arg;
-		return;
-	}
-	status = take(c, &src, &op->source);
+	/* The order is Xen's: both domains, then each page, and only then the place in them. */
+	if (grant_domain(c, op->source.domid, true) == GNTST_bad_domain ||
+	    grant_domain(c, op->dest.domid, true) == GNTST_bad_domain)
+		status = GNTST_bad_domain;
+	if (status == GNTST_okay)
+		status = take(c, &src, &op->source);
 	if (status == GNTST_okay)
 		status = take(c, &dst, &op->dest);
+	if (status == GNTST_okay && !(in_page(&op->source, op->len) && in_page(&op->dest, op->len)))
+		status = GNTST_bad_copy_arg;
 	if (status == GNTST_okay) {
 		memmove((uint8_t *)core_frame_ptr(c, dst.mfn) + op->dest.offset,
 			(uint8_t *)core_frame_ptr(c, src.mfn) + op->source.offset, op->len);

@@ -67,8 +67,10 @@ bool grant_mapped(const struct core_ctx *c, uint32_t ref, bool for_writing)
  */
 #define TRIES 16
 
-static int pin(struct core_ctx *c, uint32_t ref, bool readonly)
+static int pin(struct core_ctx *c, uint32_t ref, bool readonly, bool whole)
 {
+	/* Part of a page can be copied, not mapped. */
+	const uint32_t mask = GTF_type_mask | (whole ? GTF_sub_page : 0);
 	uint32_t *word = (uint32_t *)grant_entry(c, ref);
 	uint32_t old = __atomic_load_n(word, __ATOMIC_ACQUIRE);
 
@@ -76,7 +78,7 @@ static int pin(struct core_ctx *c, uint32_t ref, bool readonly)
 		uint32_t flags = old & 0xffff, domid = old >> 16;
 		uint32_t new = old | GTF_reading | (readonly ? 0 : GTF_writing);
 
-		if ((flags & GTF_type_mask) != GTF_permit_access || domid != c->d->domid ||
+		if ((flags & mask) != GTF_permit_access || domid != c->d->domid ||
 		    (!readonly && (flags & GTF_readonly)))
 			return GNTST_general_error;
 		if (__atomic_compare_exchange_n(word, &old, new, false, __ATOMIC_SEQ_CST,
@@ -97,12 +99,12 @@ static void unpin(struct core_ctx *c, uint32_t ref)
 	__atomic_fetch_and((uint32_t *)grant_entry(c, ref), ~clear, __ATOMIC_SEQ_CST);
 }
 
-int grant_acquire(struct core_ctx *c, uint32_t ref, bool readonly, uint64_t *ret_mfn)
+int grant_acquire(struct core_ctx *c, uint32_t ref, bool readonly, bool whole, uint64_t *ret_mfn)
 {
 	if (ref >= grant_entries(c))
 		return GNTST_bad_gntref;
 
-	int status = pin(c, ref, readonly);
+	int status = pin(c, ref, readonly, whole);
 
 	if (status != GNTST_okay)
 		return status;

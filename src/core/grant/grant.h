@@ -32,9 +32,10 @@ static inline struct grant_entry_v1 *grant_entry(const struct core_ctx *c, uint3
 
 /*
  * Use the grant `ref`, given by this domain to itself: sets GTF_reading (and GTF_writing) in the
- * entry and returns its frame with the references of a reader or a writer. GNTST_*.
+ * entry and returns its frame with the references of a reader or a writer. `whole`: to map it, for
+ * which it must be a grant of a whole page. GNTST_*.
  */
-int grant_acquire(struct core_ctx *c, uint32_t ref, bool readonly, uint64_t *ret_mfn);
+int grant_acquire(struct core_ctx *c, uint32_t ref, bool readonly, bool whole, uint64_t *ret_mfn);
 /* Give them back; the flags are cleared when no mapping needs them any more. */
 void grant_release(struct core_ctx *c, uint32_t ref, bool readonly, uint64_t mfn);
 /* Is the reference mapped by this domain? */

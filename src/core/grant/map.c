@@ -4,15 +4,36 @@
 
 #include "core/mm/mm.h"
 
+/*
+ * The handle that has been free for longest, as on Xen, so that one which a guest still knows does
+ * not soon stand for something else. A free one keeps in .mfn when it was freed: 0 = never used.
+ */
 static struct core_maptrack *free_handle(struct core_ctx *c, uint32_t *ret_handle)
 {
+	struct core_maptrack *m = c->d->maptrack, *oldest = NULL;
+
 	for (uint32_t i = 0; i < c->d->maptrack_max; i++) {
-		if (c->d->maptrack[i].flags == 0) {
+		if (m[i].flags == 0 && (oldest == NULL || m[i].mfn < oldest->mfn)) {
+			oldest = &m[i];
 			*ret_handle = i;
-			return &c->d->maptrack[i];
 		}
 	}
-	return NULL;
+	return oldest;
+}
+
+static void put_handle(struct core_ctx *c, struct core_maptrack *gone)
+{
+	uint64_t last = 0;
+
+	gone->flags = 0;
+	gone->mfn = 0;
+	for (uint32_t i = 0; i < c->d->maptrack_max; i++) {
+		const struct core_maptrack *m = &c->d->maptrack[i];
+
+		if (m->flags == 0 && m->mfn > last)
+			last = m->mfn;
+	}
+	gone->mfn = last + 1;
 }
 
 /* The references of one mapping: a device map and a host map are counted as one each by Xen. */
@@ -35,7 +56,7 @@ static int map(struct core_ctx *c, struct gnttab_map_grant_ref *op)
 	m = free_handle(c, &handle);
 	if (m == NULL)
 		return GNTST_no_space;
-	status = grant_acquire(c, op->ref, readonly, &mfn);
+	status = grant_acquire(c, op->ref, readonly, true, &mfn);
 	if (status != GNTST_okay)
 		return status;
 	if (op->flags & GNTMAP_host_map) {
@@ -86,7 +107,7 @@ static int unmap(struct core_ctx *c, uint32_t handle, uint64_t host_addr, uint64
 		bool readonly = (m->flags & GNTMAP_readonly) != 0;
 		struct core_maptrack gone = *m;
 
-		m->flags = 0;
+		put_handle(c, m);
 		grant_release(c, gone.ref, readonly, gone.mfn);
 	}
 	return GNTST_okay;

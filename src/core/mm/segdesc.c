@@ -35,9 +35,9 @@ bool core_descriptor_fix(uint64_t *desc)
 			return false;
 		/*
 		 * Out of everybody's reach, so that a use of the gate is a #GP: it would lead to
-		 * ring 3 without a change of stack. The DPL it had goes to the selector.
+		 * ring 3 without a change of stack.
 		 */
-		low = (low & ~(3u << 16)) | (high & DESC_DPL) >> DESC_DPL_SHIFT << 16;
+		low |= 3u << 16; /* like every code selector of a guest */
 		high &= ~DESC_DPL;
 	}
 	*desc = (uint64_t)high << 32 | low;

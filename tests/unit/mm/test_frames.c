@@ -110,10 +110,10 @@ static void descriptors(void **state)
 		{0x00000b0000000067, 0x00000b0000000067, true}, /* ... not present */
 		{0x00008e0000080000, 0, false},			/* interrupt gate */
 		{0x0000ec0000080000, 0x00008c00000b0000, true}, /* call gate: out of reach */
-		{0x00008c00000b0000, 0x00008c0000080000, true},
+		{0x00008c00000b0000, 0x00008c00000b0000, true},
 		{0x00008c00e0080000, 0, false},			/* into Xen's part of the GDT */
 		{0x0000ec00e0330000, 0x00008c00e0330000, true}, /* the flat kernel code segment */
-		{0x00008c0000040000, 0x00008c0000040000, true}, /* LDT selector */
+		{0x00008c0000040000, 0x00008c0000070000, true}, /* LDT selector */
 		{0x00008ce000080000, 0, false},
 		{0x0000800000000000, 0x0000800000000000, true}, /* second half of a call gate */
 	};
