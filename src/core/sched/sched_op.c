@@ -144,7 +144,7 @@ static long watchdog(struct core_ctx *c, uint64_t va)
 		rc = -XEN_EINVAL;
 	}
 	if (rc >= 0)
-		__atomic_store_n(&timers[op.id - 1], op.timeout != 0 || new ? due : 0,
+		__atomic_store_n(&timers[op.id - 1], op.timeout != 0 || new ? due | (due == 0) : 0,
 				 __ATOMIC_RELAXED);
 	core_unlock(c, &c->d->sched_lock);
 	c->v->wake_ns = 0; /* makes core_next() compute the next deadline again */

@@ -28,15 +28,26 @@ static void unknown_numbers_are_enosys(void **state)
 
 static void control_calls_are_refused(void **state)
 {
-	static const uint8_t by_pointer[] = {__HYPERVISOR_domctl, __HYPERVISOR_sysctl,
-					     __HYPERVISOR_platform_op, 49};
+	static const struct {
+		uint8_t nr;
+		uint32_t version;
+	} by_pointer[] = {{__HYPERVISOR_domctl, 0x15},
+			  {__HYPERVISOR_sysctl, 0x15},
+			  {__HYPERVISOR_platform_op, 0x03000001}};
 	static const uint8_t at_once[] = {__HYPERVISOR_kexec_op, __HYPERVISOR_hypfs_op, 48};
 	struct dom *t = dom_new();
 
-	for (unsigned int i = 0; i < sizeof(by_pointer); i++) {
-		assert_int_equal(call(t, by_pointer[i], VA(PG_ARG), 0, 0, 0), -XEN_EPERM);
-		assert_int_equal(call(t, by_pointer[i], VA(PG_HOLE), 0, 0, 0), -XEN_EFAULT);
+	for (unsigned int i = 0; i < sizeof(by_pointer) / sizeof(by_pointer[0]); i++) {
+		uint32_t op[40] = {0, by_pointer[i].version};
+		unsigned int nr = by_pointer[i].nr;
+
+		assert_int_equal(call(t, nr, ARG(t, &op), 0, 0, 0), -XEN_EPERM);
+		op[1]++;
+		assert_int_equal(call(t, nr, ARG(t, &op), 0, 0, 0), -XEN_EACCES);
+		assert_int_equal(call(t, nr, VA(PG_HOLE), 0, 0, 0), -XEN_EFAULT);
 	}
+	assert_int_equal(call(t, 49, VA(PG_ARG), 0, 0, 0), -XEN_EOPNOTSUPP);
+	assert_int_equal(call(t, 49, VA(PG_HOLE), 0, 0, 0), -XEN_EFAULT);
 	for (unsigned int i = 0; i < sizeof(at_once); i++)
 		assert_int_equal(call(t, at_once[i], VA(PG_ARG), 0, 0, 0), -XEN_EPERM);
 	assert_int_equal(call(t, __HYPERVISOR_hvm_op, 0, VA(PG_ARG), 0, 0), -XEN_EINVAL);
@@ -44,7 +55,8 @@ static void control_calls_are_refused(void **state)
 	assert_int_equal(call(t, __HYPERVISOR_hvm_op, 99, VA(PG_ARG), 0, 0), -XEN_ENOSYS);
 	assert_int_equal(call(t, __HYPERVISOR_xenpmu_op, 0, 0, 0, 0), -XEN_EOPNOTSUPP);
 	assert_int_equal(call(t, __HYPERVISOR_dm_op, 0, 0, 0, 0), -XEN_ENODATA);
-	assert_int_equal(call(t, __HYPERVISOR_dm_op, 7, 1, 0, 0), -XEN_ESRCH);
+	assert_int_equal(call(t, __HYPERVISOR_dm_op, 7, 1, VA(PG_ARG), 0), -XEN_ESRCH);
+	assert_int_equal(call(t, __HYPERVISOR_dm_op, 7, 1, VA(PG_HOLE), 0), -XEN_EFAULT);
 	dom_free(t);
 }
 

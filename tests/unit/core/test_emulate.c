@@ -497,7 +497,11 @@ static void physdev_answers(void **state)
 	assert_int_equal(query.flags, XENIRQSTAT_needs_eoi);
 	query.irq = 1u << 30;
 	assert_int_equal(PHYSDEV(PHYSDEVOP_irq_status_query, &query), -XEN_EINVAL);
-	assert_int_equal(PHYSDEV(PHYSDEVOP_map_pirq, &eoi), -XEN_EPERM);
+	struct physdev_map_pirq map = {.domid = DOMID_SELF};
+
+	assert_int_equal(PHYSDEV(PHYSDEVOP_map_pirq, &map), -XEN_EPERM);
+	map.domid = 1000;
+	assert_int_equal(PHYSDEV(PHYSDEVOP_map_pirq, &map), -XEN_ESRCH);
 	assert_int_equal(PHYSDEV(PHYSDEVOP_apic_read, &eoi), -XEN_EPERM);
 	assert_int_equal(PHYSDEV(PHYSDEVOP_pci_device_add, &eoi), -XEN_EPERM);
 	assert_int_equal(PHYSDEV(999, &eoi), -XEN_ENOSYS);

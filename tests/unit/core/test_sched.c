@@ -346,8 +346,6 @@ static void watchdogs_bite(void **state)
 	assert_int_equal(SCHED(t, SCHEDOP_watchdog, &op), -XEN_EINVAL);
 	op.id = 3;
 	assert_int_equal(SCHED(t, SCHEDOP_watchdog, &op), -XEN_EINVAL);
-	op = (struct sched_watchdog){.id = 0, .timeout = 0};
-	assert_int_equal(SCHED(t, SCHEDOP_watchdog, &op), -XEN_EINVAL);
 
 	assert_int_equal(core_next(&t->c), CORE_RUN);
 	assert_int_equal(t->c.v->wake_ns, 2000 * MS);
@@ -359,6 +357,19 @@ static void watchdogs_bite(void **state)
 	t->tsc += 501 * MS;
 	assert_int_equal(core_next(&t->c), CORE_STOP);
 	assert_int_equal(t->ctl.run_state, CORE_STATE_SHUTDOWN);
+	assert_int_equal(t->ctl.shutdown_code, SHUTDOWN_watchdog);
+	dom_free(t);
+}
+
+/* A new one with no time is over at once. */
+static void a_watchdog_of_no_time(void **state)
+{
+	struct dom *t = dom_new();
+	struct sched_watchdog op = {.id = 0, .timeout = 0};
+
+	assert_int_equal(SCHED(t, SCHEDOP_watchdog, &op), 1);
+	t->tsc += MS;
+	assert_int_equal(core_next(&t->c), CORE_STOP);
 	assert_int_equal(t->ctl.shutdown_code, SHUTDOWN_watchdog);
 	dom_free(t);
 }
@@ -572,6 +583,7 @@ int main(void)
 		cmocka_unit_test(a_latched_code_wins),
 		cmocka_unit_test(the_rest_of_sched_op),
 		cmocka_unit_test(watchdogs_bite),
+		cmocka_unit_test(a_watchdog_of_no_time),
 		cmocka_unit_test(pause_and_resume),
 		cmocka_unit_test(paused_when_the_last_vcpu_is),
 		cmocka_unit_test(a_blocked_vcpu_pauses_and_stays_blocked),
