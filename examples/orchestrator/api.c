@@ -44,7 +44,7 @@ static enum MHD_Result answer(struct MHD_Connection *c, unsigned int status, con
 
 static enum MHD_Result answer_json(struct MHD_Connection *c, unsigned int status, json_t *json)
 {
-	char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+	char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
 
 	json_decref(json);
 	return answer(c, status, "application/json", text, text ? strlen(text) : 0);

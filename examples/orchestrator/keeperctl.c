@@ -149,7 +149,7 @@ static int show(const char *name)
 	json = ask(0, path);
 	if (!json)
 		return 1;
-	json_dumpf(json, stdout, JSON_INDENT(2));
+	json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	putchar('\n');
 	json_decref(json);
 	return 0;

@@ -20,6 +20,8 @@ import stage
 stage.skip_if_sanitized()
 HERE = stage.SOURCE / "examples/orchestrator"
 sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(stage.SOURCE / "tests/linux"))
+import linuxlib  # noqa: E402
 import load  # noqa: E402
 
 SERVICE = stage.GUESTS / "service.elf"
@@ -286,6 +288,27 @@ class End(Case):
         self.assertNotIn("does not power off", self.log())
         self.assertFalse([p for p in pids if os.path.exists(f"/proc/{p}")])
         self.assertFalse(self.sock.exists())
+
+    @unittest.skipUnless(linuxlib.KERNELS, "no kernel of Debian; scripts/fetch-guests cloud busybox")
+    def test_linux(self):
+        """Debian's kernel: runs, has a console, powers off when it is asked to."""
+        xml = stage.domain_xml("debian", linuxlib.CACHE / f"vmlinuz-{linuxlib.KERNELS[0]}", memory=192)
+        xml = xml.replace("</os>", f"<initrd>{linuxlib.initramfs()}</initrd><cmdline>console=hvc0 quiet</cmdline></os>")
+        (self.fleet / "debian.xml").write_text(xml)
+        k = self.keeper("--grace", 60, "--drain", 60)
+        k.wait_states({"debian": "running"})
+        with k.console("debian") as s:
+            load.expect(s, b"# ")
+            s.sendall(b"cat /sys/hypervisor/type\n")
+            load.expect(s, b"xen\r\n")
+        stop = self.ctl("--wait", "60", "stop", "debian")
+        self.assertEqual((stop.returncode, stop.stderr), (0, ""))
+        self.assertEqual(self.ctl("start", "debian").returncode, 0)
+        k.wait_states({"debian": "running"})
+        with k.console("debian") as s:
+            load.expect(s, b"# ")
+        self.assertEqual(k.end(), 0)
+        self.assertNotIn("does not power off", self.log())
 
     def test_deadlines(self):
         """Guests that do not listen: the grace of each, the deadline of all, or a second signal."""
