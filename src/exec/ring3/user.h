@@ -92,7 +92,9 @@
  * other in what it has had of the processor that it is still its turn.
  */
 #define UF_YIELDS   3
-#define UF_SOON	    60000 /* cycles (20 us): who waits longer sleeps */
+/* Cycles, about 200 us: who waits longer sleeps. Several domains that yield to each other stay
+ * below, the slice of somebody who computes does not. */
+#define UF_LATE	    600000
 
 /* Offsets in the host's signal frame; rsp points to it in the handler. */
 #define UC_REGS	   48 /* r8..r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags */

@@ -17,7 +17,8 @@
 #include "core/time/time.h"
 #include "exec/ring3/monitor/k.h"
 
-#define SOON	   (uint32_t) UF_SOON
+#define SOON	   60000u /* cycles, about 20 us: a short turn */
+#define LATE	   (uint32_t) UF_LATE
 #define QUICK	   2u  /* short turns in a row that promise another one */
 #define TRY_FIRST  16u /* hand-overs until yielding is tried again after a late one */
 #define TRY_LAST   16384u
@@ -58,7 +59,7 @@ static void judge(struct u_slot *s, bool yielded, uint32_t given)
 		s->quick = 0;
 	if (!yielded)
 		return;
-	if (started - given > SOON || pace.came - told > SOON) {
+	if (started - given > LATE || pace.came - told > LATE) {
 		pace.wait = pace.next;
 		if (pace.next < TRY_LAST)
 			pace.next *= 4;
@@ -133,7 +134,7 @@ void turn_give(struct u_slot *s, bool yield)
 			kick(s);
 			continue;
 		}
-		if (yields && cycles() - given < SOON) {
+		if (yields && cycles() - given < LATE) {
 			yields--;
 			sys0(SYS_sched_yield);
 			continue;

@@ -239,7 +239,7 @@ u_wait:
 	jz	u_resume
 	rdtsc
 	sub	US_TOLD(%rbx), %eax
-	cmp	$UF_SOON, %eax
+	cmp	$UF_LATE, %eax
 	ja	1f
 	sub	$1, %ebp
 	jnz	0b
