@@ -46,7 +46,7 @@ class Guest:
         self.name, self.image, self.memory = name, image, memory
         self.timeout, self.exit, self.listed = timeout, exit, listed
         self.record_timeout = timeout * 3
-        self.disks, self.cmdline, self.input = [], "", None
+        self.disks, self.cmdline, self.input, self.initrd = [], "", None, None
         self.source, self.by_hand, self.net = name, False, False
         self.driven = False  # does what a test of tests/system says
         self.vcpus = 1
