@@ -169,8 +169,7 @@ enum core_action core_next(struct core_ctx *c)
 
 	if (v->nmi_pending && !v->nmi_masked)
 		core_bounce_nmi(c);
-	if (core_event_deliverable(c, v))
-		core_bounce_event(c);
+	core_event_upcall(c);
 	if (__atomic_load_n(&c->d->stop, __ATOMIC_RELAXED) != 0)
 		return CORE_STOP;
 	v->wake_ns = core_timers_next(c);

@@ -136,6 +136,9 @@ struct core_vcpu {
 	uint32_t virq_port[NR_VIRQS];
 	uint32_t poll_nr; /* sched_op poll: < 0xffffffff = waiting for poll_ports[] */
 	uint32_t poll_ports[128];
+	uint32_t returned;    /* the guest executed iret, and nothing since */
+	uint32_t upcall_row;  /* upcalls in a row, see event/deliver.c */
+	uint64_t upcall_hold; /* no upcall before this system time, 0 = none is held back */
 
 	/* sched/ and time/ */
 	uint32_t blocked, polling;

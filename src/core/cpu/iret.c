@@ -70,6 +70,7 @@ long core_hc_iret(struct core_ctx *c, const uint64_t arg[6])
 	r->ss = (uint16_t)frame.ss | 3;
 	core_vcpu_info(c, v)->evtchn_upcall_mask = (frame.rflags & CORE_FLAG_IF) == 0;
 	v->nmi_masked = 0;
+	v->returned = 1;
 
 	bool by_sysret = (frame.flags & VGCF_IN_SYSCALL) && core_canonical(r->rip);
 

@@ -2,9 +2,11 @@
 /* From a sender to the bits the guest sees, and to the vCPU that has to look at them. */
 #include "core/event/event.h"
 
+#include "core/cpu/bounce.h"
 #include "core/lib/bitops.h"
 #include "core/lib/lock.h"
 #include "core/run.h"
+#include "core/time/time.h"
 
 void core_event_mark_pending(struct core_ctx *c, struct core_vcpu *v)
 {
@@ -68,6 +70,45 @@ void core_virq_raise(struct core_ctx *c, struct core_vcpu *v, unsigned int virq)
 		c->ctl->vcpu[v->id].events++;
 	}
 	core_event_unlock(c);
+}
+
+/*
+ * A guest each of whose upcalls causes the next one executes nothing of what they interrupt, for
+ * ever. Linux 6.1 with preemptible RCU (Debian's rt kernel) does so in about every second boot, on
+ * Xen, too: the irq_work that an upcall's rcu_read_unlock() sends to its own processor is handled
+ * inside the rcu_read_lock() of the next upcall, which therefore sends another. Real interrupts
+ * take some time to arrive, and the few instructions done meanwhile end it. So after a long row of
+ * upcalls with nothing between them the guest runs a moment before the next. Nobody is promised an
+ * upcall at an exact instruction, and a row that long is some 100 us: a flood that can wait a
+ * little.
+ */
+#define UPCALLS_IN_A_ROW 64u
+#define HOLD_NS		 50000ull
+
+void core_event_upcall(struct core_ctx *c)
+{
+	struct core_vcpu *v = c->v;
+	bool returned = v->returned != 0;
+
+	v->returned = 0;
+	if (!core_event_deliverable(c, v)) {
+		if (returned) /* and it goes on: not so between the hypercalls of a handler */
+			v->upcall_row = 0;
+		v->upcall_hold = 0;
+		return;
+	}
+	if (v->upcall_hold != 0) {
+		if (core_time_now(c) < v->upcall_hold)
+			return;
+		v->upcall_hold = 0;
+		v->upcall_row = 0;
+	} else if (!returned) {
+		v->upcall_row = 0;
+	} else if (++v->upcall_row >= UPCALLS_IN_A_ROW) {
+		v->upcall_hold = core_time_now(c) + HOLD_NS;
+		return;
+	}
+	core_bounce_event(c);
 }
 
 static void take_word(struct core_ctx *c, unsigned int w)

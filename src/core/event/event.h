@@ -40,6 +40,11 @@ void core_event_take_inbound(struct core_ctx *c);
 void core_event_mark_pending(struct core_ctx *c, struct core_vcpu *v);
 /* Is the port pending, masked or not? */
 bool core_event_poll_ready_port(const struct core_ctx *c, uint32_t port);
+/*
+ * Before the guest goes on: make the upcall that is due, if there is one. After a long row of them
+ * the guest has a moment first (v->upcall_hold).
+ */
+void core_event_upcall(struct core_ctx *c);
 /* vCPU `v` is about to sleep in a poll: is one of its ports pending? */
 bool core_event_poll_ready(const struct core_ctx *c, const struct core_vcpu *v);
 

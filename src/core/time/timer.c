@@ -88,6 +88,8 @@ uint64_t core_timers_next(const struct core_ctx *c)
 		next = v->singleshot_ns;
 	if (v->poll_timeout != 0 && v->poll_timeout < next)
 		next = v->poll_timeout;
+	if (v->upcall_hold != 0 && v->upcall_hold < next)
+		next = v->upcall_hold;
 	for (unsigned int i = 0; i < 2; i++) {
 		uint64_t due = __atomic_load_n(&c->d->watchdog_ns[i], __ATOMIC_RELAXED);
 

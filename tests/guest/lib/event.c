@@ -5,6 +5,7 @@
 static u8 shared_page[PAGE_SIZE] __page;
 struct shared_info *pvg_shared;
 unsigned int pvg_upcalls;
+void (*pvg_upcall_end)(void);
 u64 pvg_port_count[4096];
 struct trap_frame pvg_upcall_frame;
 u64 pvg_upcall_mask_inside;
@@ -84,6 +85,8 @@ void pvg_upcall(struct trap_frame *f)
 			}
 		}
 	}
+	if (cpu == 0 && pvg_upcall_end)
+		pvg_upcall_end();
 }
 
 void pvg_force_callback(void)

@@ -173,6 +173,8 @@ void pvg_shared_init(void);
 /* Maps shared_info, registers the callback, leaves events masked. */
 void pvg_events_init(void);
 extern unsigned int pvg_upcalls;
+/* Called by vCPU 0's handler when it has found nothing more. */
+extern void (*pvg_upcall_end)(void);
 extern u64 pvg_port_count[4096];
 /* Order in which ports were seen, and the saved upcall mask of the last frame. */
 extern struct trap_frame pvg_upcall_frame;

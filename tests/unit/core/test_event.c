@@ -421,6 +421,114 @@ static void upcall_frame(void **state)
 	dom_free(t);
 }
 
+/* What a handler does: it clears what it found, perhaps causes another event, and returns. */
+static void handle_upcall(struct dom *t, uint32_t port, bool again)
+{
+	struct bounced b = bounce_get(t, false);
+	struct iret_context frame = {
+		.rcx = b.rcx,
+		.r11 = b.r11,
+		.rip = b.rip,
+		.cs = b.cs & 0xffff,
+		.rflags = b.rflags,
+		.rsp = b.rsp,
+		.ss = b.ss,
+	};
+
+	info(t)->evtchn_upcall_pending = 0;
+	info(t)->evtchn_pending_sel = 0;
+	core_shared_info(&t->c)->evtchn_pending[port / 64] = 0;
+	if (again) {
+		assert_int_equal(send(t, port), 0);
+		assert_int_equal(core_next(&t->c), CORE_RUN); /* masked: the handler goes on */
+		assert_int_equal(t->c.v->regs.rip, EVENT_HANDLER);
+	}
+	REG(t, RSP) = STACK_TOP - 1024;
+	memcpy(t->ram + REG(t, RSP), &frame, sizeof(frame));
+	call_on(&t->c, __HYPERVISOR_iret, 0, 0, 0, 0);
+}
+
+/* One upcall and what the guest does in it; false: none was made. */
+static bool an_upcall(struct dom *t, uint32_t port, bool again)
+{
+	assert_int_equal(core_next(&t->c), CORE_RUN);
+	assert_alive(t);
+	if (t->c.v->regs.rip != EVENT_HANDLER)
+		return false;
+	handle_upcall(t, port, again);
+	return true;
+}
+
+static void upcalls_that_cause_upcalls_let_the_guest_run(void **state)
+{
+	struct dom *t = dom_new();
+	uint32_t port = ipi(t, 0);
+	uint64_t now;
+
+	set_event_callback(t);
+	REG(t, RSP) = STACK_TOP;
+	t->c.v->regs.rip = 0x4242;
+	assert_int_equal(send(t, port), 0);
+	for (unsigned int round = 0; round < 3; round++) {
+		unsigned int row = 0;
+
+		while (an_upcall(t, port, true))
+			assert_true(++row < 1000);
+		assert_true(row >= 32); /* a short row is left alone */
+		assert_int_equal(t->c.v->regs.rip, 0x4242);
+		assert_int_equal(info(t)->evtchn_upcall_mask, 0);
+		assert_int_equal(info(t)->evtchn_upcall_pending, 1);
+		/* It stays that way for a moment, and the executor is told how long. */
+		now = core_time_now(&t->c);
+		assert_int_equal(t->c.v->wake_ns, core_timers_next(&t->c));
+		assert_in_range(t->c.v->wake_ns, now + 1, now + 1000000);
+		assert_int_equal(core_next(&t->c), CORE_RUN);
+		assert_int_equal(t->c.v->regs.rip, 0x4242);
+		t->tsc += t->c.v->wake_ns - now;
+	}
+	assert_true(an_upcall(t, port, false));
+	assert_false(an_upcall(t, port, false));
+	assert_int_equal(t->c.v->upcall_hold, 0);
+	dom_free(t);
+}
+
+/* Masked meanwhile: the moment is over, and the event is delivered as soon as it is unmasked. */
+static void an_upcall_held_back_is_not_lost(void **state)
+{
+	struct dom *t = dom_new();
+	uint32_t port = ipi(t, 0);
+
+	set_event_callback(t);
+	REG(t, RSP) = STACK_TOP;
+	t->c.v->regs.rip = 0x4242;
+	assert_int_equal(send(t, port), 0);
+	while (an_upcall(t, port, true))
+		;
+	info(t)->evtchn_upcall_mask = 1;
+	assert_int_equal(core_next(&t->c), CORE_RUN);
+	info(t)->evtchn_upcall_mask = 0;
+	assert_true(an_upcall(t, port, false));
+	assert_false(an_upcall(t, port, false));
+	dom_free(t);
+}
+
+/* Very many events of a guest that gets on between them: each at once. */
+static void a_stream_of_events_is_not_held_back(void **state)
+{
+	struct dom *t = dom_new();
+	uint32_t port = ipi(t, 0);
+
+	set_event_callback(t);
+	REG(t, RSP) = STACK_TOP;
+	t->c.v->regs.rip = 0x4242;
+	for (unsigned int i = 0; i < 1000; i++) {
+		assert_int_equal(send(t, port), 0);
+		assert_true(an_upcall(t, port, false));
+		assert_false(an_upcall(t, port, false)); /* it goes on */
+	}
+	dom_free(t);
+}
+
 static void masked_ports_are_only_pending(void **state)
 {
 	struct dom *t = dom_new();
@@ -594,6 +702,9 @@ int main(void)
 		cmocka_unit_test(the_library_raises_ports),
 		cmocka_unit_test(ports_that_are_not_the_librarys_stay_silent),
 		cmocka_unit_test(upcall_frame),
+		cmocka_unit_test(upcalls_that_cause_upcalls_let_the_guest_run),
+		cmocka_unit_test(an_upcall_held_back_is_not_lost),
+		cmocka_unit_test(a_stream_of_events_is_not_held_back),
 		cmocka_unit_test(masked_ports_are_only_pending),
 		cmocka_unit_test(an_edge_is_an_edge),
 		cmocka_unit_test(unmasking_by_hand_is_seen_before_entry),
