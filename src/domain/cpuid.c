@@ -4,8 +4,8 @@
  * processor brings stays away until someone has thought about it.
  *
  * Left out although Xen's PV guests see them on some hosts:
- *   - what needs an MSR that the core does not have: IBRS/STIBP/SSBD/ARCH_CAPABILITIES, MCE/MCA,
- *     ITSC and TSC deadline; MONITOR/MWAIT; performance counters;
+ *   - what needs an MSR that the core does not have: IBRS/STIBP/SSBD/ARCH_CAPABILITIES, ITSC
+ *     and TSC deadline; MONITOR/MWAIT; performance counters;
  *   - FSGSBASE: guest kernel code would read the executor's own segment bases;
  *   - TSX: an abort rolls back behind the translator's back; PKU, LA57, UMIP: need CR4 bits;
  *   - MOVDIRI, MOVDIR64B, SERIALIZE, VP2INTERSECT: off in Xen too unless asked for;
@@ -24,9 +24,9 @@
 /* Leaf 1. PSE36, PSE, PGE, MTRR, VME stay hidden: a PV kernel has no say in them. */
 #define L1_EDX                                                                                     \
 	(B(0) /* FPU */ | B(2) /* DE */ | B(4) /* TSC */ | B(5) /* MSR */ | B(6) /* PAE */ |       \
-	 B(8) /* CX8 */ | B(9) /* APIC */ | B(11) /* SEP */ | B(15) /* CMOV */ | B(16) /* PAT */ | \
-	 B(19) /* CLFLUSH */ | B(23) /* MMX */ | B(24) /* FXSR */ | B(25) /* SSE */ |              \
-	 B(26) /* SSE2 */ | B(27) /* SS */)
+	 B(7) /* MCE */ | B(8) /* CX8 */ | B(9) /* APIC */ | B(11) /* SEP */ | B(14) /* MCA */ |   \
+	 B(15) /* CMOV */ | B(16) /* PAT */ | B(19) /* CLFLUSH */ | B(23) /* MMX */ |              \
+	 B(24) /* FXSR */ | B(25) /* SSE */ | B(26) /* SSE2 */ | B(27) /* SS */)
 #define L1_ECX                                                                                     \
 	(B(0) /* SSE3 */ | B(1) /* PCLMULQDQ */ | B(9) /* SSSE3 */ | B(12) /* FMA */ |             \
 	 B(13) /* CX16 */ | B(19) /* SSE4.1 */ | B(20) /* SSE4.2 */ | B(22) /* MOVBE */ |          \

@@ -21,7 +21,12 @@ PROMPT = "/root # "
 
 class Shell(unittest.TestCase):
     def test_a_session(self):
-        c = Console(command(KERNEL, initramfs(), "quiet", "256M", "--timeout", "300"))
+        for kernel in KERNELS:
+            with self.subTest(kernel=kernel):
+                self.session(kernel)
+
+    def session(self, kernel):
+        c = Console(command(kernel, initramfs(), "quiet", "384M", "--vcpus", "2", "--timeout", "300"))
         c.expect(PROMPT)
         for line, answer in (("echo $((6*7))", "42\n"), ("cat /proc/version", "Linux version 6."),
                              ("seq 1000 | tail -n 1", "\n1000\n"), ("id -u", "\n0\n"),
