@@ -151,10 +151,12 @@ static void on_doorbell(void *opaque, uint32_t events)
 	struct run *r = opaque;
 
 	r->ops->doorbell_clear(r->exec);
+	/* First this: it allows the next ring, and what is asked for behind our back comes with
+	 * one. */
+	guest_doorbell(r->guest);
 	run_start_vcpus(r);
 	if (r->ending)
 		return;
-	guest_doorbell(r->guest);
 	drain_debug(r);
 	look_at_state(r);
 }

@@ -26,11 +26,13 @@ struct exec {
 	uint32_t stop, collected;
 	uint64_t seed;
 	enum hostile_mode mode;
+	unsigned int nr_vcpus;
 };
 
 enum hostile_mode hostile_mode = HOSTILE_ALL;
 uint64_t hostile_seed = 1;
 uint64_t hostile_writes, hostile_overhead;
+uint32_t vcpus_started;
 
 static uint64_t next(struct exec *e)
 {
@@ -94,11 +96,37 @@ static void step(struct exec *e)
 		return;
 }
 
+/* As monitors do: the ring is left out when the library has not looked since the last one. */
+static void ask_for_vcpu(struct exec *e, unsigned int id)
+{
+	struct core_ctl *ctl = memory_ctl(&e->mem);
+	uint64_t one = 1;
+
+	__atomic_fetch_or(&ctl->start_request, 1u << id, __ATOMIC_SEQ_CST);
+	if (__atomic_exchange_n(&ctl->doorbell, 1, __ATOMIC_SEQ_CST) == 0 &&
+	    write(e->doorbell, &one, sizeof(one)) < 0)
+		abort();
+}
+
+static int fake_start_vcpu(struct exec *e, unsigned int id)
+{
+	__atomic_fetch_or(&vcpus_started, 1u << id, __ATOMIC_SEQ_CST);
+	if (e->mode == FRIENDLY_STARTS && id + 1 < e->nr_vcpus)
+		ask_for_vcpu(e, id + 1);
+	return 0;
+}
+
 static void *hostile(void *opaque)
 {
 	struct exec *e = opaque;
 	uint64_t one = 1;
 
+	if (e->mode == FRIENDLY_STARTS) {
+		__atomic_store_n(&memory_ctl(&e->mem)->run_state, CORE_STATE_RUNNING,
+				 __ATOMIC_RELEASE);
+		ask_for_vcpu(e, 1);
+		return NULL;
+	}
 	while (!__atomic_load_n(&e->stop, __ATOMIC_ACQUIRE)) {
 		for (int i = 0; i < 256; i++)
 			step(e);
@@ -129,6 +157,7 @@ static int fake_start(const struct exec_params *params, struct exec **ret_exec)
 
 	e->mem = *params->memory;
 	e->mode = hostile_mode;
+	e->nr_vcpus = params->nr_vcpus;
 	e->seed = hostile_seed * 0x9e3779b97f4a7c15ull | 1;
 	e->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	e->end = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -194,6 +223,7 @@ const struct exec_ops exec_ring3 = {
 	.name = "ring3",
 	.probe = fake_probe,
 	.start = fake_start,
+	.start_vcpu = fake_start_vcpu,
 	.kick = fake_kick,
 	.doorbell_fd = fake_doorbell_fd,
 	.doorbell_clear = fake_doorbell_clear,

@@ -230,6 +230,30 @@ static void test_neighbours(void **state)
 	pvv_host_unref(host);
 }
 
+/* vCPU n + 1 is asked for when the library has looked at the request for vCPU n, and is at it. */
+static void test_starting_vcpus(void **state)
+{
+	pvv_domain_options o = PVV_DOMAIN_OPTIONS_INIT;
+	pvv_host *host = NULL;
+	pvv_domain *dom = NULL;
+
+	o.name = "starts";
+	o.kernel = kernel_path;
+	o.memory = 32ull << 20;
+	o.vcpus = 8;
+	hostile_mode = FRIENDLY_STARTS;
+	vcpus_started = 0;
+	assert_int_equal(pvv_host_open(0, &host), 0);
+	assert_int_equal(pvv_domain_create(host, &o, 0, &dom), 0);
+	assert_int_equal(pvv_domain_start(dom, 0), 0);
+	for (int i = 0; i < 10000 && __atomic_load_n(&vcpus_started, __ATOMIC_SEQ_CST) != 0xfe; i++)
+		usleep(1000);
+	assert_int_equal(vcpus_started, 0xfe);
+	assert_int_equal(pvv_domain_destroy(dom, 0), 0);
+	pvv_domain_unref(dom);
+	pvv_host_unref(host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +263,7 @@ int main(void)
 		cmocka_unit_test(test_forbidden_system_call),
 		cmocka_unit_test(test_memory_hog),
 		cmocka_unit_test(test_neighbours),
+		cmocka_unit_test(test_starting_vcpus),
 	};
 	int fd = mkstemp(disk_path), ret;
 
