@@ -8,10 +8,13 @@ import linuxlib
 from linuxlib import KERNELS, PROGRAMS, TROUBLE, initramfs, run
 
 linuxlib.need_kernels()
-MEMORY = {"cloud": "256M", "amd64": "384M", "rt": "384M"}
 # Warnings that the same kernels print on Xen 4.17, too (scripts/record-xen --linux); the last only on a busy host
 HARMLESS = re.compile(r"Grant table initialized|cpu \d+ spinlock event irq|ACPI: MPS support code is not built-in|"
                       r"CPU\d+: APIC id mismatch. Firmware: ffff|hrtimer: interrupt took")
+
+
+def memory(kernel):
+    return "256M" if kernel.startswith("cloud") else "384M"
 
 
 class Boot(unittest.TestCase):
@@ -25,7 +28,7 @@ class Boot(unittest.TestCase):
         image = initramfs("--bare", "--name", "hello-init", "--init", PROGRAMS / "hello-init")
 
         def check(kernel, vcpus):
-            code, out, err = run(kernel, image, memory=MEMORY[kernel], args=vcpus)
+            code, out, err = run(kernel, image, memory=memory(kernel), args=vcpus)
             self.assertEqual(code, 0, err + out[-1000:])
             self.assertIn("hello from user mode", out)
         self.each(check, (1, 2))
@@ -34,7 +37,7 @@ class Boot(unittest.TestCase):
         image = initramfs("--bare", "--name", "steps", "--init", PROGRAMS / "steps")
 
         def check(kernel, vcpus):
-            code, out, err = run(kernel, image, memory=MEMORY[kernel], args=vcpus)
+            code, out, err = run(kernel, image, memory=memory(kernel), args=vcpus)
             self.assertEqual(code, 0, err + out[-1000:])
             self.assertIn("failed 0", out)
             self.assertEqual(len(re.findall(r"^ok ", out, re.M)), 10, out)
@@ -45,7 +48,7 @@ class Boot(unittest.TestCase):
 
         def check(kernel, vcpus):
             code, out, err = run(kernel, image, 'quiet -- "dmesg -r; cat /proc/interrupts /proc/meminfo; mount; true"',
-                                 memory=MEMORY[kernel], args=vcpus)
+                                 memory=memory(kernel), args=vcpus)
             self.assertEqual(code, 0, err + out[-1000:])
             self.assertIn("pvv-exit-status: 0", out)
             self.assertIn("Hypervisor detected: Xen PV", out)
@@ -70,7 +73,7 @@ class Boot(unittest.TestCase):
     def test_compressed(self):
         for how in "gz", "zst":
             image = initramfs("--compress", how)
-            code, out, err = run(KERNELS[0], image, 'quiet -- "echo it is $((6*7))"', memory=MEMORY[KERNELS[0]])
+            code, out, err = run(KERNELS[0], image, 'quiet -- "echo it is $((6*7))"', memory=memory(KERNELS[0]))
             self.assertEqual(code, 0, err + out[-1000:])
             self.assertIn("it is 42", out)
 

@@ -12,7 +12,7 @@ PVVIRT = os.environ.get("PVV_PVVIRT", str(TOP / "build/pvvirt"))
 PROGRAMS = pathlib.Path(os.environ.get("PVV_LINUX", TOP / "build/tests/linux"))
 CACHE = pathlib.Path(subprocess.run([TOP / "scripts/fetch-guests", "--dir"], capture_output=True, text=True,
                                     check=True).stdout.strip())
-KERNELS = [k for k in ("cloud", "amd64", "rt") if (CACHE / f"vmlinuz-{k}").exists()]
+KERNELS = [k + v for v in ("", "-6.12") for k in ("cloud", "amd64", "rt") if (CACHE / f"vmlinuz-{k}{v}").exists()]
 # What the log of a healthy kernel does not have
 TROUBLE = re.compile(r"WARNING:|BUG:|Oops|Call Trace|Kernel panic|rcu.*stall|hung task|soft lockup|segfault|"
                      r"general protection|unable to handle|Unhandled|call_trap|Spectre.*Vulnerable", re.I)
@@ -20,7 +20,7 @@ TROUBLE = re.compile(r"WARNING:|BUG:|Oops|Call Trace|Kernel panic|rcu.*stall|hun
 
 def need_kernels():
     if not KERNELS:
-        print("skipped: no kernel; run scripts/fetch-guests cloud amd64 rt busybox")
+        print("skipped: no kernel; run scripts/fetch-guests cloud amd64 rt cloud-6.12 busybox")
         sys.exit(77)
     if not (CACHE / "busybox").exists():
         try:
