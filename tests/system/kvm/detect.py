@@ -5,6 +5,7 @@ has no KVM that guests can rely on, whatever /dev/kvm says."""
 import json
 import subprocess
 import sys
+import time
 
 PVVIRT, HELLO = sys.argv[1:]
 
@@ -16,7 +17,13 @@ def run(executor):
 
 
 def main():
-    doc = json.loads(subprocess.run([PVVIRT, "host", "--json"], capture_output=True, text=True, check=True).stdout)
+    took = []
+    for _ in range(3):
+        start = time.monotonic()
+        out = subprocess.run([PVVIRT, "host", "--json"], capture_output=True, text=True, check=True).stdout
+        took.append(time.monotonic() - start)
+    assert min(took) < 2, "the probe of this host takes %.1f s" % min(took)
+    doc = json.loads(out)
     kvm = {e["name"]: e for e in doc["executors"]}["kvm"]
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
         flags = next((line.split() for line in f if line.startswith("flags")), [])

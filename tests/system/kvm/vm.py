@@ -114,8 +114,9 @@ def make_initramfs(path, agent, programs, files):
     for name in ("/lib/x86_64-linux-gnu/libgcc_s.so.1",):
         if os.path.exists(name):
             cpio.file(name, name)
-    # Some program; tests want a file that is no kernel.
+    # Tests want some program and some file that is no kernel.
     cpio.file("bin/sh", agent)
+    cpio.data("etc/passwd", b"root:x:0:0:root:/:/bin/sh\n")
     for source in files:
         cpio.file(source, source)
     cpio.close()
