@@ -49,6 +49,16 @@ class Shell(unittest.TestCase):
         c.type("exit\r")
         self.assertEqual(c.end(), 0)
 
+    def test_reboot_starts_again(self):
+        c = Console(command(KERNEL, initramfs(), "quiet", "256M", "--vcpus", "2", "--timeout", "300"))
+        c.expect(PROMPT)
+        c.type("touch /tmp/left; reboot -f\r")
+        c.expect(PROMPT)
+        c.type("ls /tmp | wc -l; grep -c processor /proc/cpuinfo\r")  # nothing of the first boot, all vCPUs
+        c.expect("\n0\n2\n")
+        c.type("exit\r")
+        self.assertEqual(c.end(), 0)
+
     def test_a_disk(self):
         if not MKFS:
             self.skipTest("mke2fs (package e2fsprogs) is not installed")
