@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Memory, vCPUs and consoles of Debian's stock kernel while it runs: its balloon, its CPU hot-plug and its
+"""Memory, vCPUs, clocks and consoles of Debian's stock kernel while it runs: its balloon, its CPU hot-plug and its
 hvc driver against ours. Needs scripts/fetch-guests cloud busybox."""
 import os
 import pathlib
@@ -84,6 +84,31 @@ def total(low, high):
     return good
 
 
+def clocks(g):
+    """Seconds: the guest's uptime, its wall clock, and the host's clock between the two questions."""
+    before = time.time()
+    words = g.shell("cat /proc/uptime; date +%s").split()
+    numbers = [float(w) for w in words if w.replace(".", "", 1).isdigit()]
+    return numbers[-3], numbers[-1], before, time.time()
+
+
+def pause_and_resume(g, seconds=3):
+    """The guest's clocks go on while it is paused, as under Xen, and agree with the host's when it is back."""
+    first = clocks(g)
+    g.control("pause")
+    g.info("state paused")
+    time.sleep(seconds)
+    g.control("resume")
+    second = clocks(g)
+    low, high = second[2] - first[3], second[3] - first[2]
+    for name, i, grain in (("uptime", 0, 0.02), ("wall clock", 1, 1)):
+        went = second[i] - first[i]
+        if not low - grain <= went <= high + grain:
+            raise SystemExit(f"{name}: {went} seconds went by in the guest, {low:.2f} to {high:.2f} outside")
+    if not second[2] - 2 <= second[1] <= second[3] + 1:
+        raise SystemExit(f"the guest's wall clock says {second[1]}, the host's {second[3]}")
+
+
 def main():
     for needed in (KERNEL, CACHE / "busybox"):
         if not needed.exists():
@@ -96,6 +121,7 @@ def main():
         g.expect("# ")
         g.until(memory, total(120, 192))
         g.info("memory 192 of 256 MiB\nvcpus 1 of 2\n")
+        pause_and_resume(g)
 
         g.control("setmem", "96M")
         g.until(memory, total(24, 96))
