@@ -8,7 +8,8 @@
  *
  * What differs from hardware: pushf of an instruction that is stepped this way shows the trap flag;
  * reading a place by an operand that begins in front of it is not noticed; a repeated string
- * instruction traps when it is done.
+ * instruction traps when it is done, and not at all where such an instruction has cleared or copied
+ * what was a page table before.
  */
 #include "exec/ring3/monitor/kernel_debug.h"
 
@@ -92,6 +93,7 @@ void kdebug_enter(void)
 		memcpy(d.addr, v->debugreg, sizeof(d.addr));
 		forget_pages(true);
 		kdebug_on = dr7 != 0;
+		xlate_store_by_window(k.x, kdebug_on);
 	}
 	if (!dr7)
 		r->rflags &= ~CORE_FLAG_RF;

@@ -186,6 +186,7 @@ struct xlate {
 	} stored[64];
 	uint32_t xsave_end[64]; /* of each component in a standard image, 0 = the host has it not */
 	uint32_t bmi2;		/* the processor has rorx and shrx */
+	uint32_t by_window;	/* xlate_store_by_window() */
 	uint32_t tlb_used[2];	/* user_tlb.c: there are entries for reads, for writes */
 	uint32_t bounce_len;	/* to write back when a redirected instruction is done */
 	uint64_t bounce_va;

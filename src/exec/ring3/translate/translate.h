@@ -199,6 +199,8 @@ bool xlate_user_access(struct xlate *x);
  * for any single store. False: nothing changes.
  */
 bool xlate_store_access(struct xlate *x, bool allowed);
+/* Single stores of such instructions go through the window all the same (somebody watches it). */
+void xlate_store_by_window(struct xlate *x, bool on);
 
 /*
  * After xlate_recover(), for a fault that is none of those above: the vector that the guest gets

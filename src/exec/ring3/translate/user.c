@@ -275,6 +275,12 @@ bool xlate_store_access(struct xlate *x, bool allowed)
 	return !(site && x->user[site].flags) && make_site(x, &i, SITE_STORE);
 }
 
+void xlate_store_by_window(struct xlate *x, bool on)
+{
+	x->by_window = on;
+	xlate_user_forget_writes(x);
+}
+
 static bool canonical(uint64_t va)
 {
 	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
@@ -636,7 +642,7 @@ enum xlate_exit xlate_user_serve(struct xlate *x, uint32_t site, uint32_t *host)
 			p = BOUNCE;
 		}
 	} else {
-		if (u->flags & SITE_STORE) {
+		if ((u->flags & SITE_STORE) && !x->by_window) {
 			uint32_t err = x->cfg.user(x->cfg.priv, va, true, &p);
 
 			if (err)
