@@ -205,15 +205,18 @@ static void test_pty_last_bytes_reach_the_terminal(void **state)
 static void test_pty_nobody_reads_at_the_end(void **state)
 {
 	struct fixture *f = *state;
+	char name[64];
 
 	open_console(f, &(struct io_console_config){.type = IO_CONSOLE_PTY});
 	attach(f);
+	snprintf(name, sizeof(name), "%s", io_console_tty(f->con));
 	guest_print(f, "unread");
 	io_console_detach(f->con);
 	io_console_end(f->con);
-	assert_non_null(io_console_tty(f->con));
+	assert_null(io_console_tty(f->con)); /* nobody is to come any more */
+	assert_int_equal(access(name, F_OK), 0);
 	turn(f, 1200);
-	assert_null(io_console_tty(f->con)); /* waited a second, not for ever */
+	assert_int_equal(access(name, F_OK), -1); /* waited a second, not for ever */
 }
 
 /* --- unix and tcp ----------------------------------------------------------------------------- */
