@@ -321,7 +321,8 @@ static void test_last_reference(void **state)
 	/* They run on until their guests have ended; then nothing is left. */
 	for (int i = 0; i < 1000 && count_dir("/proc/self/task") > tasks; i++)
 		usleep(10000);
-	assert_int_equal(count_dir("/proc/self/task"), tasks);
+	/* (The thread that was joined at the beginning may have been counted.) */
+	assert_true(count_dir("/proc/self/task") <= tasks);
 }
 
 struct opposed {
