@@ -14,6 +14,7 @@
 #include <linux/futex.h>
 
 #include "core/lib/mem.h"
+#include "core/mm/pte.h"
 #include "exec/ring3/monitor/kernel_debug.h"
 #include "exec/ring3/monitor/kernel_debug.h"
 #include "exec/ring3/monitor/user.h"
@@ -143,8 +144,14 @@ static void go_back(struct k_ucontext *u)
  */
 static bool past_window(struct k_ucontext *u)
 {
+	const uint64_t need = PTE_RW | PTE_DIRTY;
 	struct xlate_recovered how;
+	uint64_t upper, *pte;
 
+	/* (Without the dirty bit it is the first store to any page.) */
+	pte = tlb_follow(k.c.v->kernel_root, window_guest_va(u->cr2), -1, &upper);
+	if (!pte || (pte_read(pte) & need) != need)
+		return false;
 	xlate_recover(k.x, &u->regs, &how);
 	if (how.completed || !xlate_store_access(k.x, true))
 		return false;

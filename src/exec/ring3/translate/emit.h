@@ -189,6 +189,8 @@ bool op_sensitive(struct em *e, const struct insn *i) XLATE_HIDDEN;
  * of the kind that can.
  */
 bool op_user_inline(struct em *e, const struct insn *i, uint32_t site) XLATE_HIDDEN;
+/* Plain enough for that: one operand, no segment, no stack. */
+bool op_can_inline(const struct xlate *x, const struct insn *i) XLATE_HIDDEN;
 
 /* ---- op_fpu.c ---- */
 void op_fpu_gate(struct em *e) XLATE_HIDDEN;

@@ -264,7 +264,7 @@ bool xlate_store_access(struct xlate *x, bool allowed)
 		if (i.rep != 0xf3 || (!string_stos(&i) && !string_movs(&i)) ||
 		    r->gpr[R_RCX] < WHOLE / 8)
 			return false;
-	} else if (!redirectable(&i) || !(i.desc & ID_MEM_WRITE) ||
+	} else if (!op_can_inline(x, &i) || !redirectable(&i) || !(i.desc & ID_MEM_WRITE) ||
 		   (allowed && !faults_often(x, r->rip))) {
 		return false;
 	}

@@ -128,8 +128,10 @@ static void restore(struct em *e)
 	em_load(e, R_RCX, ABS(XV_SP0));
 }
 
-static bool can_inline(const struct xlate *x, const struct insn *i, unsigned int size)
+bool op_can_inline(const struct xlate *x, const struct insn *i)
 {
+	unsigned int size = insn_mem_size[ID_MEMSIZE(i->desc)];
+
 	if (insn_class(i) != IC_COPY || !insn_has_mem(i) || (i->desc & ID_VSIB) ||
 	    i->enc == IE_EVEX || insn_bit_string(i) || insn_saves_x87(i) || op_uses_rsp(i))
 		return false;
@@ -145,7 +147,7 @@ bool op_user_inline(struct em *e, const struct insn *i, uint32_t site)
 	bool write = i->desc & ID_MEM_WRITE;
 	uint8_t *hot, *stub;
 
-	if (!can_inline(e->x, i, size))
+	if (!op_can_inline(e->x, i))
 		return false;
 	stub = cold_alloc(e->x, 64);
 	hot = e->p;
