@@ -91,6 +91,7 @@ static void test_allowed(void **state)
 		{"mmap rw", SYS_mmap, {ADDR, PAGE, RW, FIX, K_FD_MEMORY, 0}},
 		{"mmap r", SYS_mmap, {ADDR, PAGE, PROT_READ, FIX, K_FD_MEMORY, PAGE}},
 		{"mmap none", SYS_mmap, {ADDR, PAGE, PROT_NONE, FIX, K_FD_MEMORY, 0}},
+		{"mprotect r", SYS_mprotect, {ADDR, 0, PROT_READ}}, /* of nothing */
 		{"munmap", SYS_munmap, {ADDR, PAGE}},
 		{"futex wake", SYS_futex, {(long)&word, FUTEX_WAKE, 1, 0, 0, 0}},
 		{"write doorbell", SYS_write, {K_FD_DOORBELL, (long)&one, 8}},
@@ -112,7 +113,6 @@ static void test_allowed(void **state)
 		{"futex wait", SYS_futex, {(long)&word, FUTEX_WAIT_BITSET, 1, 0, 0, -1}},
 		{"timer_settime", SYS_timer_settime, {77, 0, 0, 0}},
 		{"madvise remove", SYS_madvise, {ADDR, PAGE, MADV_REMOVE}},
-		{"mprotect r", SYS_mprotect, {ADDR, PAGE, PROT_READ}},	       /* not mapped */
 		{"take the kicks", SYS_read, {K_FD_KICKED, (long)page, PAGE}}, /* not open */
 	};
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
