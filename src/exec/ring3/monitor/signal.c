@@ -249,8 +249,9 @@ static void on_kick(int sig, void *info, struct k_ucontext *u)
 	}
 
 	k.ctlv->kick = 1; /* set by the library already; not by the timer, or by other vCPUs */
-	/* What else interrupts comes from a descriptor (si_code > 0): the own pipe. */
-	if (((const int *)info)[2] > 0)
+	/* Others wrote a byte for it; always looked for, because signals that wait become one, and
+	 * with the pipe full nobody could interrupt this vCPU any more. */
+	if (k.smp)
 		smp_kicked();
 	/*
 	 * If it was the timer it is not armed any more, also when it met the monitor, which goes on

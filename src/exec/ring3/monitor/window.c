@@ -288,7 +288,7 @@ void window_flush_all(void)
 	k.low_epoch = (k.low_epoch + (1u << KF_EPOCH_SHIFT)) & KF_EPOCH;
 	if (k.smp)
 		smp_publish_epochs();
-	/* An entry that survives 256 epochs is taken for valid: it costs one needless unmapping. */
+	/* An entry that survives 128 epochs is taken for valid: it costs one needless unmapping. */
 }
 
 void window_flush_range(uint64_t va, uint64_t len)
