@@ -22,8 +22,8 @@ from typing import Iterator, NamedTuple
 
 INTEGERS = {"int", "unsigned int", "int32_t", "uint32_t", "int64_t", "uint64_t", "size_t", "ssize_t",
             "uint8_t", "uint16_t"}
-# C has no type for these; what the headers say of them is in the comments.
-FIELD_TYPES = {"pvv_domain_info.executor": "Executor"}
+# Whose type another field tells: the Python type, and how to make it of the record.
+SPECIAL = {"pvv_domain_info.reason": ("Reason", "reason_of(c.state, c.reason)")}
 
 
 class Declaration(NamedTuple):
@@ -232,7 +232,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Any
+from typing import Any, Callable, Union
 
 from ._pvvirt import lib
 
@@ -250,26 +250,31 @@ class _Open(IntEnum):
         return member
 
 
-class Executor(_Open):
-    """What runs a guest."""
-
-    AUTO = 0
-    """The best one that this host has. (As a fact about a domain: none, it is not active.)"""
-    RING3 = 1
-    """Deprivileged, by translation, in an ordinary process."""
-    KVM = 2
-    """By hardware virtualization."""
-
-
 # The C constants, by the enumeration that has them; for the tests.
 C_NAMES: dict[str, dict[str, str]] = {}
 
 '''
 
 
+REASONS = '''
+Reason = Union[RunningReason, PausedReason, ShutoffReason, CrashedReason, int]
+"""Why a domain has its state. The state says which enumeration it is; a plain number for a state that has none."""
+
+_REASONS: "dict[int, Callable[[int], Reason]]" = {
+    DomainState.RUNNING: RunningReason, DomainState.BLOCKED: RunningReason, DomainState.PAUSED: PausedReason,
+    DomainState.SHUTOFF: ShutoffReason, DomainState.CRASHED: CrashedReason}
+
+
+def reason_of(state: int, reason: int) -> Reason:
+    """A reason as the enumeration that belongs to the state."""
+    return _REASONS.get(state, int)(reason)
+
+'''
+
+
 def python_source(headers: Headers) -> str:
     out = [PYTHON_HEAD]
-    public = ["Executor"]
+    public = ["Reason"]
     enums = {}
     for enum, body, comment in headers.bodies("enum"):
         name = enums[enum] = python_name(enum)
@@ -282,6 +287,7 @@ def python_source(headers: Headers) -> str:
             if m.doc:
                 out.append(f'    """{m.doc}"""')
         out.append(f"\n\nC_NAMES[{name!r}] = {dict((m.c_name, m.name) for m in members)!r}\n")
+    out.append(REASONS)
     for struct, body, comment in headers.bodies("struct"):
         if struct in options(headers):
             continue
@@ -293,11 +299,13 @@ def python_source(headers: Headers) -> str:
         out.append(f'\n@dataclass(frozen=True)\nclass {name}:\n    """{plain(comment.split("; set")[0])}"""\n')
         calls = []
         for field, c_type, doc in fields[1:]:
-            kind = FIELD_TYPES.get(f"{struct}.{field}") or enums.get(doc.split()[0] if doc else "", "int")
+            kind = enums.get(doc.split()[0].rstrip(";") if doc else "", "int")
+            call = f"int(c.{field})" if kind == "int" else f"{kind}(c.{field})"
+            kind, call = SPECIAL.get(f"{struct}.{field}", (kind, call))
             out.append(f"    {field}: {kind}")
             if doc:
                 out.append(f'    """{doc}"""')
-            calls.append(f"int(c.{field})" if kind == "int" else f"{kind}(c.{field})")
+            calls.append(call)
         out.append(f'\n    @classmethod\n    def _from_c(cls, c: Any) -> "{name}":\n        return cls({", ".join(calls)})\n')
     out.append(f"\n__all__ = {public!r}")
     return "\n".join(out) + "\n"

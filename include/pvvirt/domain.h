@@ -217,8 +217,8 @@ PVV_API int pvv_domain_get_id(pvv_domain *domain);
  */
 typedef struct pvv_domain_info {
 	size_t size;
-	int state; /**< pvv_domain_state */
-	int reason;
+	int state;  /**< pvv_domain_state */
+	int reason; /**< as pvv_domain_get_state(): a pvv_running_reason ... by the state */
 	uint64_t max_memory; /**< bytes */
 	uint64_t memory;     /**< bytes the guest has now */
 	uint32_t max_vcpus;
@@ -226,7 +226,7 @@ typedef struct pvv_domain_info {
 	uint64_t cpu_time_ns;	  /**< processor time used by the guest since its start */
 	uint64_t overhead_memory; /**< host memory in use for the guest beyond its RAM, bytes */
 	int32_t id;		  /**< as pvv_domain_get_id() */
-	uint32_t executor;	  /**< 0 none, 1 ring3, 2 kvm */
+	uint32_t executor;	  /**< pvv_executor; PVV_EXECUTOR_AUTO while it is not active */
 } pvv_domain_info;
 
 /**
@@ -346,7 +346,7 @@ PVV_API int pvv_domain_set_console(pvv_domain *domain, uint32_t index, uint32_t 
 /**
  * Choose the executor, instead of what the XML or the options said. The domain must be shut off.
  *
- * @param executor 0 = automatic, 1 = ring3, 2 = kvm
+ * @param executor a pvv_executor
  * @param flags 0
  * @return 0, or PVV_ESTATE, PVV_EINVAL, PVV_ENOMEM, PVV_EFORK
  * @thread-safe

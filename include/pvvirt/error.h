@@ -21,8 +21,8 @@ typedef enum pvv_error_code {
 	PVV_OK = 0,
 	PVV_EINVAL = -1, /**< An argument is outside its documented range. */
 	PVV_ENOMEM = -2, /**< Memory or address space is exhausted. */
-	PVV_ESYS = -3,	 /**< The host's kernel refused a call; pvv_error_os_errno() says why. */
-	PVV_EXML = -4,	 /**< The domain XML is malformed or not acceptable. */
+	PVV_ESYS = -3, /**< The host's kernel refused a call; pvv_error_get_os_errno() says why. */
+	PVV_EXML = -4, /**< The domain XML is malformed or not acceptable. */
 	PVV_EUNSUPPORTED = -5, /**< Valid, but this library, build or host cannot do it. */
 	PVV_ESTATE = -6,       /**< The domain is not in a state that allows the operation. */
 	PVV_ENOENT = -7,       /**< No such domain, device, file or console. */

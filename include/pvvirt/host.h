@@ -103,9 +103,18 @@ typedef void pvv_log_fn(pvv_log_level level, const char *domain, const char *mes
  */
 PVV_API int pvv_host_set_log(pvv_host *host, pvv_log_level level, pvv_log_fn *fn, void *opaque);
 
+/** What runs a guest. Since: 0.1 */
+typedef enum pvv_executor {
+	PVV_EXECUTOR_AUTO = 0, /**< The best one that this host has. */
+	/** Deprivileged, by translation, in ordinary sandboxed processes. */
+	PVV_EXECUTOR_RING3 = 1,
+	PVV_EXECUTOR_KVM = 2, /**< By hardware virtualization. */
+} pvv_executor;
+
 /**
  * What this host can do, as a JSON document: version, executors with "available" and the "reason"
- * why not, features, limits. Probing an executor takes up to 2 s the first time.
+ * why not, the default one, features (pvv_has_feature()), limits. Probing an executor takes up to 2
+ * s the first time.
  *
  * @param host a handle
  * @param flags 0

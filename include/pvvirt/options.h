@@ -116,7 +116,7 @@ typedef struct pvv_domain_options {
 	const char *cmdline;	       /**< at most 1,023 bytes; NULL = "" */
 	uint64_t memory;	       /**< bytes, 4 MiB at least; 0 = 256 MiB */
 	uint32_t vcpus;		       /**< 1..32; 0 = 1 */
-	uint32_t executor;	       /**< 0 = automatic, 1 = ring3, 2 = kvm */
+	uint32_t executor;	       /**< pvv_executor */
 	const pvv_disk_options *disks; /**< array */
 	size_t nr_disks;	       /**< its length, 0..64 */
 	size_t disk_stride; /**< sizeof(pvv_disk_options) as the caller knows it; 0 = disks->size */

@@ -34,8 +34,9 @@ PVV_API const char *pvv_version_string(void);
  * Whether this build of the library has a feature. Whether the *host* can use it is another
  * question: see pvv_host_get_capabilities().
  *
- * @param feature "executor.ring3", "executor.kvm", "xml", "console.pty", "console.unix",
- *        "disk.raw", "disk.io_uring", "net" ...; names unknown to this version are simply absent
+ * @param feature "executor.ring3", "executor.kvm", "xml", "smp", "balloon", "console.stream",
+ *        "console.pty", "console.file", "console.unix", "console.tcp", "console.null", "channel",
+ *        "disk.raw", "disk.io_uring", "net"; names unknown to this version are simply absent
  * @return 1 if present, 0 if not (also for NULL)
  * @thread-safe
  * Since: 0.1

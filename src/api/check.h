@@ -39,6 +39,9 @@ static inline int api_verb(const pvv_domain *domain, uint64_t flags, uint64_t kn
 	return ret < 0 ? ret : api_flags(flags, known, function);
 }
 
+/* version.c: what pvv_has_feature() knows, NULL behind the last. */
+extern const char *const api_features[];
+
 /* create.c: a pvv_console_type and its path into a configuration. */
 int take_console_type(struct config_chr *chr, uint32_t type, const char *path,
 		      const char *function);

@@ -102,15 +102,19 @@ int take_console_type(struct config_chr *chr, uint32_t type, const char *path, c
 
 #define FN "pvv_domain_create"
 
-static int take_source(const char *what, const char *path, int fd, char **ret_path, int *ret_fd)
+static int take_source(const char *what, const char *path, const char *what_fd, int fd,
+		       char **ret_path, int *ret_fd)
 {
 	if (path && fd >= 0)
-		return API_EINVAL(FN ": both %s and %s_fd are given; give one", what, what);
+		return API_EINVAL(
+			FN ": both %s and %s (%d) are given; give one%s", what, what_fd, fd,
+			fd ? "" : " (none is -1, which the record has that begins with its _INIT)");
 	return fd >= 0 ? config_set_fd(ret_fd, fd) : config_set_string(ret_path, path);
 }
 
 static int take_disk(struct config *cfg, const pvv_disk_options *disk, size_t index)
 {
+	char what[40], what_fd[40];
 	struct config_disk *cd;
 	int ret = config_add_disk(cfg, &cd);
 
@@ -118,7 +122,9 @@ static int take_disk(struct config *cfg, const pvv_disk_options *disk, size_t in
 		return ret;
 	if (!disk->path && disk->fd < 0)
 		return API_EINVAL(FN ": disks[%zu] has neither a path nor a descriptor", index);
-	ret = take_source("path", disk->path, disk->fd, &cd->source, &cd->fd);
+	snprintf(what, sizeof(what), "disks[%zu].path", index);
+	snprintf(what_fd, sizeof(what_fd), "disks[%zu].fd", index);
+	ret = take_source(what, disk->path, what_fd, disk->fd, &cd->source, &cd->fd);
 	if (ret < 0)
 		return ret;
 	cd->readonly = disk->readonly != 0;
@@ -231,9 +237,11 @@ static int take_options(struct config *cfg, const pvv_domain_options *o)
 				  (unsigned long long)o->max_memory);
 	ret = config_set_string(&cfg->name, o->name);
 	if (!ret)
-		ret = take_source("kernel", o->kernel, o->kernel_fd, &cfg->kernel, &cfg->kernel_fd);
+		ret = take_source("kernel", o->kernel, "kernel_fd", o->kernel_fd, &cfg->kernel,
+				  &cfg->kernel_fd);
 	if (!ret)
-		ret = take_source("initrd", o->initrd, o->initrd_fd, &cfg->initrd, &cfg->initrd_fd);
+		ret = take_source("initrd", o->initrd, "initrd_fd", o->initrd_fd, &cfg->initrd,
+				  &cfg->initrd_fd);
 	if (!ret)
 		ret = config_set_string(&cfg->cmdline, o->cmdline);
 	if (!ret)

@@ -118,8 +118,15 @@ int pvv_host_get_capabilities(pvv_host *host, uint64_t flags, char **ret_json)
 		host->probe_kvm.available     ? "\"kvm\""
 		: host->probe_ring3.available ? "\"ring3\""
 					      : "null");
-	fprintf(f, "  \"limits\": {\"vcpus\": %u, \"disks\": %u, \"consoles\": %u}\n}\n",
-		CONFIG_MAX_VCPUS, CONFIG_MAX_DISKS, CONFIG_MAX_CONSOLES);
+	fprintf(f, "  \"features\": [");
+	for (const char *const *name = api_features; *name; name++)
+		fprintf(f, "%s\"%s\"", name == api_features ? "" : ", ", *name);
+	fprintf(f, "],\n");
+	fprintf(f,
+		"  \"limits\": {\"vcpus\": %u, \"disks\": %u, \"interfaces\": %u, \"consoles\": "
+		"%u, \"channels\": %u}\n}\n",
+		CONFIG_MAX_VCPUS, CONFIG_MAX_DISKS, CONFIG_MAX_INTERFACES, CONFIG_MAX_CONSOLES,
+		CONFIG_MAX_CHANNELS);
 	if (fclose(f)) {
 		free(*ret_json);
 		*ret_json = NULL;

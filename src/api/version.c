@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <pvvirt/pvvirt.h>
+#include "api/check.h"
 
 uint32_t pvv_version(void)
 {
@@ -14,15 +14,17 @@ const char *pvv_version_string(void)
 	return PVV_VERSION_STRING;
 }
 
+const char *const api_features[] = {
+	"executor.ring3", "executor.kvm",   "xml",	    "smp",
+	"balloon",	  "console.stream", "console.pty",  "console.file",
+	"console.unix",	  "console.tcp",    "console.null", "channel",
+	"disk.raw",	  "disk.io_uring",  "net",	    NULL,
+};
+
 int pvv_has_feature(const char *feature)
 {
-	static const char *const features[] = {
-		"executor.ring3", "xml",	  "console.stream", "console.pty",   "console.unix",
-		"console.file",	  "console.null", "disk.raw",	    "disk.io_uring",
-	};
-
-	for (size_t i = 0; feature && i < sizeof(features) / sizeof(features[0]); i++)
-		if (!strcmp(feature, features[i]))
+	for (const char *const *f = api_features; feature && *f; f++)
+		if (!strcmp(feature, *f))
 			return 1;
 	return 0;
 }

@@ -44,6 +44,18 @@ def test_text_wrapper(make):
     assert lines[0] == "Hello, world!" and len(lines) > 5
 
 
+def test_no_time_is_enough_for_what_is_there(make):
+    domain = make("echo")
+    console = domain.open_console()
+    domain.start()
+    console.read_until("ready\n", LONG)
+    with pytest.raises(pvvirt.TimedOutError):
+        console.read_until("quit\n", 0)
+    console.write(b"quit\n")
+    domain.join(LONG)
+    assert console.read_until("quit\n", 0).endswith(b"quit\n")
+
+
 def test_what_was_read_in_vain_is_not_lost(make):
     domain = make("echo")
     console = domain.open_console()

@@ -2,6 +2,7 @@
 """Domains: configuration, life cycle, facts, errors."""
 import os
 import pickle
+import re
 import socket
 import uuid
 
@@ -48,6 +49,7 @@ def test_pause_resume_destroy(make, start_paused):
     with pytest.raises(pvvirt.StateError):
         domain.start()
     assert domain.info.executor in (pvvirt.Executor.RING3, pvvirt.Executor.KVM)
+    assert domain.info.state is DomainState.PAUSED and domain.info.reason is PausedReason.USER
     domain.destroy()
     assert domain.status.reason is ShutoffReason.DESTROYED
     with pytest.raises(pvvirt.StateError) as e:
@@ -305,10 +307,38 @@ def test_executor_is_chosen(make, start_paused):
         domain.set_executor(77)
 
 
+@pytest.mark.parametrize("fields, message", [
+    ({"disks": ["x.img"]}, r"DomainConfig.disks\[0\] must be a pvvirt.Disk, not str"),
+    ({"disks": "x.img"}, "DomainConfig.disks must be a list of pvvirt.Disk, not str"),
+    ({"disks": pvvirt.Disk("x.img")}, "DomainConfig.disks must be a list of pvvirt.Disk, not Disk"),
+    ({"disks": [pvvirt.Disk(fd="x")]}, r"DomainConfig.disks\[0\].fd must be an int, not str"),
+    ({"interfaces": ["user"]}, r"DomainConfig.interfaces\[0\] must be a pvvirt.Interface, not str"),
+    ({"interfaces": [pvvirt.Interface(forwards=[80])]}, r"interfaces\[0\].forwards\[0\] must be a pvvirt.Forward, not int"),
+    ({"memory": "64M"}, "DomainConfig.memory must be an int, not str"),
+    ({"executor": "kvm"}, "DomainConfig.executor must be an int, not str"),
+    ({"kernel": 3}, "DomainConfig.kernel must be a str or a path, not int"),
+])
+def test_mistakes_are_named(host, fields, message):
+    with pytest.raises(TypeError, match=message):
+        host.create(**{"name": "x", "kernel": guest("hello"), **fields})
+
+
+def test_uuid(host):
+    number = uuid.UUID(int=4711)
+    domain = host.create(name="u", kernel=guest("hello"), uuid=number)
+    assert domain.uuid == number and host.lookup_uuid(number) == domain == host.lookup_uuid(str(number))
+
+
 def test_capabilities(host):
     found = host.capabilities()
     assert found["version"] == pvvirt.version()
     assert {e["name"] for e in found["executors"]} >= {"ring3", "kvm"}
+    assert set(found["limits"]) == {"vcpus", "disks", "interfaces", "consoles", "channels"}
+    # What the header says of pvv_has_feature() is what it knows.
+    header = (SOURCE / "include/pvvirt/version.h").read_text()
+    told = re.findall(r'"([\w.]+)"', re.search(r"@param feature (.*?)@return", header, re.S).group(1))
+    assert sorted(told) == sorted(found["features"]) and len(told) > 10
+    assert all(pvvirt.has_feature(f) for f in told)
 
 
 def test_inspect(tmp_path):

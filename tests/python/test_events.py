@@ -29,7 +29,7 @@ def test_stream(host, make):
         got = [events.next(LONG) for _ in LIFE]
         assert events.next(0) is None
     assert [e.type for e in got] == LIFE
-    assert all(e.domain_name == domain.name and e.domain_uuid == str(domain.uuid) for e in got)
+    assert all(e.domain_name == domain.name and e.domain_uuid == domain.uuid for e in got)
     assert got[0].detail is EventStarted.BOOTED and got[2].detail is EventStopped.SHUTDOWN
     assert before <= got[0].time_ns <= got[2].time_ns <= time.time_ns()
     assert str(got[0]) == f"{domain.name} started" and str(got[2]) == f"{domain.name} stopped (shutdown)"

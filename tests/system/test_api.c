@@ -293,7 +293,8 @@ static void test_options(void **state)
 	WITH(name, "a/b", "name");
 	WITH(name, "a\nb", "name");
 	WITH(kernel, NULL, "kernel");
-	WITH(kernel_fd, 0, "kernel");
+	WITH(kernel_fd, 0, "kernel_fd (0)"); /* of a record that began as {0} */
+	WITH(initrd, (o.initrd_fd = 0, "/i"), "_INIT");
 	WITH(uuid, "not-a-uuid", "uuid");
 	WITH(memory, 4096, "memory");
 	WITH(memory, ~0ull, "memory");
@@ -488,7 +489,7 @@ static void test_set_executor_keeps_streams(void **state)
 	int fd;
 
 	ok(pvv_domain_open_console(dom, 0, 0, &fd));
-	ok(pvv_domain_set_executor(dom, 1, 0));
+	ok(pvv_domain_set_executor(dom, PVV_EXECUTOR_RING3, 0));
 	ok(pvv_domain_start(dom, 0));
 	assert_true(read_until(fd, "Hello", 10000, seen, sizeof(seen)));
 	ok(pvv_domain_wait(dom, 10000, 0));

@@ -16,7 +16,6 @@ After a fork the child's objects raise :class:`ForkError`. See doc/python.md.
 from __future__ import annotations
 
 import json
-import os
 from typing import Any, Optional
 
 from . import _errors, _generated
@@ -53,7 +52,7 @@ def inspect_image(path: Optional[Path] = None, fd: Optional[int] = None) -> "dic
     """Describe a kernel image, without running it: format, compression, Xen notes."""
     if (path is None) == (fd is None):
         raise _errors.invalid("inspect_image: give either a path or a descriptor")
-    name = ffi.NULL if path is None else os.fsencode(path)
+    name = ffi.NULL if path is None else _errors.encode_path(path, "inspect_image: path")
     found: "dict[str, Any]" = json.loads(_errors.take_text(
         lib.pvv_image_inspect, name, descriptor(fd, "inspect_image: fd"), ImageFlags.JSON))
     return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from typing import Any, Optional, Sequence, Union
+from uuid import UUID
 
-from ._errors import encode, invalid
+from ._errors import encode, encode_path, integer, invalid
 from ._generated import Action, ConsoleType, Executor, InterfaceType
 from ._pvvirt import ffi, lib
 
@@ -106,8 +107,8 @@ class DomainConfig:
     """What follows when the guest crashes; by default it is destroyed."""
     executor: Executor = Executor.AUTO
     """What runs the guest."""
-    uuid: Optional[str] = None
-    """36 characters; made up by default."""
+    uuid: Union[UUID, str, None] = None
+    """A uuid.UUID, or 36 characters; made up by default."""
     kernel_fd: Optional[int] = None
     """An open descriptor in place of ``kernel``; duplicated when the domain is made."""
     initrd_fd: Optional[int] = None
@@ -122,7 +123,7 @@ class COptions:
         self.c = o = ffi.new("pvv_domain_options *")
         lib._pvvpy_init_pvv_domain_options(o)
         o.name = self._text(config.name, "DomainConfig.name")
-        o.uuid = self._text(config.uuid, "DomainConfig.uuid")
+        o.uuid = self._text(str(config.uuid) if isinstance(config.uuid, UUID) else config.uuid, "DomainConfig.uuid")
         o.cmdline = self._text(config.cmdline, "DomainConfig.cmdline")
         for name in "kernel", "initrd", "console_path":
             setattr(o, name, self._path(getattr(config, name), f"DomainConfig.{name}"))
@@ -130,12 +131,14 @@ class COptions:
                       "executor", "on_poweroff", "on_reboot", "on_crash")
         for name in "kernel_fd", "initrd_fd":
             setattr(o, name, descriptor(getattr(config, name), f"DomainConfig.{name}"))
+        _check_items(config.disks, Disk, "DomainConfig.disks")
         disks = ffi.new("pvv_disk_options[]", len(config.disks))
         for i, disk in enumerate(config.disks):
             self._disk(disks + i, disk, f"DomainConfig.disks[{i}]")
         self._keep.append(disks)
         o.disks = disks
         o.nr_disks = len(config.disks)
+        _check_items(config.interfaces, Interface, "DomainConfig.interfaces")
         interfaces = ffi.new("pvv_interface_options[]", len(config.interfaces))
         for i, interface in enumerate(config.interfaces):
             self._interface(interfaces + i, interface, f"DomainConfig.interfaces[{i}]")
@@ -157,6 +160,7 @@ class COptions:
             setattr(c, name, self._text(getattr(interface, name), f"{what}.{name}"))
         self._numbers(c, interface, what, "type", "mtu")
         c.existing = bool(interface.existing)
+        _check_items(interface.forwards, Forward, f"{what}.forwards")
         forwards = ffi.new("pvv_forward_options[]", len(interface.forwards))
         for i, forward in enumerate(interface.forwards):
             lib._pvvpy_init_pvv_forward_options(forwards + i)
@@ -171,7 +175,7 @@ class COptions:
     def _numbers(c: Any, source: object, what: str, *names: str) -> None:
         for name in names:
             try:
-                setattr(c, name, getattr(source, name))
+                setattr(c, name, integer(getattr(source, name), f"{what}.{name}"))
             except OverflowError:
                 raise invalid(f"{what}.{name} = {getattr(source, name)} is out of range") from None
 
@@ -179,12 +183,7 @@ class COptions:
         return ffi.NULL if value is None else self._hold(encode(value, what))
 
     def _path(self, value: Optional[Path], what: str) -> Any:
-        if value is None:
-            return ffi.NULL
-        data = os.fsencode(value)
-        if b"\0" in data:
-            raise invalid(f"{what} contains a NUL character")
-        return self._hold(data)
+        return ffi.NULL if value is None else self._hold(encode_path(value, what))
 
     def _hold(self, data: bytes) -> Any:
         c = ffi.new("char[]", data)
@@ -192,10 +191,19 @@ class COptions:
         return c
 
 
+def _check_items(items: object, kind: type, what: str) -> None:
+    """One disk in place of a list of them, or its path in place of the disk, are easily written."""
+    if isinstance(items, (str, bytes)) or not isinstance(items, Sequence):
+        raise TypeError(f"{what} must be a list of pvvirt.{kind.__name__}, not {type(items).__name__}")
+    for i, item in enumerate(items):
+        if not isinstance(item, kind):
+            raise TypeError(f"{what}[{i}] must be a pvvirt.{kind.__name__}, not {type(item).__name__}")
+
+
 def descriptor(fd: Optional[int], what: str) -> int:
     """A descriptor for C, where -1 means none: a negative one here is a mistake, not a default."""
     if fd is None:
         return -1
-    if fd < 0:
+    if integer(fd, what) < 0:
         raise invalid(f"{what} = {fd} is not a descriptor")
     return fd

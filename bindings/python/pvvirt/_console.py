@@ -85,7 +85,7 @@ class Console(io.RawIOBase):
         want, seen = _data(pattern), bytearray(self._pending)
         self._pending = b""
         deadline = None if timeout is None else time.monotonic() + timeout
-        searched = 0
+        searched, looked = 0, False  # with timeout=0, what is there already counts
         poll = select.poll()  # not a timeout of the socket, which a writing thread would have as well
         poll.register(self._socket, select.POLLIN)
         try:
@@ -96,11 +96,11 @@ class Console(io.RawIOBase):
                     del seen[:at + len(want)]
                     return done
                 searched = max(0, len(seen) - len(want) + 1)
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise _timed_out(self.name, want, bytes(seen))
-                if left is not None and not poll.poll(left * 1000 + 1):
-                    continue
+                if deadline is not None:
+                    left = deadline - time.monotonic()
+                    if left <= 0 and looked or not poll.poll(left * 1000 + 1 if left > 0 else 0):
+                        raise _timed_out(self.name, want, bytes(seen))
+                    looked = True
                 data = self._socket.recv(65536)
                 if not data:
                     raise _ended(self.name, want, bytes(seen))
@@ -144,7 +144,8 @@ class AsyncConsole:
     async def read(self, n: int = -1) -> bytes:
         """At most ``n`` bytes, at least one; b"" at the end. All until the end by default."""
         if n < 0:
-            return self._take(len(self._pending)) + await self._reader.read()
+            rest = await self._reader.read()
+            return self._take(len(self._pending)) + rest
         if not self._pending:
             return await self._reader.read(n)
         return self._take(n)
@@ -158,7 +159,8 @@ class AsyncConsole:
         """As :meth:`Console.read_until`."""
         want = _data(pattern)
         try:
-            at = await asyncio.wait_for(self._find(want), timeout)
+            # wait_for(0) would not even look at what is there already.
+            at = await asyncio.wait_for(self._find(want), timeout if timeout is None else max(timeout, 0.001))
         except asyncio.TimeoutError:
             raise _timed_out(self.name, want, bytes(self._pending)) from None
         if at < 0:

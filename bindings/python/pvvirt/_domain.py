@@ -13,20 +13,16 @@ from uuid import UUID
 
 from ._config import Path
 from ._console import AsyncConsole, Console
-from ._errors import Error, StateError, TimedOutError, check, encode, invalid, make, take_text, text, unsigned
+from ._errors import Error, StateError, TimedOutError, check, encode, encode_path, invalid, make, take_text, text, unsigned
 from ._events import EventStream
-from ._generated import (BlockStats, ConsoleFlags, ConsoleType, CrashedReason, DomainInfo, DomainState, DomainStats,
-                         ErrorCode, ErrorSubsystem, EventStopped, EventType, Executor, InterfaceStats, PausedReason,
-                         RunningReason, ShutoffReason, StartFlags)
+from ._generated import (BlockStats, ConsoleFlags, ConsoleType, DomainInfo, DomainState, DomainStats, ErrorCode,
+                         ErrorSubsystem, EventStopped, EventType, Executor, InterfaceStats, Reason, ShutoffReason,
+                         StartFlags, reason_of)
 from ._pvvirt import ffi, lib
 
 if TYPE_CHECKING:
     from ._core import HostCore
 
-Reason = Union[RunningReason, PausedReason, ShutoffReason, CrashedReason, int]
-
-_REASONS = {DomainState.RUNNING: RunningReason, DomainState.BLOCKED: RunningReason, DomainState.PAUSED: PausedReason,
-            DomainState.SHUTOFF: ShutoffReason, DomainState.CRASHED: CrashedReason}
 _STOPPED = {EventStopped.SHUTDOWN: ShutoffReason.SHUTDOWN, EventStopped.DESTROYED: ShutoffReason.DESTROYED,
             EventStopped.CRASHED: ShutoffReason.CRASHED, EventStopped.FAILED: ShutoffReason.FAILED}
 
@@ -181,7 +177,7 @@ class Domain:
                                         ErrorSubsystem.DOMAIN, 0, self.name)
                 if event.type == EventType.LOST:
                     status = self.status
-                elif event.type == EventType.STOPPED and event.domain_uuid == str(self.uuid):
+                elif event.type == EventType.STOPPED and event.domain_uuid == self.uuid:
                     status = self.status
                     if status.active:  # somebody has started it again
                         reason = _STOPPED.get(EventStopped(event.detail), ShutoffReason.UNKNOWN)
@@ -259,8 +255,7 @@ class Domain:
         state, reason = ffi.new("int *"), ffi.new("int *")
         check(lib.pvv_domain_get_state(self._c, state, reason))
         said = take_text(lib.pvv_domain_get_reason_text, self._c)
-        what = DomainState(state[0])
-        return DomainStatus(what, _REASONS[what](reason[0]) if what in _REASONS else reason[0], said)
+        return DomainStatus(DomainState(state[0]), reason_of(state[0], reason[0]), said)
 
     @property
     def state(self) -> DomainState:
@@ -343,14 +338,12 @@ class Domain:
     def set_console(self, type: ConsoleType, path: Optional[Path] = None, index: int = 0) -> None:
         """Say what a console is connected to; the domain must be shut off, and the streams that were
         opened before end."""
-        name = ffi.NULL if path is None else os.fsencode(path)
-        if path is not None and b"\0" in name:
-            raise invalid("path contains a NUL character")
-        check(lib.pvv_domain_set_console(self._c, unsigned(index, 32, "index"), type, name, 0))
+        name = ffi.NULL if path is None else encode_path(path, "path")
+        check(lib.pvv_domain_set_console(self._c, unsigned(index, 32, "index"), unsigned(type, 32, "type"), name, 0))
 
     def set_executor(self, executor: Executor) -> None:
         """Choose what runs the guest; the domain must be shut off."""
-        check(lib.pvv_domain_set_executor(self._c, executor, 0))
+        check(lib.pvv_domain_set_executor(self._c, unsigned(executor, 32, "executor"), 0))
 
     def set_memory(self, size: int) -> None:
         """Ask the guest's balloon to have this many bytes (rounded up to MiB). Returns at once;

@@ -2,6 +2,8 @@
 """Exceptions: one class for each error code of the library, with the detail it gives."""
 from __future__ import annotations
 
+import operator
+import os
 from typing import Any
 
 from ._generated import ErrorCode, ErrorSubsystem
@@ -179,9 +181,17 @@ def take_text(call: Any, *args: Any) -> str:
         lib.pvv_free(ret[0])
 
 
+def integer(value: int, what: str) -> int:
+    """A number for C, which says of a wrong type only that it is wrong."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{what} must be an int, not {type(value).__name__}") from None
+
+
 def unsigned(value: int, bits: int, what: str) -> int:
     """A number for C, where it would not fit silently or raise OverflowError."""
-    if not 0 <= value < 1 << bits:
+    if not 0 <= integer(value, what) < 1 << bits:
         raise invalid(f"{what} = {value} is out of range")
     return value
 
@@ -191,6 +201,16 @@ def encode(value: str, what: str) -> bytes:
     if not isinstance(value, str):
         raise TypeError(f"{what} must be a str, not {type(value).__name__}")
     data = value.encode("utf-8")
+    if b"\0" in data:
+        raise invalid(f"{what} contains a NUL character")
+    return data
+
+
+def encode_path(value: "str | os.PathLike[str]", what: str) -> bytes:
+    """A file's name for C."""
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        raise TypeError(f"{what} must be a str or a path, not {type(value).__name__}")
+    data = os.fsencode(value)
     if b"\0" in data:
         raise invalid(f"{what} contains a NUL character")
     return data

@@ -17,6 +17,7 @@ from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, AsyncIterator, Iterator, Optional, Union
+from uuid import UUID
 
 from ._errors import check, invalid, text
 from ._generated import EventCrashed, EventShutdown, EventStarted, EventStopped, EventType
@@ -42,8 +43,8 @@ class Event:
     """How; an enumeration for STARTED, SHUTDOWN, STOPPED and CRASHED, the number of events lost for LOST."""
     domain_name: str
     """The domain's name, "" if the event is about none."""
-    domain_uuid: str
-    """The domain's UUID, "" if the event is about none."""
+    domain_uuid: Optional[UUID]
+    """The domain's UUID, None if the event is about none."""
     text: str
     """A sentence: why the guest crashed, why the start failed; may be ""."""
     time_ns: int
@@ -56,7 +57,7 @@ class Event:
 
 
 def _lost(n: int) -> Event:
-    return Event(EventType.LOST, n, "", "", "events were dropped because nobody took them", time.time_ns())
+    return Event(EventType.LOST, n, "", None, "events were dropped because nobody took them", time.time_ns())
 
 
 class EventLog:
@@ -83,9 +84,10 @@ class EventLog:
             e = ret[0]
             kind = EventType(lib.pvv_event_get_type(e))
             number = lib.pvv_event_get_detail(e)
+            uuid = text(lib.pvv_event_get_domain_uuid(e))
             self._events.append(Event(
                 kind, _DETAILS[kind](number) if kind in _DETAILS else number,
-                text(lib.pvv_event_get_domain_name(e)), text(lib.pvv_event_get_domain_uuid(e)),
+                text(lib.pvv_event_get_domain_name(e)), UUID(uuid) if uuid else None,
                 text(lib.pvv_event_get_text(e)), lib.pvv_event_get_time_ns(e)))
             lib.pvv_event_free(e)
             new = True

@@ -6,6 +6,7 @@ import json
 import logging
 from types import TracebackType
 from typing import Any, Callable, Optional, Sequence, Union, overload
+from uuid import UUID
 
 from ._config import COptions, Disk, DomainConfig, Interface, Path
 from ._core import EventFn, HostCore, LogFn, raise_first
@@ -69,7 +70,7 @@ class Host:
                initrd: Optional[Path] = ..., vcpus: int = ..., max_memory: int = ...,
                vcpus_online: int = ..., disks: Sequence[Disk] = ..., interfaces: Sequence[Interface] = ...,
                console: ConsoleType = ..., console_path: Optional[Path] = ..., on_poweroff: Action = ...,
-               on_reboot: Action = ..., on_crash: Action = ..., executor: Executor = ..., uuid: Optional[str] = ...,
+               on_reboot: Action = ..., on_crash: Action = ..., executor: Executor = ..., uuid: Union[UUID, str, None] = ...,
                kernel_fd: Optional[int] = ..., initrd_fd: Optional[int] = ...) -> Domain: ...
 
     def create(self, config: Optional[DomainConfig] = None, **fields: Any) -> Domain:
@@ -108,8 +109,8 @@ class Host:
         check(lib.pvv_host_lookup_domain(self._core.c, encode(name, "name"), ret))
         return Domain(self._core, ret[0])
 
-    def lookup_uuid(self, uuid: object) -> Domain:
-        """The domain of that UUID (a str or a uuid.UUID), or :class:`NotFoundError`."""
+    def lookup_uuid(self, uuid: Union[UUID, str]) -> Domain:
+        """The domain of that UUID, or :class:`NotFoundError`."""
         ret = ffi.new("pvv_domain **")
         check(lib.pvv_host_lookup_domain_by_uuid(self._core.c, encode(str(uuid), "uuid"), ret))
         return Domain(self._core, ret[0])
