@@ -48,6 +48,13 @@ static size_t collect(char *data, size_t size, size_t n, void *opaque)
 	return size * n;
 }
 
+static void no_connection(CURLcode why)
+{
+	fprintf(stderr, "keeperctl: %s: %s%s\n", sock, curl_easy_strerror(why),
+		why == CURLE_COULDNT_CONNECT ? " (is keeperd running, and may you use its socket?)"
+					     : "");
+}
+
 /* The HTTP status, or 0 with a message; text->data is to be freed. */
 static long request(int post, const char *path, struct text *text)
 {
@@ -70,9 +77,18 @@ static long request(int post, const char *path, struct text *text)
 	if (ret == CURLE_OK)
 		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	else
-		fprintf(stderr, "keeperctl: %s: %s\n", sock, curl_easy_strerror(ret));
+		no_connection(ret);
 	curl_easy_cleanup(curl);
 	return status;
+}
+
+/* What an answer says is wrong. */
+static void refused(json_t *json)
+{
+	const char *why = json_string_value(json_object_get(json, "error"));
+
+	fprintf(stderr, "keeperctl: %s\n", why ? why : "the answer makes no sense");
+	json_decref(json);
 }
 
 /* Parses an answer; prints its error if it is one. */
@@ -84,10 +100,7 @@ static json_t *ask(int post, const char *path)
 
 	free(text.data);
 	if (status && (status >= 300 || !json)) {
-		const char *why = json_string_value(json_object_get(json, "error"));
-
-		fprintf(stderr, "keeperctl: %s\n", why ? why : "the answer makes no sense");
-		json_decref(json);
+		refused(json);
 		return NULL;
 	}
 	return json;
@@ -241,7 +254,7 @@ static int upgraded(CURL *curl, int fd)
 	if (!strncmp(head, "HTTP/1.1 101", 12))
 		return 1;
 	n = (size_t)receive(curl, fd, head, sizeof(head) - 1);
-	fprintf(stderr, "keeperctl: %.*s\n", (int)n, head);
+	refused(json_loadb(head, n, 0, NULL));
 	return 0;
 }
 
@@ -289,7 +302,7 @@ static int console(const char *name)
 	if (rc == CURLE_OK)
 		rc = curl_easy_getinfo(curl, CURLINFO_ACTIVESOCKET, &fd);
 	if (rc != CURLE_OK) {
-		fprintf(stderr, "keeperctl: %s: %s\n", sock, curl_easy_strerror(rc));
+		no_connection(rc);
 	} else if (!send_all(curl, req, strlen(req)) && upgraded(curl, fd)) {
 		make_terminal_raw();
 		relay(curl, fd);
