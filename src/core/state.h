@@ -185,6 +185,7 @@ struct core_domain {
 	uint32_t grant_max, grant_frames; /* limit, frames in use */
 	uint32_t grant_version;
 	uint32_t maptrack_max;
+	uint64_t maptrack_freed; /* counts handles given back */
 	struct core_maptrack maptrack[1024];
 
 	/* event/ */

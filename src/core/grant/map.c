@@ -23,17 +23,8 @@ static struct core_maptrack *free_handle(struct core_ctx *c, uint32_t *ret_handl
 
 static void put_handle(struct core_ctx *c, struct core_maptrack *gone)
 {
-	uint64_t last = 0;
-
 	gone->flags = 0;
-	gone->mfn = 0;
-	for (uint32_t i = 0; i < c->d->maptrack_max; i++) {
-		const struct core_maptrack *m = &c->d->maptrack[i];
-
-		if (m->flags == 0 && m->mfn > last)
-			last = m->mfn;
-	}
-	gone->mfn = last + 1;
+	gone->mfn = ++c->d->maptrack_freed;
 }
 
 /* The references of one mapping: a device map and a host map are counted as one each by Xen. */
