@@ -22,10 +22,17 @@
  * programs use least.
  *	U_BASE			stub code, read and execute
  *	U_COMMON		filters; read only
+ *	U_SITES, U_TRAMP	the same in all U: see above
  *	U_BLOCK
  *	  + UB_ORDER		struct u_order, read only: K to M
  *	  + UB_STATE		struct u_state: K and G
  *	  + UB_STACK ...	signal stack of G
+ *
+ * System calls without a signal. A `syscall` that runs often is a site (monitor/user_site.c): U has
+ * a copy of that page of the program, in which a jump takes its place. Site i jumps by way of entry
+ *i of the table at U_SITES to the trampoline at U_TRAMP + 16 * i, and that to u_site of the stub
+ *with i in ecx, which `syscall` would destroy. What the stub puts into the state page is then what
+ * otherwise the host's frame says.
  *
  * Everything G can write (state, signal stack) it can also forge: K reads each value once and
  * checks it. A forged state is no more than registers that the program could have set itself.
@@ -35,6 +42,11 @@
 
 #define U_BASE	     0x10000
 #define U_COMMON     0x11000
+#define U_SITES	     0x12000
+#define U_TRAMP	     0x16000
+#define U_TRAMP_SIZE 16
+#define U_NR_SITES   2048
+#define U_TRAMP_END  (U_TRAMP + U_TRAMP_SIZE * U_NR_SITES)
 #define U_BLOCK	     0x20000
 #define U_BLOCK_SIZE 0x10000
 #define U_FIRST	     (U_BLOCK + U_BLOCK_SIZE) /* guest programs have what is above */
@@ -68,6 +80,7 @@
 #define US_STARTED 232
 #define US_TOLD	   236
 #define US_FPU	   1024
+#define US_SITE	   1 /* in place of a frame's address: gpr, rflags and fpu are what G came with */
 
 /*
  * u_state.turn. UT_KERNEL: K's turn. Who is about to sleep until it has the turn says so first, by
@@ -150,7 +163,12 @@ struct u_common {
 		uint64_t filter; /* U address */
 	} mapper, thread;
 	uint64_t insn[(4096 - 32) / 8];
+	uint64_t sites[U_NR_SITES];
+	uint8_t tramp[U_NR_SITES][U_TRAMP_SIZE];
 };
+_Static_assert(U_COMMON + __builtin_offsetof(struct u_common, sites) == U_SITES, "layout of U");
+_Static_assert(U_COMMON + __builtin_offsetof(struct u_common, tramp) == U_TRAMP, "layout of U");
+_Static_assert(U_COMMON + sizeof(struct u_common) <= U_BLOCK, "layout of U");
 
 /* K asks N, the nursery, for processes. */
 struct u_nursery {
@@ -162,18 +180,20 @@ struct u_nursery {
 #define U_NURSERY_RING 1020u
 
 /*
- * The executor's region of the memfd: what vCPUs say to each other (layout.h), the common page,
- * then for each vCPU the nursery's page, the table of tlb.h, and the blocks.
+ * The executor's region of the memfd: what vCPUs say to each other (layout.h), the common pages,
+ * then for each vCPU the nursery's page, the table of tlb.h, the blocks, and the copies of pages
+ * with sites.
  */
 #define U_PAGES(n)   (((n) + 4095) & ~4095ull)
 #define U_TABLE_SIZE 96ull
+#define U_SITE_PAGES 512ull /* of each vCPU */
 static inline uint64_t ux_common(uint64_t nr_frames, unsigned int nr_vcpus)
 {
 	return U_PAGES(k_smp_size(nr_frames, nr_vcpus));
 }
 static inline uint64_t ux_nursery(uint64_t nr_frames, unsigned int nr_vcpus, unsigned int vcpu)
 {
-	return ux_common(nr_frames, nr_vcpus) + 4096 * (1ull + vcpu);
+	return ux_common(nr_frames, nr_vcpus) + U_PAGES(sizeof(struct u_common)) + 4096ull * vcpu;
 }
 static inline uint64_t ux_tables(uint64_t nr_frames, unsigned int nr_vcpus, unsigned int vcpu)
 {
@@ -185,9 +205,13 @@ static inline uint64_t ux_block(uint64_t nr_frames, unsigned int nr_vcpus, unsig
 	return ux_tables(nr_frames, nr_vcpus, nr_vcpus) +
 	       ((uint64_t)vcpu * U_SLOTS + slot) * U_BLOCK_SIZE;
 }
+static inline uint64_t ux_sites(uint64_t nr_frames, unsigned int nr_vcpus, unsigned int vcpu)
+{
+	return ux_block(nr_frames, nr_vcpus, 0, nr_vcpus) + 4096 * U_SITE_PAGES * vcpu;
+}
 static inline uint64_t ux_size(uint64_t nr_frames, unsigned int nr_vcpus)
 {
-	return ux_block(nr_frames, nr_vcpus, 0, nr_vcpus);
+	return ux_sites(nr_frames, nr_vcpus, nr_vcpus);
 }
 #endif
 

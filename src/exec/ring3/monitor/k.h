@@ -85,7 +85,9 @@ enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error);
 void window_flush_all(void);
 /* The content of a frame with code changes: whoever translated from it forgets that. */
 void window_code_written(uint64_t mfn);
-/* Was anything translated from it? */
+/* ... which is this vCPU alone. */
+void window_code_gone(uint64_t mfn);
+/* Was anything translated (or copied, user_site.c) from it? */
 bool window_is_code(uint64_t mfn);
 /*
  * With other vCPUs: this one is about to map `nr` frames at va, with the right `how` (0: to read,

@@ -25,7 +25,6 @@
 #define SA_FLAGS (0x4ul | 0x08000000ul | 0x04000000ul) /* SIGINFO, ONSTACK, RESTORER */
 #define SA_AGAIN 0x40000000ul			       /* NODEFER */
 
-extern const uint8_t u_stub[], u_birth[], u_handler[];
 void k_restorer(void);
 
 struct action {
@@ -69,7 +68,8 @@ _Noreturn static void become_user(uint32_t slot)
 		sys_exit(121);
 	sys2(SYS_prctl, PR_SET_NAME, "pvv-user");
 	must(sys3(SYS_close_range, K_FD_MEMORY + 1, ~0u, 0));
-	must(sys_mmap(U_COMMON, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, K_FD_MEMORY,
+	must(sys_mmap(U_COMMON, U_PAGES(sizeof(struct u_common)), PROT_READ | PROT_EXEC,
+		      MAP_SHARED | MAP_FIXED, K_FD_MEMORY,
 		      n.exec_off + ux_common(n.nr_frames, n.nr_vcpus)));
 	must(sys_mmap(block, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, K_FD_MEMORY, off));
 	must(sys_mmap(block + UB_STATE, U_BLOCK_SIZE - UB_STATE, PROT_READ | PROT_WRITE,

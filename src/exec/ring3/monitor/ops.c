@@ -60,9 +60,7 @@ static void frames_discard(struct core_ctx *c, uint64_t mfn, uint64_t nr)
 	xlate_user_forget(k.x);
 	for (uint64_t i = 0; i < nr; i++) {
 		window_protect(mfn + i);
-		if (!k.smp)
-			xlate_invalidate_frame(k.x, mfn + i);
-		else if (c->frames[mfn + i].aux & CORE_FRAME_CODE)
+		if (c->frames[mfn + i].aux & CORE_FRAME_CODE)
 			window_code_written(mfn + i);
 	}
 	if (k.smp) {
@@ -205,8 +203,8 @@ uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 		if (tries++ == USER_TRIES)
 			return PF_USER_BIT | access;
 	} while (write && k.smp && !may_write(mfn, va));
-	if (write && !k.smp)
-		xlate_invalidate_frame(k.x, mfn);
+	if (write && !k.smp && window_is_code(mfn))
+		window_code_written(mfn);
 	*ret = k.c.ram + (mfn << 12) + (va & 0xfff);
 	return 0;
 }

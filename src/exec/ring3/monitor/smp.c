@@ -100,8 +100,7 @@ static void carry_out(uint32_t flags, const uint64_t *list, uint32_t nr)
 			xlate_user_forget_writes(k.x);
 			break;
 		default:
-			k.kframes[at >> 12].va[1] &= ~(uint64_t)KF_CODE;
-			xlate_invalidate_frame(k.x, at >> 12);
+			window_code_gone(at >> 12);
 			break;
 		}
 	}

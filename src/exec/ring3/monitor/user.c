@@ -31,15 +31,6 @@
 #define VSYSCALL_FIRST 0xffffffffff600000ull
 #define IN_STUB(rip)   ((rip)-U_BASE < 4096)
 
-/* The host's signal frame, as far as it matters; a copy, for G can write to the original. */
-struct frame {
-	uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip,
-		eflags;
-	uint16_t cs, gs, fs, ss;
-	uint64_t err, trapno, oldmask, cr2, fpstate;
-};
-_Static_assert(__builtin_offsetof(struct frame, fpstate) + UC_REGS == UC_FPSTATE, "ucontext");
-
 struct siginfo_ {
 	int32_t signo, error, code, pad;
 	uint64_t addr; /* SIGSYS: of the system call; SIGSEGV: cr2 */
@@ -106,7 +97,7 @@ static const uint8_t *frame_at(const struct u_slot *s, uint64_t at, uint64_t roo
 	return s->block + off;
 }
 
-static void take_registers(const struct frame *f, const struct u_state *st)
+static void take_registers(const struct u_frame *f, const struct u_state *st)
 {
 	struct core_regs *r = &k.c.v->regs;
 	uint64_t fs_base = __atomic_load_n(&st->fs_base, __ATOMIC_RELAXED);
@@ -139,8 +130,39 @@ static void take_registers(const struct frame *f, const struct u_state *st)
 		r->gs_base = gs_base;
 }
 
+/* A system call without a signal. */
+static void on_site(struct u_slot *s)
+{
+	struct u_state *st = s->state;
+	struct core_regs *r = &k.c.v->regs;
+	uint64_t fs_base, gs_base, rflags, rip;
+
+	memcpy(r->gpr, st->gpr, sizeof(r->gpr));
+	fs_base = __atomic_load_n(&st->fs_base, __ATOMIC_RELAXED);
+	gs_base = __atomic_load_n(&st->gs_base, __ATOMIC_RELAXED);
+	rflags = __atomic_load_n(&st->rflags, __ATOMIC_RELAXED);
+	if (core_canonical(fs_base))
+		r->fs_base = fs_base;
+	if (core_canonical(gs_base))
+		r->gs_base = gs_base;
+	fpu_came_back(s, U_BLOCK + UB_STATE + US_FPU);
+	s->fpu_live = true;
+	s->nt = rflags & CORE_FLAG_NT;
+	r->rflags = (rflags & CORE_FLAGS_USER) | CORE_FLAG_IF | CORE_FLAG_FIXED;
+	if (host_cs(r->cs) != HOST_CS64)
+		r->cs = FLAT_USER_CS64;
+	rip = site_came(s, (uint32_t)r->gpr[R_RCX]);
+	if (!rip) {
+		core_exception(&k.c, CORE_VEC_GP, 0, 0);
+		return;
+	}
+	r->rip = r->gpr[R_RCX] = rip;
+	r->gpr[R_R11] = r->rflags;
+	core_user_syscall(&k.c);
+}
+
 /* A system call by any of the doors. */
-static void on_syscall(const struct siginfo_ *si)
+static void on_syscall(struct u_slot *s, const struct siginfo_ *si)
 {
 	struct core_regs *r = &k.c.v->regs;
 	uint8_t insn[2] = {0, 0};
@@ -153,6 +175,7 @@ static void on_syscall(const struct siginfo_ *si)
 		return;
 	}
 	if (si->arch == AUDIT_ARCH_X86_64) {
+		site_called(s, r->rip);
 		core_user_syscall(&k.c);
 		return;
 	}
@@ -165,7 +188,7 @@ static void on_syscall(const struct siginfo_ *si)
 		core_user_sysenter(&k.c);
 }
 
-static void on_page_fault(struct u_slot *s, const struct frame *f)
+static void on_page_fault(struct u_slot *s, const struct u_frame *f)
 {
 	uint32_t access = (uint32_t)f->err & (PF_WRITE | PF_FETCH), error;
 
@@ -207,7 +230,7 @@ static bool load_selector(void)
 	return true;
 }
 
-static void on_fault(struct u_slot *s, int sig, const struct frame *f)
+static void on_fault(struct u_slot *s, int sig, const struct u_frame *f)
 {
 	struct core_regs *r = &k.c.v->regs;
 	uint32_t err = (uint32_t)f->err;
@@ -257,8 +280,15 @@ static void came_back(struct u_slot *s, uint64_t at)
 {
 	const uint8_t *p = frame_at(s, at, UC_SIGINFO + sizeof(struct siginfo_));
 	struct siginfo_ si;
-	struct frame f;
+	uint64_t fpstate;
+	struct u_frame f;
+	bool rewound;
 
+	if (at == US_SITE) {
+		on_site(s);
+		return;
+	}
+	s->fpu_live = false;
 	if (!p) {
 		/* A kick before the guest's first instruction; or G made it up, and then the kernel
 		 * kills the program. */
@@ -267,12 +297,14 @@ static void came_back(struct u_slot *s, uint64_t at)
 			return;
 		}
 		k.ctlv->exits_kick++;
-		if (fpu_in_user())
-			fpu_came_back(s, __atomic_load_n(&s->state->fpstate, __ATOMIC_RELAXED));
+		fpstate = __atomic_load_n(&s->state->fpstate, __ATOMIC_RELAXED);
+		if (fpu_in_user() && fpstate)
+			fpu_came_back(s, fpstate);
 		return;
 	}
 	memcpy(&f, p + UC_REGS, sizeof(f));
 	memcpy(&si, p + UC_SIGINFO, sizeof(si));
+	rewound = (si.signo == SIGUSR1_ || si.signo == SIGTRAP_) && site_rewind(s, &f);
 	if (IN_STUB(f.rip)) {
 		/* What iretq or xrstor refused, which G alone can have made: registers as they
 		 * were meant. */
@@ -286,9 +318,13 @@ static void came_back(struct u_slot *s, uint64_t at)
 		debug_came_back(s, si.signo == SIGUSR1_ ||
 					   (si.signo != SIGSYS_ &&
 					    (f.trapno == CORE_VEC_PF || f.trapno == CORE_VEC_DB)));
+	if (rewound && si.signo == SIGTRAP_) {
+		site_plain(s); /* a single step has to see the system call */
+		return;
+	}
 	switch (si.signo) {
 	case SIGSYS_:
-		on_syscall(&si);
+		on_syscall(s, &si);
 		break;
 	case SIGUSR1_:
 		k.ctlv->exits_kick++;
@@ -314,6 +350,9 @@ void user_run(void)
 
 	if (debug_active(s, k.c.v->debugreg[7]))
 		debug_enter(s);
+	if (__builtin_expect(s->sites, 0) &&
+	    (k.c.v->regs.rflags & CORE_FLAG_TF || debug_active(s, k.c.v->debugreg[7])))
+		site_plain(s);
 	user_drain();
 	if (retry_va) {
 		if (retry_root == k.c.v->user_root)

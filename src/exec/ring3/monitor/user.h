@@ -17,6 +17,15 @@ void nursery_start(const struct k_params *p);
 void nursery_hide_cpuid(void);
 
 /* ---- user.c: running ---- */
+/* The host's signal frame, as far as it matters; a copy, for G can write to the original. */
+struct u_frame {
+	uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip,
+		eflags;
+	uint16_t cs, gs, fs, ss;
+	uint64_t err, trapno, oldmask, cr2, fpstate;
+};
+_Static_assert(__builtin_offsetof(struct u_frame, fpstate) + UC_REGS == UC_FPSTATE, "ucontext");
+
 void user_init(const struct k_params *p);
 /* Run user mode until something has to be done; v->regs are exact then. */
 void user_run(void);
@@ -33,6 +42,12 @@ struct u_debug {
 	uint64_t before[4]; /* what was there */
 };
 /* ---- user_slot.c: the processes ---- */
+#define U_SITE_PLACES 64u
+/* Where a copy with sites is mapped. */
+struct u_site_at {
+	uint64_t va;
+	uint32_t page; /* + 1, 0 = none */
+};
 struct u_slot {
 	uint64_t root; /* mfn, CORE_INVALID_MFN = none */
 	uint64_t used; /* by user_clock, for the choice of a victim */
@@ -45,6 +60,10 @@ struct u_slot {
 	uint32_t quick;	    /* short turns in a row */
 	bool nt;	    /* G came in with the NT flag set */
 	struct tlb_queue gone;
+	bool fpu_live; /* G still has the vector registers that it came with, as home says */
+	bool plain;    /* no sites: it executes single steps */
+	bool sites;    /* there may be something in `site` */
+	struct u_site_at site[U_SITE_PLACES];
 	struct u_debug debug;
 	struct u_order *order; /* K's view of its block */
 	struct u_state *state;
@@ -59,6 +78,8 @@ void user_forget_all(void);
 void user_root_gone(unsigned int slot, uint64_t root);
 void user_drain(void);
 void user_drain_slot(struct u_slot *s);
+/* No process has this copy (+ 1) mapped any more. */
+void user_forget_site(uint32_t page);
 
 /* Lists of system calls for M. */
 void order_add(struct u_slot *s, uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
@@ -86,6 +107,42 @@ void user_kicked(void);
 bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_error);
 /* Do the guest's own tables allow this access of a program? */
 bool user_allowed(uint64_t va, uint32_t access);
+
+/* ---- user_site.c ---- */
+extern const uint8_t u_stub[], u_birth[], u_handler[], u_site[], u_site_saved[], u_site_end[];
+void site_init(struct u_common *common);
+/* G came by site i: the address behind its system call, 0 = it made that up. */
+uint64_t site_came(struct u_slot *s, uint32_t i);
+/* G came by a signal, from the system call in front of rip. */
+void site_called(struct u_slot *s, uint64_t rip);
+/* Interrupted on the way from a site to K: the registers become those in front of it. */
+bool site_rewind(struct u_slot *s, struct u_frame *f);
+/* What to map at va, where the program may execute and not write the frame: place in the memfd, 0 =
+ * the frame itself. */
+uint64_t site_copy(struct u_slot *s, uint64_t va, uint64_t mfn);
+/* From now on this process has none. */
+void site_plain(struct u_slot *s);
+/* All was unmapped. */
+void site_emptied(struct u_slot *s);
+/* Somebody is about to write to the frame. */
+void site_frame_written(uint64_t mfn);
+
+/* ---- user_site_way.c ---- */
+struct site_spot {
+	uint16_t at;	 /* offset in the page of the first byte to use */
+	uint16_t room;	 /* bytes; 0 = there is none */
+	bool stepped_on; /* the two bytes in front are executed by the program, and jump over it */
+};
+struct site_way {
+	struct site_spot relay, hole;
+};
+/*
+ * A way from the syscall at `off` to a place for seven bytes, all in one page of code; none of it
+ * in use: there both copies of the page are the same.
+ */
+bool site_find_way(const uint8_t *code, const uint8_t *copy, uint32_t off, struct site_way *ret);
+/* `entry`: address of the pointer to jump to. The syscall itself changes last. */
+void site_write_way(uint8_t *copy, uint32_t off, const struct site_way *way, uint32_t entry);
 
 /* ---- user_debug.c ---- */
 int debug_prot(const struct u_slot *s, uint64_t page, int prot);

@@ -120,8 +120,10 @@ uint64_t fpu_give(struct u_slot *s)
 {
 	uint8_t *image = s->state->fpu;
 
+	/* (nothing to load where nothing has changed) */
 	if (home.slot == s)
-		return home.at;
+		return s->fpu_live ? 0 : home.at;
+	s->fpu_live = false;
 	fpu_claim();
 	memset(image + AT_BV, 0, HEADER);
 	__asm__ volatile("xsave64 (%0)"

@@ -46,14 +46,25 @@ static uint64_t *mapped_bits(struct u_slot *s, struct tlb_table *t, unsigned int
 	return &t->mapped[first / 64];
 }
 
-static void map(struct u_slot *s, uint64_t va, uint64_t mfn, uint64_t nr, int prot)
+/* `at`: in the memfd. */
+static void map(struct u_slot *s, uint64_t va, uint64_t at, uint64_t nr, int prot)
 {
 	for (uint64_t i = 0; (prot & PROT_WRITE) && i < nr; i++)
-		if (window_is_code(mfn + i))
-			window_code_written(mfn + i);
+		if (window_is_code((at >> 12) + i))
+			window_code_written((at >> 12) + i);
 	order_add(s, SYS_mmap, va, nr << 12, (uint64_t)prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
-		  K_FD_MEMORY, mfn << 12);
+		  K_FD_MEMORY, at);
 	s->maps++;
+}
+
+/* Where in the memfd the content of the page is. */
+static uint64_t content(struct u_slot *s, uint64_t va, uint64_t mfn, int prot)
+{
+	uint64_t copy = 0;
+
+	if ((prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC)
+		copy = site_copy(s, va, mfn);
+	return copy ? copy : mfn << 12;
 }
 
 bool user_allowed(uint64_t va, uint32_t access)
@@ -65,7 +76,7 @@ bool user_allowed(uint64_t va, uint32_t access)
 
 bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_error)
 {
-	uint64_t mfn, flags, upper, *pte, *pte_first, first, run = 0, run_va = 0, run_mfn = 0;
+	uint64_t mfn, flags, upper, *pte, *pte_first, first, run = 0, run_va = 0, run_at = 0, from;
 	uint64_t root = k.c.v->user_root, *bits;
 	unsigned int shift;
 	int run_prot = 0;
@@ -96,25 +107,26 @@ bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_erro
 		/* (What is there already would be mapped again, for as much as a new page.) */
 		if (at < U_FIRST || at >= U_VA_END || !usable(v) || ((*bits & bit) && at != va)) {
 			if (run)
-				map(s, run_va, run_mfn, run, run_prot);
+				map(s, run_va, run_at, run, run_prot);
 			run = 0;
 			continue;
 		}
 		*bits |= bit;
 		prot = debug_prot(s, at, prot_of(v, upper));
-		if (run && pte_mfn(v) == run_mfn + run && prot == run_prot) {
+		from = content(s, at, pte_mfn(v), prot);
+		if (run && from == run_at + (run << 12) && prot == run_prot) {
 			run++;
 			continue;
 		}
 		if (run)
-			map(s, run_va, run_mfn, run, run_prot);
+			map(s, run_va, run_at, run, run_prot);
 		run = 1;
 		run_va = at;
-		run_mfn = pte_mfn(v);
+		run_at = from;
 		run_prot = prot;
 	}
 	if (run)
-		map(s, run_va, run_mfn, run, run_prot);
+		map(s, run_va, run_at, run, run_prot);
 	k.ctlv->page_faults++;
 	return true;
 }

@@ -153,6 +153,7 @@ static void unmap_all(struct u_slot *s)
 	unmap(s, 0, U_VA_END);
 	s->maps = 0;
 	s->life = ++lives;
+	site_emptied(s);
 }
 
 void user_drain_slot(struct u_slot *s)
@@ -171,6 +172,18 @@ void user_drain_slot(struct u_slot *s)
 	s->gone.all = false;
 	if (!order_run(s))
 		k_die("the host cannot unmap memory");
+}
+
+void user_forget_site(uint32_t page)
+{
+	for (unsigned int i = 0; i < nr_slots; i++) {
+		struct u_site_at *at = &slots[i].site[(page - 1) % U_SITE_PLACES];
+
+		if (!slots[i].sites || at->page != page)
+			continue;
+		user_forget(i, at->va, 4096);
+		at->page = 0;
+	}
 }
 
 void user_forget_all(void)
@@ -272,6 +285,7 @@ struct u_slot *user_slot(void)
 		if (!s->born)
 			wait_for_birth(s);
 		s->root = root;
+		s->plain = false;
 		t->slot = (uint16_t)(s - slots + 1);
 		/* The next one is made while this one runs. */
 		if (nr_slots < U_SLOTS && s == &slots[nr_slots - 1])
@@ -295,5 +309,6 @@ void user_init(const struct k_params *p)
 	common->mapper.filter = U_COMMON + __builtin_offsetof(struct u_common, insn);
 	common->thread.len = (uint16_t)p->thread_len;
 	common->thread.filter = common->mapper.filter + p->mapper_len * 8;
+	site_init(common);
 	fpu_setup();
 }

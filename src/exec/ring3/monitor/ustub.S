@@ -7,6 +7,7 @@
  * u_birth	what is left of a fork of N becomes M and G
  * u_mapper	M's loop
  * u_handler	G: every signal arrives here
+ * u_site	G: a system call without a signal
  */
 #include <sys/syscall.h>
 #include "exec/ring3/user.h"
@@ -22,7 +23,7 @@
 
 	.section .ustub, "ax"
 	.balign	4096
-	.globl	u_stub, u_birth, u_handler, u_stub_end
+	.globl	u_stub, u_birth, u_handler, u_site, u_site_saved, u_site_end, u_stub_end
 u_stub:
 
 /*
@@ -201,6 +202,46 @@ u_tell:
 	mov	%rcx, US_FSBASE(%rax)
 	rdgsbase %rcx
 	mov	%rcx, US_GSBASE(%rax)
+	jmp	u_report
+
+/*
+ * ecx = the site. No flag and no other register may change before they are saved. A kick
+ * in here, or on the way to here, is told as if it had come in front of the site: nothing that
+ * counts has happened yet.
+ */
+#define STATE (U_BLOCK + UB_STATE)
+u_site:
+	mov	%rsp, STATE + US_GPR + 32
+	mov	$(U_BLOCK + U_BLOCK_SIZE - 16), %esp
+	pushfq
+	popq	STATE + US_IRET + 16
+	mov	%rax, STATE + US_GPR + 0
+	mov	%rcx, STATE + US_GPR + 8
+	mov	%rdx, STATE + US_GPR + 16
+	mov	%rbx, STATE + US_GPR + 24
+	mov	%rbp, STATE + US_GPR + 40
+	mov	%rsi, STATE + US_GPR + 48
+	mov	%rdi, STATE + US_GPR + 56
+	mov	%r8, STATE + US_GPR + 64
+	mov	%r9, STATE + US_GPR + 72
+	mov	%r10, STATE + US_GPR + 80
+	mov	%r12, STATE + US_GPR + 96
+	mov	%r13, STATE + US_GPR + 104
+	mov	%r14, STATE + US_GPR + 112
+	mov	%r15, STATE + US_GPR + 120
+u_site_saved:
+	rdfsbase %rdx
+	mov	%rdx, STATE + US_FSBASE
+	rdgsbase %rdx
+	mov	%rdx, STATE + US_GSBASE
+	mov	STATE + US_FPMASK, %eax
+	mov	STATE + US_FPMASK + 4, %edx
+	xsave64	STATE + US_FPU
+	movq	$US_SITE, STATE + US_FRAME
+	mov	$STATE, %eax
+	jmp	u_report
+u_site_end:
+
 u_report:
 	mov	%rax, %rbx
 	rdtsc
@@ -306,13 +347,23 @@ u_in_stub:
 	jne	u_tell			/* a fault of the way out: K knows what it was about */
 	cmp	$(u_in_stub - u_stub), %ecx
 	jae	3f
+	lea	-(u_site - u_stub)(%rcx), %edx
+	cmp	$(u_site_end - u_site), %edx
+	jb	u_tell			/* K finds out which site that was */
 	cmp	$(u_resume - u_stub), %ecx
 	jae	1f
+	cmp	$(u_report - u_stub), %ecx
+	jb	3f
+	/* What G may go on with the signal has reset. */
+	mov	%rax, %rbx
+	mov	US_FPMASK(%rbx), %eax
+	mov	US_FPMASK + 4(%rbx), %edx
+	mov	UC_FPSTATE(%rsp), %rsi
+	xrstor64 (%rsi)
+	mov	%rbx, %rax
 	cmp	$(u_told - u_stub), %ecx
 	jae	u_wait_again
 	/* From u_report on it is settled which frame is told. */
-	cmp	$(u_report - u_stub), %ecx
-	jb	3f
 	mov	UC_RSP(%rsp), %rsp
 	jmp	u_report
 3:	mov	UC_RSP(%rsp), %rsp

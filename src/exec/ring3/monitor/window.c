@@ -16,6 +16,7 @@
 #include "core/mm/pte.h"
 #include "exec/ring3/monitor/kernel_debug.h"
 #include "exec/ring3/monitor/tlb.h"
+#include "exec/ring3/monitor/user.h"
 
 #define PTE_FRAME_ (PTE_MFN_MASK << PTE_MFN_SHIFT)
 
@@ -66,9 +67,7 @@ static void note_mapping(uint64_t mfn, uint64_t va, unsigned int how)
 
 bool window_is_code(uint64_t mfn)
 {
-	if (k.smp)
-		return __atomic_load_n(&k.c.frames[mfn].aux, __ATOMIC_RELAXED) & CORE_FRAME_CODE;
-	return xlate_frame_noted(k.x, mfn);
+	return __atomic_load_n(&k.c.frames[mfn].aux, __ATOMIC_RELAXED) & CORE_FRAME_CODE;
 }
 
 /*
@@ -218,12 +217,18 @@ void window_entry_changed(uint64_t va, uint64_t old, uint64_t new)
 	window_flush_range(va, 4096);
 }
 
+void window_code_gone(uint64_t mfn)
+{
+	k.kframes[mfn].va[1] &= ~(uint64_t)KF_CODE;
+	xlate_invalidate_frame(k.x, mfn);
+	site_frame_written(mfn);
+}
+
 void window_code_written(uint64_t mfn)
 {
 	__atomic_and_fetch(&k.c.frames[mfn].aux, ~(CORE_FRAME_CODE | CORE_FRAME_CODE_STALE),
 			   __ATOMIC_SEQ_CST);
-	k.kframes[mfn].va[1] &= ~(uint64_t)KF_CODE;
-	xlate_invalidate_frame(k.x, mfn);
+	window_code_gone(mfn);
 	if (k.smp)
 		smp_code_changed(mfn, 1);
 }

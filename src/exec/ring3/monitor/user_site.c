@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sites: system calls of programs that reach K without a signal of the host, which is a quarter of
+ * what a short one costs. A `syscall` that runs often is replaced by a jump to the stub (user.h),
+ * not in the guest's memory but in a copy of the page that only U maps, and only where the program
+ * may execute but not write.
+ *
+ *	in the guest's RAM			in the copy
+ *	site:	0f 05	   syscall		eb xx		     jmp hole
+ *		...				...
+ *		c3	   ret			c3		     ret
+ *	hole:	66 2e 0f.. nops that align	ff 24 25 <U_SITES+8i> jmp *entry of site i
+ *
+ * Two bytes stand for two, so whoever comes to any instruction of the program finds one: a system
+ * call that is started again, a jump to the syscall alone. Where the hole is: user_site_way.c.
+ *
+ * The copy is of a frame, whichever programs map it; K knows for each U where it is mapped there.
+ *It must never say something else than the frame: the frame counts as code that was translated
+ *from, so all who write to it (the guest's kernel, other vCPUs, back ends, mappings that become
+ *writable) say so first, and the copy goes. A program that reads its own code sees the jump.
+ *
+ * The kernel never sees a place in between: an interrupt (K's kick) in the hole or in the stub came
+ * in front of the system call. Whoever executes single steps gets the page as it is.
+ */
+#include "exec/ring3/monitor/user.h"
+
+#include <sys/mman.h>
+
+#include "core/cpu/cpu.h"
+#include "core/lib/mem.h"
+#include "core/mm/frame.h"
+#include "core/mm/mm.h"
+#include "exec/ring3/monitor/k.h"
+
+#define WAYS	4u
+#define SETS	((uint32_t)U_SITE_PAGES / WAYS)
+#define HOT	8u /* calls by signal before a site is made */
+#define KNOWN	2u /* ... before the page is mapped if another process has made it */
+#define REFUSED 255u
+#define NO_SITE 0xffffu
+
+static struct page {
+	uint64_t mfn; /* 0 = none: no program executes frame 0 */
+	uint32_t nr;  /* sites */
+} pages[U_SITE_PAGES];
+
+static struct site {
+	uint16_t page; /* + 1; 0 = free */
+	uint16_t off;
+	struct site_way way;
+} sites[U_NR_SITES];
+static uint32_t next_site, next_victim;
+
+/* System calls by signal, by the address behind them. */
+static struct {
+	uint64_t rip;
+	uint32_t nr;
+} calls[256];
+
+static uint8_t *copy_of(uint32_t page)
+{
+	return k.exec + ux_sites(k.nr_frames, k.nr_vcpus, k.id) + 4096ull * page;
+}
+
+static struct page *find_page(uint64_t mfn)
+{
+	struct page *p = &pages[mfn % SETS * WAYS];
+
+	for (unsigned int i = 0; i < WAYS; i++)
+		if (p[i].mfn == mfn && p[i].nr)
+			return &p[i];
+	return NULL;
+}
+
+/* ---- what is mapped where ----------------------------------------------------------------- */
+
+static struct u_site_at *place_of(struct u_slot *s, uint32_t page)
+{
+	return &s->site[page % U_SITE_PLACES];
+}
+
+/* Does the process have that frame there still? What it has not is unmapped before it runs. */
+static bool still_there(const struct u_site_at *at)
+{
+	uint64_t mfn, flags;
+
+	return at->page && core_walk(&k.c, k.c.v->user_root, at->va, &mfn, &flags) &&
+	       mfn == pages[at->page - 1].mfn;
+}
+
+uint64_t site_copy(struct u_slot *s, uint64_t va, uint64_t mfn)
+{
+	struct page *p = find_page(mfn);
+	uint32_t page = (uint32_t)(p - pages);
+	struct u_site_at *at;
+
+	if (!p || s->plain)
+		return 0;
+	at = place_of(s, page);
+	if (at->page != page + 1 || at->va != va) {
+		if (still_there(at))
+			return 0; /* one place each: else nobody knew where a call comes from */
+		at->page = page + 1;
+		at->va = va;
+		s->sites = true;
+	}
+	return k.exec_off + ux_sites(k.nr_frames, k.nr_vcpus, k.id) + 4096ull * page;
+}
+
+/* Address of a site in this process, 0 = it has none such. */
+static uint64_t address_of(struct u_slot *s, uint32_t i)
+{
+	const struct u_site_at *at;
+
+	if (i >= U_NR_SITES || !sites[i].page)
+		return 0;
+	at = place_of(s, sites[i].page - 1u);
+	return at->page == sites[i].page ? at->va + sites[i].off : 0;
+}
+
+uint64_t site_came(struct u_slot *s, uint32_t i)
+{
+	uint64_t va = address_of(s, i);
+
+	return va ? va + 2 : 0;
+}
+
+/* The site that this is on the way of. */
+static uint32_t on_way_of(struct u_slot *s, uint64_t rip)
+{
+	for (unsigned int n = 0; n < U_SITE_PLACES; n++) {
+		if (!s->site[n].page || (s->site[n].va ^ rip) >> 12)
+			continue;
+		for (uint32_t i = 0; i < U_NR_SITES; i++)
+			if (sites[i].page == s->site[n].page &&
+			    (sites[i].way.hole.at == (rip & 0xfff) ||
+			     (sites[i].way.relay.room && sites[i].way.relay.at == (rip & 0xfff))))
+				return i;
+	}
+	return NO_SITE;
+}
+
+bool site_rewind(struct u_slot *s, struct u_frame *f)
+{
+	const uint64_t *gpr = s->state->gpr;
+	const uint8_t *stub = u_stub + (f->rip - U_BASE);
+	bool entered = stub >= u_site && stub < u_site_end;
+	uint64_t va;
+	uint32_t i;
+
+	if (f->rip - U_TRAMP < U_TRAMP_END - U_TRAMP)
+		i = (uint32_t)(f->rip - U_TRAMP) / U_TRAMP_SIZE;
+	else if (entered)
+		i = (uint32_t)f->rcx;
+	else if (s->sites)
+		i = on_way_of(s, f->rip);
+	else
+		return false;
+	va = address_of(s, i);
+	if (!va)
+		return false;
+	f->rip = va;
+	if (entered && f->rsp - U_BLOCK < U_BLOCK_SIZE)
+		f->rsp = __atomic_load_n(&gpr[R_RSP], __ATOMIC_RELAXED);
+	if (entered && stub >= u_site_saved) {
+		f->rax = __atomic_load_n(&gpr[R_RAX], __ATOMIC_RELAXED);
+		f->rdx = __atomic_load_n(&gpr[R_RDX], __ATOMIC_RELAXED);
+	}
+	return true;
+}
+
+void site_plain(struct u_slot *s)
+{
+	for (unsigned int n = 0; n < U_SITE_PLACES; n++)
+		if (s->site[n].page)
+			user_forget_page(s, s->site[n].va);
+	site_emptied(s);
+	s->plain = true;
+}
+
+void site_emptied(struct u_slot *s)
+{
+	if (s->sites)
+		memset(s->site, 0, sizeof(s->site));
+	s->sites = false;
+}
+
+/* ---- making one --------------------------------------------------------------------------- */
+
+static void drop(struct page *p)
+{
+	uint16_t page = (uint16_t)(p - pages + 1);
+
+	user_forget_site(page);
+	for (uint32_t i = 0; i < U_NR_SITES; i++)
+		if (sites[i].page == page)
+			sites[i].page = 0;
+	p->nr = 0;
+	p->mfn = 0;
+}
+
+void site_frame_written(uint64_t mfn)
+{
+	struct page *p = find_page(mfn);
+
+	if (p)
+		drop(p);
+}
+
+/* A fresh copy of the frame, from now on told of what is written to it. */
+static struct page *new_page(uint64_t mfn)
+{
+	struct page *p = &pages[mfn % SETS * WAYS], *free = NULL;
+
+	for (unsigned int i = 0; i < WAYS; i++)
+		if (!p[i].nr)
+			free = &p[i];
+	if (!free) {
+		free = &p[next_victim++ % WAYS];
+		drop(free);
+	}
+	free->mfn = mfn;
+	k_note(NULL, mfn);
+	memcpy(copy_of((uint32_t)(free - pages)), core_frame_ptr(&k.c, mfn), 4096);
+	return free;
+}
+
+static uint32_t new_site(void)
+{
+	for (uint32_t n = 0; n < U_NR_SITES; n++, next_site++)
+		if (!sites[next_site % U_NR_SITES].page)
+			return next_site % U_NR_SITES;
+	return NO_SITE;
+}
+
+static bool is_site(const struct page *p, uint32_t off)
+{
+	return copy_of((uint32_t)(p - pages))[off] == 0xeb &&
+	       ((const uint8_t *)core_frame_ptr(&k.c, p->mfn))[off] == 0x0f;
+}
+
+static bool make(uint64_t mfn, uint32_t off)
+{
+	const uint8_t *code = core_frame_ptr(&k.c, mfn);
+	struct page *p = find_page(mfn);
+	uint32_t i = new_site();
+	struct site_way way;
+	uint8_t *copy;
+
+	if (p && is_site(p, off))
+		return true;
+	if (i == NO_SITE ||
+	    !site_find_way(code, p ? copy_of((uint32_t)(p - pages)) : code, off, &way))
+		return false;
+	if (!p)
+		p = new_page(mfn);
+	/* From the copy, which nobody changes, once more: so far it was the guest's to change. */
+	copy = copy_of((uint32_t)(p - pages));
+	if (!site_find_way(copy, code, off, &way)) {
+		if (!p->nr)
+			p->mfn = 0;
+		return false;
+	}
+	p->nr++;
+	sites[i] = (struct site){(uint16_t)(p - pages + 1), (uint16_t)off, way};
+	site_write_way(copy, off, &way, U_SITES + 8 * i);
+	return true;
+}
+
+/* Nobody but its kernel may write to the frame, and this program may not. */
+static bool suits(uint64_t root, uint64_t va, uint64_t *ret_mfn)
+{
+	uint64_t flags, word;
+
+	if (!core_walk(&k.c, root, va, ret_mfn, &flags) || !*ret_mfn || *ret_mfn >= k.nr_frames ||
+	    (flags & (PTE_RW | PTE_NX)) || !(flags & PTE_USER))
+		return false;
+	word = frame_word(&k.c.frames[*ret_mfn]);
+	return !frame_trefs(word) || (frame_type(word) == FRAME_WRITABLE && frame_trefs(word) == 1);
+}
+
+void site_called(struct u_slot *s, uint64_t rip)
+{
+	uint32_t h = (uint32_t)(rip >> 1 ^ rip >> 9) & 255, off = (uint32_t)(rip - 2) & 0xfff;
+	uint64_t va = (rip - 2) & ~0xfffull, mfn, root = k.c.v->user_root, copy;
+
+	if (calls[h].rip != rip) {
+		calls[h].rip = rip;
+		calls[h].nr = 0;
+	}
+	if (calls[h].nr == REFUSED || ++calls[h].nr < KNOWN || s->plain)
+		return;
+	if (off > 4094 || va < U_FIRST || va >= U_VA_END || !suits(root, va, &mfn))
+		return;
+	if (calls[h].nr < HOT && !(find_page(mfn) && is_site(find_page(mfn), off)))
+		return;
+	calls[h].nr = REFUSED;
+	if (!make(mfn, off))
+		return;
+	copy = site_copy(s, va, mfn);
+	if (!copy)
+		return;
+	order_add(s, SYS_mmap, va, 4096, PROT_READ | PROT_EXEC,
+		  MAP_SHARED | MAP_FIXED | MAP_POPULATE, K_FD_MEMORY, copy);
+	s->maps++;
+}
+
+void site_init(struct u_common *common)
+{
+	for (uint32_t i = 0; i < U_NR_SITES; i++) {
+		uint8_t *p = common->tramp[i];
+		uint64_t at = U_TRAMP + U_TRAMP_SIZE * i;
+		uint32_t rel = (uint32_t)(U_BASE + (uint64_t)(u_site - u_stub) - (at + 10));
+
+		memset(p, 0xcc, U_TRAMP_SIZE);
+		p[0] = 0xb9; /* mov $i, %ecx */
+		memcpy(p + 1, &i, 4);
+		p[5] = 0xe9; /* jmp u_site */
+		memcpy(p + 6, &rel, 4);
+		common->sites[i] = at;
+	}
+}
