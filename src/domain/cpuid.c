@@ -138,7 +138,7 @@ static void leaf_1(struct policy *p)
 {
 	struct cpuid_regs r = ask(p, 1, 0);
 
-	/* One logical processor in each package, CLFLUSH size as it is, APIC id by the core. */
+	/* One logical processor in each package, CLFLUSH size as it is, APIC id 0. */
 	r.ebx = (r.ebx & 0x0000ff00) | 1u << 16;
 	r.ecx = (r.ecx & L1_ECX) | L1_ECX_HYPERVISOR;
 	r.edx &= L1_EDX;

@@ -103,7 +103,9 @@ static void per_vcpu(const struct core_ctx *c, uint32_t leaf, uint32_t subleaf,
 
 	switch (leaf) {
 	case 1:
-		r->ebx = (r->ebx & 0x00ffffff) | (v->id * 2) << 24;
+		/* Xen shows PV guests 0 as the initial APIC id, of each vCPU: that there are
+		 * several the kernel knows from elsewhere. */
+		r->ebx &= 0x00ffffff;
 		/*
 		 * A PV kernel is shown the hypervisor's own OSXSAVE, before it has set its own:
 		 * Linux takes that for "Xen will let me use XSAVE" and does without otherwise.
@@ -111,10 +113,6 @@ static void per_vcpu(const struct core_ctx *c, uint32_t leaf, uint32_t subleaf,
 		r->ecx &= ~LEAF1_ECX_OSXSAVE;
 		if ((r->ecx & LEAF1_ECX_XSAVE) && (v->kernel_mode || (v->cr4 & CORE_CR4_OSXSAVE)))
 			r->ecx |= LEAF1_ECX_OSXSAVE;
-		break;
-	case 0xb:
-		r->ecx = (r->ecx & ~0xffu) | (subleaf & 0xff);
-		r->edx = v->id * 2;
 		break;
 	case 0xd:
 		if (subleaf == 0)
