@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (k = 0; k < 40; k++) {
 		uint64_t pc = start + (k * 37) % (size - 2);
 
-		xlate_translate(X, k < 8 ? start + k : pc, &err, &addr);
+		xlate_translate(X, k < 8 ? start + k : pc, k & 1, &err, &addr);
 	}
 	for (k = 1; k <= X->nr_frags; k++) {
 		if (!emitted_ok(X, &X->frags[k]))

@@ -86,7 +86,7 @@ static bool operand_ok(const ZydisDecodedInstruction *in, const ZydisDecodedOper
 		in->attributes & (ZYDIS_ATTRIB_HAS_SEGMENT_FS | ZYDIS_ATTRIB_HAS_SEGMENT_GS);
 	int64_t d = o->mem.disp.has_displacement ? o->mem.disp.value : 0;
 
-	if (o->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
+	if (o->mem.type == ZYDIS_MEMOP_TYPE_AGEN || in->mnemonic == ZYDIS_MNEMONIC_NOP)
 		return true;
 	if (in->meta.category == ZYDIS_CATEGORY_STRINGOP)
 		return true; /* shifted by the instructions around it: the notes test proves it */

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "exec/ring3/translate/internal.h"
 #include "harness.h"
 
 #define SNIPPETS(X)                                                                                \
@@ -302,11 +303,80 @@ static void test_guest_steps(void **state)
 	}
 }
 
+/*
+ * A call writes to the word below the one it pushes (see op_call()): the guest does not notice if
+ * that is in a page which is not there, or which it may only read.
+ */
+static void test_call_at_page(void **state)
+{
+	/* call 1f; mov ecx, 5; syscall; 1: mov eax, [rsp]; ret */
+	static const uint8_t code[] = {0xe8, 7, 0,    0,    0,	  0xb9, 5,    0,
+				       0,    0, 0x0f, 0x05, 0x8b, 0x04, 0x24, 0xc3};
+	const uint64_t top = STACK + 0x1000;
+	unsigned int k, round;
+
+	harness_begin();
+	for (k = 0; k < 2; k++) {
+		harness_reset();
+		poke(CODE, code, sizeof(code));
+		set_rights(STACK, 0x1000, k ? PROT_READ : PROT_NONE);
+		for (round = 0; round < 3; round++) {
+			memset(&R, 0, sizeof(R));
+			R.rip = CODE;
+			R.rflags = 0x202;
+			R.gpr[R_RSP] = top + 8;
+			assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
+			assert_int_equal(R.gpr[R_RSP], top + 8);
+			assert_int_equal(R.gpr[R_RAX], CODE + 5);
+		}
+		/* without a place for the return address it faults, and nothing has happened */
+		R.rip = CODE;
+		R.gpr[R_RSP] = top;
+		assert_int_equal(run_guest().sig, SIGSEGV);
+		assert_int_equal(R.rip, CODE);
+		assert_int_equal(R.gpr[R_RSP], top);
+		set_rights(STACK, 0x1000, ALL_RIGHTS);
+	}
+}
+
+/* A function that a fragment came upon before anybody called it: a second one begins there. */
+static void test_call_into_fragment(void **state)
+{
+	/* 0: mov eax, 1; 5: add eax, 2; ret.  0x20: call 5; call 5; syscall */
+	static const uint8_t f[] = {0xb8, 1, 0, 0, 0, 0x83, 0xc0, 2, 0xc3};
+	static const uint8_t g[] = {0xe8, 0xe0, 0xff, 0xff, 0xff, 0xe8,
+				    0xdb, 0xff, 0xff, 0xff, 0x0f, 0x05};
+	uint64_t ret = CODE + 0x20;
+	uint32_t inner;
+
+	harness_begin();
+	harness_reset();
+	poke(CODE, f, sizeof(f));
+	poke(CODE + 0x20, g, sizeof(g));
+	memset(&R, 0, sizeof(R));
+	R.rip = CODE;
+	R.rflags = 0x202;
+	R.gpr[R_RSP] = STACK;
+	memcpy(guest_ptr(STACK), &ret, 8);
+	assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
+	assert_int_equal(R.gpr[R_RAX], 7);
+	inner = xlate_lookup_call(X, CODE + 5);
+	assert_int_not_equal(inner, 0);
+	assert_int_equal(xlate_lookup_call(X, CODE), 0); /* nobody called that */
+	/* both are gone when the code changes, and the calls find the new one */
+	poke(CODE + 7, "\x05", 1);
+	assert_int_equal(xlate_lookup(X, CODE + 5), 0);
+	R.rip = CODE + 0x20;
+	R.gpr[R_RAX] = 0;
+	assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
+	assert_int_equal(R.gpr[R_RAX], 10);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_boundaries),
-		cmocka_unit_test(test_fault_everywhere),
+		cmocka_unit_test(test_call_at_page), cmocka_unit_test(test_call_into_fragment),
+		cmocka_unit_test(test_boundaries),   cmocka_unit_test(test_fault_everywhere),
 		cmocka_unit_test(test_guest_steps),
 	};
 

@@ -95,6 +95,9 @@ static void emit_insn(struct em *e, const struct insn *i)
 		op_copy(e, i);
 		break;
 	case IC_NOP:
+		/* Compilers align loops by these. */
+		if (i->len > 1 && !(e->next & 7))
+			em_align(e, LOOP_ALIGN);
 		break;
 	case IC_LEA:
 		op_lea(e, i);
@@ -216,8 +219,12 @@ static void resolve_edges(struct xlate *x, struct em *e)
 		uint32_t id = ++x->nr_edges, host, to;
 		struct edge *d = &x->edges[id];
 
-		*d = (struct edge){.target = e->edges[k].target, .site = e->edges[k].site};
-		host = x->stepping ? 0 : xlate_lookup(x, d->target);
+		*d = (struct edge){.target = e->edges[k].target,
+				   .site = e->edges[k].site,
+				   .call = e->edges[k].call};
+		host = x->stepping ? 0
+		       : d->call   ? xlate_lookup_call(x, d->target)
+				   : xlate_lookup(x, d->target);
 		to = host ? xlate_frag_of(x, host) : 0;
 		if (to) {
 			xlate_link(x, id, host, to);
@@ -354,20 +361,31 @@ static void prepare_frag(struct xlate *x, struct em *e, uint64_t gva)
 	e->nr_edges = e->nr_calls = 0;
 }
 
-static void place_frag(struct xlate *x, struct em *e)
+static void place_frag(struct xlate *x, struct em *e, bool called)
 {
-	x->hot = (x->hot + 15) & ~15u;
+	const uint32_t entry = called ? CALL_ENTRY : 0;
+	const uint32_t align = e->f->gva & 15 ? FRAG_ALIGN : LOOP_ALIGN;
+
+	/* it is the body that is aligned */
+	x->hot = ((x->hot + entry + align - 1) & -align) - entry;
 	e->f->host = x->hot;
 	e->f->notes = x->notes_used;
 	e->note = x->notes + x->notes_used;
 	e->p = (uint8_t *)(uintptr_t)x->hot;
 	x->nr_frags++;
+	if (!called)
+		return;
+	e->f->flags |= FRAG_CALLED;
+	em_begin(e);
+	em_step(e, ACT_FIX(FIX_POP8));
+	ebytes(e, em_call_entry, CALL_ENTRY);
+	em_end(e, 0);
 }
 
 void xlate_begin_frag(struct xlate *x, struct em *e, uint64_t gva)
 {
 	prepare_frag(x, e, gva);
-	place_frag(x, e);
+	place_frag(x, e, false);
 }
 
 void xlate_end_frag(struct xlate *x, struct em *e)
@@ -379,7 +397,7 @@ void xlate_end_frag(struct xlate *x, struct em *e)
 	resolve_edges(x, e);
 }
 
-uint32_t xlate_translate(struct xlate *x, uint64_t gva, uint32_t *err, uint64_t *addr)
+uint32_t xlate_translate(struct xlate *x, uint64_t gva, bool called, uint32_t *err, uint64_t *addr)
 {
 	struct em *e = x->em;
 	struct page_rec *page, *frame;
@@ -417,16 +435,16 @@ uint32_t xlate_translate(struct xlate *x, uint64_t gva, uint32_t *err, uint64_t 
 		return 0;
 	}
 
-	place_frag(x, e);
+	place_frag(x, e, called);
 	emit_body(x, e, &first);
 	xlate_end_frag(x, e);
 	if ((e->f->flags & FRAG_VERIFY) && !x->stepping && !x->redo)
-		xlate_map(x, gva, e->f->host);
+		xlate_map(x, gva, frag_body(e->f));
 	if (x->stepping)
 		e->f->flags |= FRAG_STEP;
 	enlist(x, e->fi);
 	x->st.fragments++;
 	x->st.guest_bytes += e->f->glen;
 	x->st.host_bytes += e->f->end - e->f->host;
-	return e->f->host;
+	return frag_body(e->f);
 }

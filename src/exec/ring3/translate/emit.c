@@ -142,13 +142,43 @@ void em_watch(struct em *e, const struct insn *i)
 		x->written |= 1u << ((i->op & 7) | i->b);
 }
 
+void em_align(struct em *e, unsigned int n)
+{
+	static const uint8_t nops[9][9] = {
+		{0x90},
+		{0x66, 0x90},
+		{0x0f, 0x1f, 0x00},
+		{0x0f, 0x1f, 0x40, 0x00},
+		{0x0f, 0x1f, 0x44, 0x00, 0x00},
+		{0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00},
+		{0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00},
+		{0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00},
+		{0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00},
+	};
+	unsigned int left = -here(e) & (n - 1), k;
+
+	for (; left; left -= k) {
+		k = left < 9 ? left : 9;
+		ebytes(e, nops[k - 1], k);
+	}
+}
+
 void em_edge(struct em *e, uint64_t target)
 {
 	struct local_edge *l = &e->edges[e->nr_edges++];
 
 	l->site = here(e);
 	l->target = target;
+	l->call = false;
 	e4(e, 0);
+}
+
+const uint8_t em_call_entry[CALL_ENTRY] = {0x48, 0x8d, 0x64, 0x24, 0x08};
+
+void em_call_edge(struct em *e, uint64_t target)
+{
+	em_edge(e, target);
+	e->edges[e->nr_edges - 1].call = true;
 }
 
 /* movl $v, addr */
@@ -189,9 +219,13 @@ uint32_t xlate_edge_stub(struct xlate *x, uint32_t edge)
 	struct edge *d = &x->edges[edge];
 
 	if (!d->stub) {
-		uint8_t *p = cold_alloc(x, 16);
+		uint8_t *p = cold_alloc(x, d->call ? 16 + CALL_ENTRY : 16);
 
 		d->stub = (uint32_t)(uintptr_t)p;
+		if (d->call) {
+			__builtin_memcpy(p, em_call_entry, CALL_ENTRY);
+			p += CALL_ENTRY;
+		}
 		p = put_movl(p, XLATE_VCPU + XV_EXIT_INFO, XC_EDGE | edge << 8);
 		put_jmp(p, TRAMP_EXIT);
 	}

@@ -15,13 +15,13 @@
 
 struct local_edge {
 	uint32_t site;
+	bool call;
 	uint64_t target;
 };
 
 struct local_call {
 	uint32_t site; /* rel32 of the call */
-	uint64_t ret, target;
-	bool indirect;
+	uint64_t ret;
 };
 
 #define SRC_MAX 1024 /* source bytes a fragment may have, but for a last crossing instruction */
@@ -94,6 +94,13 @@ static inline bool fits32(uint64_t v)
 	return v == (uint64_t)(int64_t)(int32_t)v;
 }
 
+/*
+ * A short loop that crosses such a boundary takes up to a fifth longer (measured). Fragments begin
+ * at one if the guest's code is aligned there; for others density is worth more.
+ */
+#define LOOP_ALIGN 32
+#define FRAG_ALIGN 4
+
 /* Around the code of one guest instruction of this length. */
 void em_begin(struct em *e) XLATE_HIDDEN;
 void em_end(struct em *e, unsigned int glen) XLATE_HIDDEN;
@@ -133,8 +140,14 @@ static inline void em_wrfsbase_rax(struct em *e)
 
 	ebytes(e, insn, sizeof(insn));
 }
+/* No-operations up to an address that is a multiple of n (a power of two). */
+void em_align(struct em *e, unsigned int n) XLATE_HIDDEN;
 /* rel32 of a direct branch to a guest address */
 void em_edge(struct em *e, uint64_t target) XLATE_HIDDEN;
+/* Likewise, of a call: to the target's entry for calls. */
+void em_call_edge(struct em *e, uint64_t target) XLATE_HIDDEN;
+/* lea rsp, [rsp + 8]: that entry, CALL_ENTRY bytes */
+extern const uint8_t em_call_entry[CALL_ENTRY] XLATE_HIDDEN;
 /* jmp to an exit stub */
 void em_exit(struct em *e, uint32_t info, uint64_t rip) XLATE_HIDDEN;
 

@@ -67,6 +67,8 @@ enum exit_code {
 #define FRAG_STEP    4u
 #define FRAG_SNIPPET 8u	 /* a redirected instruction, see user.c */
 #define FRAG_FPU     16u /* contains FPU instructions: translated for the cr0.TS of now */
+#define FRAG_CALLED  32u /* begins with an entry for calls, see op_call() */
+#define CALL_ENTRY   5u	 /* its length */
 
 struct frag {
 	uint64_t gva;
@@ -86,7 +88,8 @@ struct edge {
 	uint32_t site;	 /* address of the rel32 */
 	uint32_t stub;	 /* its exit stub, 0 = not made yet */
 	uint32_t next;	 /* in the target fragment's list, if linked */
-	uint32_t linked;
+	bool linked;
+	bool call; /* goes to the target's entry for calls */
 };
 
 /* A guest page or a machine frame with code. */
@@ -233,13 +236,21 @@ void xlate_forget_lookups(struct xlate *x) XLATE_HIDDEN;
 /* The fragment that contains this host address of the hot region, 0 = none. */
 uint32_t xlate_frag_of(const struct xlate *x, uint32_t host) XLATE_HIDDEN;
 struct page_rec *xlate_page(struct xlate *x, uint64_t key, bool make) XLATE_HIDDEN;
+/* Where its first instruction is. */
+static inline uint32_t frag_body(const struct frag *f)
+{
+	return f->host + (f->flags & FRAG_CALLED ? CALL_ENTRY : 0);
+}
+/* As xlate_lookup(), but only if there is an entry for calls in front of it. */
+uint32_t xlate_lookup_call(const struct xlate *x, uint64_t gva) XLATE_HIDDEN;
 
 /* ---- block.c ---- */
 /*
- * Translate at gva. Returns the host address, or 0 with *err = #PF error and *addr = its cr2. May
- * forget everything first (x->generation changes).
+ * Translate at gva, with an entry for calls if `called`. Returns the host address (of the body), or
+ * 0 with *err = #PF error and *addr = its cr2. May forget everything first (x->generation changes).
  */
-uint32_t xlate_translate(struct xlate *x, uint64_t gva, uint32_t *err, uint64_t *addr) XLATE_HIDDEN;
+uint32_t xlate_translate(struct xlate *x, uint64_t gva, bool called, uint32_t *err,
+			 uint64_t *addr) XLATE_HIDDEN;
 
 /* Is there room for one more fragment of any size? */
 bool xlate_have_room(const struct xlate *x) XLATE_HIDDEN;

@@ -11,7 +11,7 @@ void xlate_kill(struct xlate *x, uint32_t frag)
 		return;
 	f->flags |= FRAG_DEAD;
 	if (f->flags & FRAG_VERIFY)
-		xlate_unmap(x, f->gva, f->host);
+		xlate_unmap(x, f->gva, frag_body(f));
 	else
 		for (xlate_notes_start(x, f, &it); xlate_notes_next(&it); xlate_notes_advance(&it))
 			xlate_unmap(x, it.gva, it.host);

@@ -15,7 +15,7 @@ void xlate_link(struct xlate *x, uint32_t edge, uint32_t host, uint32_t frag)
 	struct edge *d = &x->edges[edge];
 	struct frag *f = &x->frags[frag];
 
-	patch(d->site, host);
+	patch(d->site, host - (d->call ? CALL_ENTRY : 0));
 	d->linked = 1;
 	d->next = f->in;
 	f->in = edge;

@@ -113,6 +113,14 @@ uint32_t xlate_frag_of(const struct xlate *x, uint32_t host)
 	return lo;
 }
 
+uint32_t xlate_lookup_call(const struct xlate *x, uint64_t gva)
+{
+	uint32_t host = xlate_lookup(x, gva), k = host ? xlate_frag_of(x, host) : 0;
+	const struct frag *f = &x->frags[k];
+
+	return k && (f->flags & FRAG_CALLED) && frag_body(f) == host ? host : 0;
+}
+
 /*
  * Nearly every page and frame that somebody asks about holds no code: a bit says so at the cost of
  * one load. Frames have one each, guest pages share them.

@@ -52,6 +52,7 @@ enum fix {
 	FIX_LOOKUP,	     /* none; a fault here is a look beyond the flat table */
 	FIX_LOOKUP_REG,	     /* likewise, with the register in slot */
 	FIX_LOOKUP_PUSH8,    /* likewise, in a return that popped its address */
+	FIX_LOOKUP_POP8,     /* likewise, in a call that pushed it: a fault at the word below */
 	FIX_REL8,	     /* see ACT_REL8 */
 	FIX_REDIRECT,	     /* a redirected operand is being accessed */
 	FIX_FS,		     /* none; the hardware FS base is that of the guest's FS */

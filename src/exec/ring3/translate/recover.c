@@ -111,6 +111,10 @@ static void apply(struct core_regs *r, uint32_t act, uint64_t start, uint64_t ne
 		r->gpr[R_RSP] -= 8;
 		ret->lookup = true;
 		break;
+	case FIX_LOOKUP_POP8:
+		r->gpr[R_RSP] += 8;
+		ret->lookup = true;
+		break;
 	case FIX_REG_SLOT:
 		r->gpr[reg] = v->slot;
 		break;

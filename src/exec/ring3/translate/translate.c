@@ -189,18 +189,33 @@ static enum xlate_exit fetch_fault(struct xlate *x, uint32_t err, uint64_t addr)
 	return XLATE_FETCH_FAULT;
 }
 
-/* The host address for regs->rip, translating if needed; 0 = fetch fault, recorded. */
-static uint32_t find_rip(struct xlate *x)
+static uint32_t translate_rip(struct xlate *x, bool called)
 {
-	uint32_t host = x->stepping || x->redo ? 0 : xlate_lookup(x, x->cfg.regs->rip), err;
 	uint64_t addr;
+	uint32_t err, host = xlate_translate(x, x->cfg.regs->rip, called, &err, &addr);
 
-	if (host)
-		return host;
-	host = xlate_translate(x, x->cfg.regs->rip, &err, &addr);
 	if (!host)
 		fetch_fault(x, err, addr);
 	return host;
+}
+
+/* The host address for regs->rip, translating if needed; 0 = fetch fault, recorded. */
+static uint32_t find_rip(struct xlate *x)
+{
+	uint32_t host = x->stepping || x->redo ? 0 : xlate_lookup(x, x->cfg.regs->rip);
+
+	return host ? host : translate_rip(x, false);
+}
+
+/*
+ * Likewise for a call, with an entry for it. (Where a fragment came upon the function on its way
+ * there is none; then a second one begins there.)
+ */
+static uint32_t find_called(struct xlate *x)
+{
+	uint32_t host = xlate_lookup_call(x, x->cfg.regs->rip);
+
+	return host ? host : translate_rip(x, true);
 }
 
 static uint32_t resolve_edge(struct xlate *x, uint32_t id)
@@ -208,7 +223,7 @@ static uint32_t resolve_edge(struct xlate *x, uint32_t id)
 	uint32_t gen = x->generation, host, frag;
 
 	x->cfg.regs->rip = x->edges[id].target;
-	host = find_rip(x);
+	host = x->edges[id].call ? find_called(x) : find_rip(x);
 	x->st.edges_resolved++;
 	if (!host || x->generation != gen)
 		return host;
