@@ -159,6 +159,30 @@ static void test_virtual_state(void **state)
 	}
 }
 
+/* In place once the monitor says so, with its own number of the processor; else it leaves. */
+static void test_rdtscp(void **state)
+{
+	static const char code[] = "\x0f\x01\xf9\xf4";
+	uint64_t before, tsc;
+
+	harness_begin();
+	assert_int_equal(run_bytes(code, 4), XLATE_SENSITIVE);
+	assert_int_equal(R.rip, CODE);
+	for (uint32_t aux = 0; aux <= 0xfffff000u - 4096; aux += 0xfffff000u / 3) {
+		xlate_set_rdtscp(X, true, aux);
+		before = __builtin_ia32_rdtsc();
+		assert_int_equal(run_bytes(code, 4), XLATE_SENSITIVE);
+		assert_int_equal(R.rip, CODE + 3);
+		tsc = R.gpr[R_RDX] << 32 | R.gpr[R_RAX];
+		assert_in_range(tsc, before, __builtin_ia32_rdtsc());
+		assert_int_equal(R.gpr[R_RCX], aux);
+		assert_int_equal(R.rflags, 0x202 | 0xc1);
+	}
+	xlate_set_rdtscp(X, false, 5);
+	assert_int_equal(run_bytes(code, 4), XLATE_SENSITIVE);
+	regs_untouched();
+}
+
 static void test_undefined(void **state)
 {
 	static const struct {
@@ -665,13 +689,13 @@ static void test_hypercall_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sensitive),	cmocka_unit_test(test_virtual_state),
-		cmocka_unit_test(test_undefined),	cmocka_unit_test(test_too_long),
-		cmocka_unit_test(test_stack_faults),	cmocka_unit_test(test_fault_after_miss),
-		cmocka_unit_test(test_traps),		cmocka_unit_test(test_hypercall),
-		cmocka_unit_test(test_kick_flag),	cmocka_unit_test(test_fpu_trap),
-		cmocka_unit_test(test_fpu_run),		cmocka_unit_test(test_x87_addresses),
-		cmocka_unit_test(test_hypercall_again),
+		cmocka_unit_test(test_sensitive),	 cmocka_unit_test(test_virtual_state),
+		cmocka_unit_test(test_rdtscp),		 cmocka_unit_test(test_undefined),
+		cmocka_unit_test(test_too_long),	 cmocka_unit_test(test_stack_faults),
+		cmocka_unit_test(test_fault_after_miss), cmocka_unit_test(test_traps),
+		cmocka_unit_test(test_hypercall),	 cmocka_unit_test(test_kick_flag),
+		cmocka_unit_test(test_fpu_trap),	 cmocka_unit_test(test_fpu_run),
+		cmocka_unit_test(test_x87_addresses),	 cmocka_unit_test(test_hypercall_again),
 	};
 
 	if (!harness_init(0))

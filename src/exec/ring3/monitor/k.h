@@ -51,6 +51,7 @@ struct k {
 	uint64_t exec_off;
 	struct tlb_table *tables;
 	struct u_nursery *nursery;
+	bool rdtscp;	      /* the guest's CPUID shows it */
 	uint32_t poll_streak; /* sensitive instructions since anything else happened */
 	uint32_t timer;	      /* kernel timer that kicks this vCPU */
 	uint64_t timer_ns;    /* system time it is armed for, ~0 = not armed */

@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "core/cpu/cpuid.h"
 #include "core/lib/mem.h"
 #include "core/time/time.h"
 #include "exec/ring3/monitor/user.h"
@@ -238,6 +239,11 @@ enum xlate_exit enter_guest(void)
 	return why;
 }
 
+static void show_tsc_aux(void)
+{
+	xlate_set_rdtscp(k.x, k.rdtscp, (uint32_t)k.c.v->tsc_aux);
+}
+
 static void run_guest(void)
 {
 	struct core_ctx *c = &k.c;
@@ -252,9 +258,9 @@ static void run_guest(void)
 			return;
 	}
 	if (why == XLATE_SENSITIVE) {
-		k.ctlv->exits_emulate++;
 		notice_polling();
 		core_emulate(c);
+		show_tsc_aux(); /* (an MSR) */
 		return;
 	}
 	/* A kick alone is nothing the guest did: Xen's own 100 Hz timer makes some. */
@@ -371,6 +377,8 @@ void k_start(const struct k_params *p)
 	/* The domain is there when another vCPU starts. */
 	if (k.id == 0 && !core_domain_init(c))
 		sys_exit(0); /* the reason is recorded */
+	k.rdtscp = core_cpuid_has_rdtscp(c);
+	show_tsc_aux();
 	for (;;) {
 		switch (core_next(c)) {
 		case CORE_RUN:

@@ -39,7 +39,7 @@ struct xlate_vcpu {
 	uint64_t fs_base, redirect, hw_fs, host_fs, host_gs;
 	const uint32_t *kick;
 	uint64_t scratch, shift, sp2, after, fs_shift, fs_unshift, host_tf;
-	uint64_t sel[2], flags, fpu_trap;
+	uint64_t sel[2], flags, fpu_trap, tsc_aux;
 };
 #define XV ((struct xlate_vcpu *)XLATE_VCPU)
 
@@ -160,6 +160,7 @@ struct xlate {
 	uint32_t cur_frag; /* of the last xlate_recover(), 0 = none */
 	uint32_t stepping;
 	uint32_t ts;	   /* cr0.TS */
+	uint32_t rdtscp;   /* is executed in place */
 	uint32_t fpu_lazy; /* FPU instructions have gates, see op_fpu.c */
 	uint32_t nr_fpu_frags;
 	uint64_t gs_base;  /* the one the hardware FS base was made from */

@@ -78,6 +78,7 @@
 #define XV_SEL	      208 /* the guest's selectors: cs, ss, ds, es, fs, gs */
 #define XV_FLAGS      224 /* what pushf shows beyond the hardware's flags */
 #define XV_FPU_TRAP   232 /* not 0: FPU instructions leave */
+#define XV_TSC_AUX    240 /* what rdtscp leaves in ecx */
 
 /* The rest of the vCPU page. */
 #define XV_BOUNCE      0x8000 /* for redirected operands that cross pages */

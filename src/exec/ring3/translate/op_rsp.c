@@ -415,8 +415,29 @@ static void pushf(struct em *e)
 	em_load(e, R_RAX, XLATE_VCPU + XV_SP0);
 }
 
+/* Linux reads its clocks with it. If it is interrupted in between it starts again. */
+static void rdtscp(struct em *e, const struct insn *i)
+{
+	ebytes(e, i->bytes, i->len);
+	em_load(e, R_RCX, XLATE_VCPU + XV_TSC_AUX);
+}
+
+void xlate_set_rdtscp(struct xlate *x, bool in_place, uint32_t aux)
+{
+	XV->tsc_aux = aux;
+	if (x->rdtscp == in_place)
+		return;
+	x->rdtscp = in_place;
+	xlate_flush(x);
+}
+
 bool op_sensitive(struct em *e, const struct insn *i)
 {
+	if (e->x->rdtscp && i->len == 3 && i->enc == IE_LEGACY && i->map == 1 && i->op == 0x01 &&
+	    i->modrm == 0xf9) {
+		rdtscp(e, i);
+		return true;
+	}
 	if (i->enc != IE_LEGACY || i->map)
 		return false;
 	if (i->op == 0x9c && !i->p66) {

@@ -39,6 +39,7 @@ CHECK(host_tf, XV_HOST_TF);
 CHECK(sel, XV_SEL);
 CHECK(flags, XV_FLAGS);
 CHECK(fpu_trap, XV_FPU_TRAP);
+CHECK(tsc_aux, XV_TSC_AUX);
 _Static_assert(offsetof(struct core_regs, rip) == 128, "entry.S: R_RIP");
 _Static_assert(offsetof(struct core_regs, rflags) == 136, "entry.S: R_RFLAGS");
 _Static_assert(offsetof(struct core_regs, gs) - offsetof(struct core_regs, cs) == 10,
@@ -168,6 +169,7 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	trampoline_code(TRAMP_DONE, XC_DONE);
 	trampoline_code(TRAMP_SLOT, XC_SLOT);
 	XV->fpu_trap = 0;
+	XV->tsc_aux = 0;
 	find_xsave_ends(x);
 	xlate_tlb_init(x);
 	XV->exit_vec = (uintptr_t)xlate_asm_exit;

@@ -160,6 +160,9 @@ void xlate_set_ts(struct xlate *x, bool ts);
  * FPU instructions cost nothing more, and from then on a load and a branch for each run of them.
  */
 void xlate_set_fpu_trap(struct xlate *x, bool trap);
+/* From now on `rdtscp` is executed in place (false, and at the start: it leaves), with this in ecx.
+ */
+void xlate_set_rdtscp(struct xlate *x, bool in_place, uint32_t aux);
 
 /* ---- signal handlers ---------------------------------------------------------------------- */
 
