@@ -4,8 +4,7 @@
  * waking, or by sched_yield(). Yielding saves a microsecond of four while nothing else wants that
  * processor, and costs the slice of somebody else (1.4 ms, measured) when anything does. So it is
  * tried, and given up for a while, longer each time, when one of the two came late; and it is not
- * tried with a G that computes for long between two system calls, nor where the guest's kernel
- * goes from one process to another.
+ * tried with a G that computes for long between two system calls.
  *
  * G stamps what it does (`started`, `told`). It may lie there: then its own guest yields at the
  * wrong times.
@@ -25,9 +24,8 @@
 #define TRY_FORGET 64u /* good ones in a row after which a late one counts as the first */
 
 static struct {
-	const struct u_slot *last; /* who gave the turn to K */
-	uint32_t came;		   /* and when */
-	uint32_t wait, next;	   /* hand-overs until the next try; and after the next late one */
+	uint32_t came;	     /* when the last one gave the turn to K */
+	uint32_t wait, next; /* hand-overs until the next try; and after the next late one */
 	uint32_t good;
 } pace = {.next = TRY_FIRST};
 
@@ -38,9 +36,7 @@ static uint32_t cycles(void)
 
 bool turn_by_yield(struct u_slot *s)
 {
-	bool same = pace.last == s && cycles() - pace.came < SOON;
-
-	s->quick = same ? s->quick + 1 : 0;
+	s->quick = cycles() - pace.came < SOON ? s->quick + 1 : 0;
 	if (pace.wait) {
 		pace.wait--;
 		return false;
@@ -53,7 +49,6 @@ static void judge(struct u_slot *s, bool yielded, uint32_t given)
 	uint32_t started = __atomic_load_n(&s->state->started, __ATOMIC_RELAXED);
 	uint32_t told = __atomic_load_n(&s->state->told, __ATOMIC_RELAXED);
 
-	pace.last = s;
 	pace.came = cycles();
 	if (told - started > SOON)
 		s->quick = 0;
