@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <xen/xen.h>
 #include <xen/grant_table.h>
@@ -52,6 +53,24 @@ struct io_guest {
 	atomic_bool unsettled; /* pages that held code were written, the vCPUs do not know */
 };
 
+static size_t use_size(const struct io_guest *g)
+{
+	return g->nr_refs * sizeof(*g->use);
+}
+
+/*
+ * Hundreds of KiB of which a guest uses a few entries: from the kernel, which gives only what is
+ * touched, and takes it back at the end. calloc() would do so for the first domains only; after a
+ * few have ended, it clears a part of its heap for each, and the heap has holes of that size.
+ */
+static struct ref_use *new_use(const struct io_guest *g)
+{
+	void *p =
+		mmap(NULL, use_size(g), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
 int guest_new(const struct guest_params *p, struct io_guest **ret_guest)
 {
 	struct io_guest *g = calloc(1, sizeof(*g));
@@ -71,7 +90,7 @@ int guest_new(const struct guest_params *p, struct io_guest **ret_guest)
 	g->max_ports = (uint32_t)p->boot->max_ports;
 	g->nr_vcpus = p->boot->nr_vcpus;
 	g->name = strdup(p->name);
-	g->use = calloc(g->nr_refs, sizeof(*g->use));
+	g->use = new_use(g);
 	g->ports = calloc(g->max_ports, sizeof(*g->ports));
 	if (!g->name || !g->use || !g->ports) {
 		guest_free(g);
@@ -86,7 +105,8 @@ void guest_free(struct io_guest *g)
 	if (!g)
 		return;
 	free(g->name);
-	free(g->use);
+	if (g->use)
+		munmap(g->use, use_size(g));
 	free(g->ports);
 	free(g);
 }
