@@ -15,27 +15,22 @@ void guest_main(struct start_info *si);
 extern char image[]; /* guest.lds: page 0 of the guest */
 
 /* A hypercall is a `syscall` in the guest's kernel: number in rax, arguments in rdi, rsi, ... */
-static long hypercall2(unsigned long nr, unsigned long a, unsigned long b)
+static long hypercall(unsigned long nr, unsigned long a, unsigned long b, unsigned long c)
 {
 	long ret;
 
 	__asm__ volatile("syscall"
-			 : "=a"(ret), "+D"(a), "+S"(b)
+			 : "=a"(ret), "+D"(a), "+S"(b), "+d"(c)
 			 : "0"(nr)
 			 : "rcx", "r11", "memory");
 	return ret;
-}
-
-static void yield(void)
-{
-	hypercall2(__HYPERVISOR_sched_op, SCHEDOP_yield, 0);
 }
 
 static void notify(unsigned int port)
 {
 	struct evtchn_send send = {.port = port};
 
-	hypercall2(__HYPERVISOR_event_channel_op, EVTCHNOP_send, (unsigned long)&send);
+	hypercall(__HYPERVISOR_event_channel_op, EVTCHNOP_send, (unsigned long)&send, 0);
 }
 
 /* ---- the console: one page with two rings of characters, and a port to ring the other side */
@@ -43,12 +38,37 @@ static void notify(unsigned int port)
 static volatile struct xencons_interface *console;
 static unsigned int console_port;
 
+/*
+ * Sleep until the port rings. Its bit in the shared page says that it has, and poll returns at once
+ * while it is set. So: clear it, look at the ring, and only then sleep. (With a callback and
+ * SCHEDOP_block, a guest waits for all of its ports: see tests/guest/lib/event.c.)
+ */
+static union {
+	struct shared_info info;
+	char page[4096];
+} shared __attribute__((aligned(4096)));
+
+static void clear_event(void)
+{
+	__atomic_fetch_and(&shared.info.evtchn_pending[console_port / 64],
+			   ~(1ul << console_port % 64), __ATOMIC_SEQ_CST);
+}
+
+static void wait_for_event(void)
+{
+	struct sched_poll poll = {.nr_ports = 1};
+
+	set_xen_guest_handle(poll.ports, &console_port);
+	hypercall(__HYPERVISOR_sched_op, SCHEDOP_poll, (unsigned long)&poll, 0);
+}
+
 static void put(const char *s)
 {
 	for (; *s; s++) {
-		while (console->out_prod - console->out_cons >= sizeof(console->out)) {
+		while (clear_event(),
+		       console->out_prod - console->out_cons >= sizeof(console->out)) {
 			notify(console_port);
-			yield();
+			wait_for_event();
 		}
 		console->out[MASK_XENCONS_IDX(console->out_prod, console->out)] = *s;
 		__asm__ volatile("" ::: "memory"); /* the character before the index */
@@ -61,8 +81,8 @@ static char get(void)
 {
 	char c;
 
-	while (console->in_cons == console->in_prod)
-		yield(); /* or set up events and block: see tests/guest/lib/event.c */
+	while (clear_event(), console->in_cons == console->in_prod)
+		wait_for_event();
 	__asm__ volatile("" ::: "memory");
 	c = console->in[MASK_XENCONS_IDX(console->in_cons, console->in)];
 	__asm__ volatile("" ::: "memory");
@@ -75,9 +95,9 @@ static void power_off(void)
 {
 	struct sched_shutdown s = {.reason = SHUTDOWN_poweroff};
 
-	while (console->out_cons != console->out_prod)
-		yield(); /* what was printed should be seen */
-	hypercall2(__HYPERVISOR_sched_op, SCHEDOP_shutdown, (unsigned long)&s);
+	while (clear_event(), console->out_cons != console->out_prod)
+		wait_for_event(); /* what was printed should be seen */
+	hypercall(__HYPERVISOR_sched_op, SCHEDOP_shutdown, (unsigned long)&s, 0);
 }
 
 void guest_main(struct start_info *si)
@@ -92,6 +112,9 @@ void guest_main(struct start_info *si)
 	 */
 	console = (void *)(image + (machine_to_phys_mapping[si->console.domU.mfn] << 12));
 	console_port = si->console.domU.evtchn;
+	/* The shared page is no RAM of the guest: it is mapped in the place of one of our own. */
+	hypercall(__HYPERVISOR_update_va_mapping, (unsigned long)&shared, si->shared_info | 3,
+		  UVMF_INVLPG);
 
 	put("Hello from a PV guest. Type a line, or quit.\n");
 	for (;;) {
