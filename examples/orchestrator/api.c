@@ -296,6 +296,7 @@ static int listening(struct keeper *k)
 	if (!connect(fd, (struct sockaddr *)&sa, sizeof(sa)))
 		return fail_errno(fd, EADDRINUSE);
 	unlink(k->socket);
+	k->own_socket = true;
 	old = umask(0117);
 	ret = bind(fd, (struct sockaddr *)&sa, sizeof(sa));
 	umask(old);
@@ -335,6 +336,6 @@ void api_stop(struct keeper *k)
 {
 	consoles_close(k);
 	MHD_stop_daemon(k->http);
-	if (sd_listen_fds(0) <= 0)
+	if (k->own_socket)
 		unlink(k->socket);
 }

@@ -95,6 +95,7 @@ struct keeper {
 	TAILQ_HEAD(, unit) queue;
 	unsigned int starting;
 	bool draining;
+	bool own_socket; /* not a .socket unit's */
 	sd_event_source *scan;
 	struct MHD_Daemon *http;
 	sd_event_source *http_timer;

@@ -167,7 +167,9 @@ int pvv_domain_get_info(pvv_domain *domain, pvv_domain_info *info)
 	full.state = domain->state;
 	full.reason = domain->reason;
 	full.max_memory = domain_max_memory(cfg);
-	full.memory = domain->id >= 0 ? domain->stats.memory : domain_target_memory(domain);
+	/* Its counters may be nowhere yet, early in a start. */
+	full.memory = domain->id >= 0 && domain->stats.memory ? domain->stats.memory
+							      : domain_target_memory(domain);
 	full.max_vcpus = cfg->vcpus;
 	full.vcpus = domain->id >= 0 ? domain->vcpus_up : domain_target_vcpus(domain);
 	full.cpu_time_ns = domain->stats.cpu_time_ns;

@@ -140,6 +140,7 @@ int memory_create(const struct memory_params *p, struct exec_memory *ret_mem,
 	ctl->magic = CORE_CTL_MAGIC;
 	ctl->version = CORE_CTL_VERSION;
 	ctl->size = sizeof(*ctl);
+	ctl->nr_pages = b.nr_pages; /* until the core says otherwise: who asks now, knows */
 	*ret_mem = m;
 	*ret_boot = b;
 	return 0;

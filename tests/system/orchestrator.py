@@ -377,6 +377,14 @@ class End(Case):
         self.assertEqual(r.returncode, 1)
         self.assertIn("Address already in use", r.stderr)
 
+    @unittest.skipUnless(shutil.which("systemd-socket-activate"), "no systemd-socket-activate; install systemd")
+    def test_socket_of_another(self):
+        """A socket that systemd made stays: it is the one that the next client starts keeperd through."""
+        k = self.keeper(wrapper=["systemd-socket-activate", "-E", "LD_LIBRARY_PATH", "-l", self.sock])
+        self.assertEqual(k.get("/readyz")[0], 200)
+        self.assertEqual(k.end(), 0)
+        self.assertTrue(self.sock.exists())
+
     def test_no_folder(self):
         r = subprocess.run([KEEPERD, "--folder", self.dir / "nothing", "--socket", self.sock], env=STAGE.env,
                            text=True, capture_output=True, timeout=20)

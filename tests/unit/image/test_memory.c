@@ -54,6 +54,7 @@ static void the_order_of_regions(void **state)
 		assert_int_equal(memory_ctl(&m)->magic, CORE_CTL_MAGIC);
 		assert_int_equal(memory_ctl(&m)->version, CORE_CTL_VERSION);
 		assert_int_equal(memory_ctl(&m)->size, sizeof(struct core_ctl));
+		assert_int_equal(memory_ctl(&m)->nr_pages, p.nr_pages);
 		memory_destroy(&m);
 	}
 }
