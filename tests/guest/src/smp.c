@@ -223,11 +223,16 @@ static void c_timer(void)
 	before = pvg_port_count[b.port];
 	pvg_unmask_port(b.port);
 	vcpu(VCPUOP_stop_periodic_timer, ME, 0);
-	mask(false);
-	while (pvg_port_count[b.port] == before) {
+	for (;;) {
+		/* Masked until the block: the timer may be due before it on a starved machine. */
+		MY_VCPU->evtchn_upcall_mask = 1;
+		barrier();
+		if (pvg_port_count[b.port] != before)
+			break;
 		vcpu(VCPUOP_set_singleshot_timer, ME, &t);
 		HC2(sched_op, SCHEDOP_block, 0);
 	}
+	mask(false);
 	seen[1] = pvg_now() >= t.timeout_abs_ns;
 }
 

@@ -57,6 +57,7 @@ static void runstates(void)
 	R("get_runstate_info", vcpu(VCPUOP_get_runstate_info, 0, &a));
 	now = pvg_now();
 	printf("  state %d, entered in the past: %d\n", a.state, a.state_entry_time <= now);
+	pvg_cli(); /* block unmasks: the timer cannot come before it */
 	due = pvg_now() + 20 * MS;
 	HC1(set_timer_op, due);
 	HC2(sched_op, SCHEDOP_block, 0);
@@ -76,6 +77,7 @@ static void runstates(void)
 	R("register_runstate_memory_area", vcpu(VCPUOP_register_runstate_memory_area, 0, &reg));
 	printf("  filled at once: %d\n", area.state == RUNSTATE_running);
 	now = area.time[RUNSTATE_blocked];
+	pvg_cli();
 	HC1(set_timer_op, pvg_now() + 20 * MS);
 	HC2(sched_op, SCHEDOP_block, 0);
 	printf("  follows a block: %d, state %d\n", area.time[RUNSTATE_blocked] > now, area.state);

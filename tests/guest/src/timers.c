@@ -69,9 +69,9 @@ static void blocking(void)
 	struct evtchn_send s;
 	struct evtchn_close c;
 
+	pvg_cli();
 	due = pvg_now() + 10 * MS;
 	HC1(set_timer_op, due);
-	pvg_cli();
 	R("block with events masked", block());
 	printf("  mask after: %d, the timer came: %d, not early: %d\n", VCPU0->evtchn_upcall_mask,
 	       pvg_port_count[timer_port] == seen + 1, pvg_now() >= due);
@@ -86,6 +86,7 @@ static void blocking(void)
 	HC1(set_timer_op, 0);
 	pvg_mask_port(b.port);
 	HC2(event_channel_op, EVTCHNOP_send, &s);
+	pvg_cli();
 	due = pvg_now() + 10 * MS;
 	HC1(set_timer_op, due);
 	R("block with a masked port pending", block());
@@ -138,8 +139,10 @@ static void default_period(void)
 	seen = pvg_port_count[timer_port];
 	due = pvg_now() + 200 * MS;
 	HC1(set_timer_op, due);
-	while (pvg_now() < due)
+	/* Masked until the block, or the event may come before it and nothing ends it. */
+	for (pvg_cli(); pvg_now() < due; pvg_cli())
 		block();
+	pvg_sti();
 	printf("ticks while blocked for 200 ms: %s\n",
 	       pvg_port_count[timer_port] - seen <= 4 ? "none of its own" : "many");
 	R("stop_periodic_timer", vcpu(VCPUOP_stop_periodic_timer, 0, 0));
