@@ -10,17 +10,14 @@
 #include "exec/kvm/kvm.h"
 #include "util/err.h"
 
-#define LEAF1_ECX_VMX	    (1u << 5)
-#define LEAF1_ECX_SMX	    (1u << 6)
 #define LEAF1_ECX_X2APIC    (1u << 21)
 #define LEAF1_ECX_DEADLINE  (1u << 24)
 #define LEAF1_ECX_XSAVE	    (1u << 26)
 #define LEAF1_ECX_SOFTWARE  (1u << 31) /* runs under a hypervisor: no matter of KVM */
 #define LEAFD1_EAX_COMPACT  (1u << 1)
-#define EXT1_ECX_SVM	    (1u << 2)
 #define EXT1_EDX_RDTSCP	    (1u << 27)
-#define LEAF_SVM	    0x8000000au
 #define LEAF_KVM_FEATURES   0x40000001u
+#define LEAF_ADDRESS_BITS   0x80000008u
 #define KVM_FEATURES_WANTED (1u << 6) /* end of interrupt by memory */
 
 #define MAX_ENTRIES 256
@@ -37,22 +34,40 @@ const struct kvm_cpuid_entry2 *kvm_cpuid_find(const struct kvm_cpuid2 *c, uint32
 }
 
 /*
- * No virtualization inside virtualization, and of KVM's own services the one that is used: each
- * is a part of the host's kernel that a hostile monitor would otherwise reach.
+ * No virtualization inside virtualization, and of KVM's own services the one that is used; no
+ * counters, no tracing, no enclaves, no fifth level of page tables: each is a part of the host's
+ * kernel that a hostile monitor would otherwise reach.
  */
 static void close_features(struct kvm_cpuid2 *c)
 {
+	static const struct {
+		uint32_t leaf, eax, ebx, ecx, edx; /* what goes, of all subleaves */
+	} closed[] = {
+		{1, .ecx = 1u << 5 | 1u << 6 | 1u << 15}, /* VMX, SMX, PDCM */
+		{7, .ebx = 1u << 2 | 1u << 25,		  /* SGX, PT */
+		 .ecx = 1u << 7 | 1u << 16 | 1u << 30,	  /* CET, LA57, SGX_LC */
+		 .edx = 1u << 19 | 1u << 20},		  /* arch. LBR, CET */
+		{0xa, ~0u, ~0u, ~0u, ~0u},		  /* counters */
+		{0x12, ~0u, ~0u, ~0u, ~0u},		  /* SGX */
+		{0x14, ~0u, ~0u, ~0u, ~0u},		  /* PT */
+		{0x1c, ~0u, ~0u, ~0u, ~0u},		  /* arch. LBR */
+		{LEAF_KVM_FEATURES, .eax = ~KVM_FEATURES_WANTED},
+		{0x80000001u, .ecx = 1u << 2 | 3u << 23 | 1u << 28}, /* SVM, counters */
+		{0x8000000au, ~0u, ~0u, ~0u, ~0u},		     /* SVM */
+		{0x80000022u, ~0u, ~0u, ~0u, ~0u},		     /* counters */
+	};
+
 	for (uint32_t i = 0; i < c->nent; i++) {
 		struct kvm_cpuid_entry2 *x = &c->entries[i];
 
-		if (x->function == 1)
-			x->ecx &= ~(LEAF1_ECX_VMX | LEAF1_ECX_SMX);
-		else if (x->function == 0x80000001u)
-			x->ecx &= ~EXT1_ECX_SVM;
-		else if (x->function == LEAF_SVM)
-			x->eax = x->ebx = x->ecx = x->edx = 0;
-		else if (x->function == LEAF_KVM_FEATURES)
-			x->eax &= KVM_FEATURES_WANTED;
+		for (size_t k = 0; k < sizeof(closed) / sizeof(closed[0]); k++) {
+			if (x->function != closed[k].leaf)
+				continue;
+			x->eax &= ~closed[k].eax;
+			x->ebx &= ~closed[k].ebx;
+			x->ecx &= ~closed[k].ecx;
+			x->edx &= ~closed[k].edx;
+		}
 	}
 }
 
@@ -75,6 +90,12 @@ int kvm_cpuid_ask(struct exec *e, int kvm)
 	e->has_rdtscp = x && (x->edx & EXT1_EDX_RDTSCP);
 	x = kvm_cpuid_find(e->cpuid, 7, 0);
 	e->leaf7_ebx = x ? x->ebx : 0;
+	x = kvm_cpuid_find(e->cpuid, LEAF_KVM_FEATURES, 0);
+	e->has_pv_eoi = x && (x->eax & KVM_FEATURES_WANTED);
+	x = kvm_cpuid_find(e->cpuid, LEAF_ADDRESS_BITS, 0);
+	e->address_bits = x ? x->eax & 0xff : 0;
+	if (e->address_bits < 36 || e->address_bits > 52)
+		e->address_bits = 36;
 	return 0;
 }
 

@@ -173,7 +173,7 @@ static void kvm_kill(struct exec *e)
 	for (unsigned int i = 0; i < e->nr_vcpus; i++) {
 		if (!e->vcpu[i].started)
 			continue;
-		e->vcpu[i].cpu_time = kvm_vcpu_time(&e->vcpu[i]);
+		atomic_store(&e->vcpu[i].cpu_time, kvm_vcpu_time(&e->vcpu[i]));
 		pthread_cancel(e->vcpu[i].thread);
 		pthread_join(e->vcpu[i].thread, NULL);
 		e->vcpu[i].started = false;
@@ -190,7 +190,7 @@ static uint64_t kvm_cpu_time(struct exec *e)
 	uint64_t sum = 0;
 
 	for (unsigned int i = 0; i < e->nr_vcpus; i++)
-		sum += e->vcpu[i].started ? kvm_vcpu_time(&e->vcpu[i]) : e->vcpu[i].cpu_time;
+		sum += kvm_vcpu_time(&e->vcpu[i]);
 	return sum;
 }
 

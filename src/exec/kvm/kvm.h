@@ -29,8 +29,8 @@ struct kvm_vcpu {
 	int kick; /* eventfd: an interrupt for this vCPU, by irqfd */
 	struct kvm_run *run;
 	pthread_t thread;
-	bool started;	   /* there is a thread to join */
-	uint64_t cpu_time; /* of the thread, once it is gone */
+	bool started;		       /* there is a thread to join */
+	atomic_uint_fast64_t cpu_time; /* of the thread, once it is at its end */
 	bool has_affinity;
 	uint64_t affinity[EXEC_CPU_WORDS];
 	atomic_uint_fast64_t returns; /* of KVM_RUN to the thread */
@@ -55,7 +55,8 @@ struct exec {
 	uint64_t ram_map_size;
 	struct kvm_region region;
 	struct kvm_cpuid2 *cpuid;
-	bool has_xsave, has_rdtscp;
+	bool has_xsave, has_rdtscp, has_pv_eoi;
+	unsigned int address_bits; /* of guest-physical addresses */
 	uint32_t leaf7_ebx;
 	unsigned int nr_vcpus;
 	uint32_t shares; /* weight of the vCPU threads, 0: as the program's */

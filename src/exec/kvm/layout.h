@@ -111,7 +111,7 @@ struct kvm_params {
 	uint64_t cpus_gpa;	   /* of the vCPU blocks */
 	uint64_t zero_gpa;	   /* a page of zeroes */
 	uint32_t nr_vcpus;
-	uint32_t has_xsave, has_rdtscp;
+	uint32_t has_xsave, has_rdtscp, has_pv_eoi;
 };
 #endif
 

@@ -156,6 +156,7 @@ static void fill(struct exec *e, struct kvm_region *r)
 		.nr_vcpus = e->nr_vcpus,
 		.has_xsave = e->has_xsave,
 		.has_rdtscp = e->has_rdtscp,
+		.has_pv_eoi = e->has_pv_eoi,
 	};
 	for (unsigned int i = 0; i < KVM_SLOTS; i++)
 		p->slots[i] = at(r, r->l4)[KVM_SLOT_FIRST + i];
@@ -182,6 +183,11 @@ int kvm_region_create(struct exec *e, struct kvm_region *r)
 	r->gpa = (e->memory->size + gib - 1) & ~(gib - 1);
 	if (r->gpa < 4 * gib)
 		r->gpa = 4 * gib;
+	if ((r->gpa + r->size) >> e->address_bits)
+		return err_set(PVV_ELIMIT, PVV_SUBSYS_EXEC, e->name,
+			       "domain '%s' has too much memory for this host's processor, whose "
+			       "addresses have %u bits",
+			       e->name, e->address_bits);
 	r->base = mmap(NULL, r->size, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (r->base == MAP_FAILED) {

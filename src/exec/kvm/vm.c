@@ -76,6 +76,34 @@ static int msr_filter(struct exec *e)
 	return 0;
 }
 
+/*
+ * What KVM would do for a guest that nobody here needs, each a part of the host's kernel less in
+ * reach. Old kernels do not know how to leave some of it out.
+ */
+static void leave_out(struct exec *e)
+{
+	const int quirks =
+		KVM_X86_QUIRK_OUT_7E_INC_RIP
+#ifdef KVM_X86_QUIRK_FIX_HYPERCALL_INSN
+		/* (the other vendor's hypercall, which KVM would patch in the guest's code) */
+		| KVM_X86_QUIRK_FIX_HYPERCALL_INSN | KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS
+#endif
+		;
+	int known = ioctl(e->vm, KVM_CHECK_EXTENSION, KVM_CAP_DISABLE_QUIRKS2);
+	struct kvm_enable_cap caps[] = {
+		{.cap = KVM_CAP_DISABLE_QUIRKS2, .args = {known > 0 ? (known & quirks) : 0}},
+		{.cap = KVM_CAP_PMU_CAPABILITY, .args = {KVM_PMU_CAP_DISABLE}},
+#ifdef KVM_CAP_X86_NOTIFY_VMEXIT
+		/* Nor can an instruction without an end hold the host's processor. */
+		{.cap = KVM_CAP_X86_NOTIFY_VMEXIT, .args = {KVM_X86_NOTIFY_VMEXIT_ENABLED}},
+#endif
+	};
+
+	for (size_t i = 0; i < sizeof(caps) / sizeof(caps[0]); i++)
+		if (ioctl(e->vm, KVM_CHECK_EXTENSION, (long)caps[i].cap) > 0)
+			ioctl(e->vm, KVM_ENABLE_CAP, &caps[i]);
+}
+
 /* Interrupts: the kernel's local APICs alone, and one message for each vCPU as "kick". */
 static int interrupts(struct exec *e)
 {
@@ -132,6 +160,7 @@ int kvm_vm_create(struct exec *e)
 	/* Needed by some Intel processors only. */
 	ioctl(e->vm, KVM_SET_IDENTITY_MAP_ADDR, &identity);
 	ioctl(e->vm, KVM_SET_TSS_ADDR, TSS_ADDR);
+	leave_out(e);
 	r = interrupts(e);
 	return r < 0 ? r : msr_filter(e);
 }

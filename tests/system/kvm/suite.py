@@ -107,7 +107,8 @@ def attack(build, *filters):
     run = Run(build, [os.path.join(guest, "hello.elf")], [program])
     try:
         env = {k: v for k, v in run.env.items() if k != "PVV_VM_PROGRAM"}
-        r = subprocess.run([run.pvvirt if run.vm else "env", "PVV_TEST_GUESTS=" + guest, program, *filters], env=env,
+        settings = ["PVV_TEST_GUESTS=" + guest] + (["PVV_TEST_SLOW=3"] if run.vm else [])
+        r = subprocess.run([run.pvvirt if run.vm else "env", *settings, program, *filters], env=env,
                            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
         text = r.stdout + r.stderr
         return (None if run.vm and "the virtual machine is gone" in text else r.returncode), text, bool(run.vm)

@@ -142,8 +142,9 @@ void cpu_tables_init(struct kcpu *k)
 	wrmsr(X2APIC_SVR, 0x1ff);
 	wrmsr(X2APIC_TPR, 0);
 	wrmsr(X2APIC_LVT, 2u << 17 | KVM_VEC_TIMER);
-	wrmsr(KVM_PV_EOI_EN, k_params->cpus_gpa + (uint64_t)k->id * KVM_CPU_SIZE +
-				     offsetof(struct kcpu, pv_eoi) + 1);
+	if (k_params->has_pv_eoi)
+		wrmsr(KVM_PV_EOI_EN, k_params->cpus_gpa + (uint64_t)k->id * KVM_CPU_SIZE +
+					     offsetof(struct kcpu, pv_eoi) + 1);
 
 	__asm__ volatile("mov %%cr0, %0" : "=r"(k->cr0));
 	__asm__ volatile("mov %%cr4, %0" : "=r"(k->cr4));
@@ -256,8 +257,9 @@ static void sync_registers(struct kcpu *k)
 	k->cr0 = cr0;
 	k->cr4 = cr4;
 	k->xcr0 = xcr0;
-	if (k_params->has_rdtscp)
-		wrmsr(MSR_TSC_AUX, v->tsc_aux);
+	if (v->tsc_aux != k->tsc_aux && k_params->has_rdtscp)
+		wrmsr(MSR_TSC_AUX, v->tsc_aux); /* an exit on most processors */
+	k->tsc_aux = v->tsc_aux;
 	sync_debug(k);
 }
 

@@ -43,7 +43,16 @@ guest_enter:
 	push	%r14
 	push	%r15
 	mov	%rsp, %gs:KC_RSP
-	swapgs
+	/*
+	 * An exception from ring 3 leaves ss null, and sysret on AMD processors changes the
+	 * selector only: 32-bit code would find a stack segment that is not present.
+	 */
+	mov	%ss, %eax
+	cmp	$KVM_SS0, %eax
+	je	3f
+	mov	$KVM_SS0, %eax
+	mov	%eax, %ss
+3:	swapgs
 	load_seg ds, KR_DS
 	load_seg es, KR_ES
 	load_seg fs, KR_FS

@@ -41,7 +41,7 @@ struct kcpu {
 	uint32_t poll_streak;
 	uint32_t pv_eoi; /* bit 0, set by KVM: the interrupt needs no EOI (an exit) */
 	uint64_t poll_nap;
-	uint64_t cr0, cr4, xcr0, dr7;
+	uint64_t cr0, cr4, xcr0, dr7, tsc_aux;
 	struct ktss tss __attribute__((aligned(128)));
 };
 

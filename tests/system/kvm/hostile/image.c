@@ -419,6 +419,32 @@ static void instructions(struct vm *v)
 	die();
 }
 
+static uint64_t hypercall(bool amd, uint64_t nr, uint64_t a, uint64_t b)
+{
+	uint64_t ret = nr;
+
+	if (amd)
+		__asm__ volatile("vmmcall" : "+a"(ret) : "b"(a), "c"(b), "d"(0), "S"(0) : "memory");
+	else
+		__asm__ volatile("vmcall" : "+a"(ret) : "b"(a), "c"(b), "d"(0), "S"(0) : "memory");
+	return ret;
+}
+
+/*
+ * KVM's own services: none of them may be there. (-1000 is its ENOSYS. 9, KVM_HC_CLOCK_PAIRING, is
+ * one that it gives to everybody.)
+ */
+static void hypercalls(struct vm *v)
+{
+	uint32_t eax = 0, ebx, ecx = 0, edx;
+
+	__asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+	for (uint64_t nr = 2; nr < 64; nr++)
+		if (nr != 9 && hypercall(ebx == 0x68747541, nr, 0, 1) != (uint64_t)-1000)
+			port_unknown(v);
+	die();
+}
+
 /* Out of long mode, with all the caches off, into whatever lies there. */
 static void real_mode(struct vm *v)
 {
@@ -463,6 +489,7 @@ static const struct {
 	{"msrs", msrs},
 	{"interrupts", interrupts},
 	{"instructions", instructions},
+	{"hypercalls", hypercalls},
 	{"real-mode", real_mode},
 	{"memory", memory},
 };
