@@ -11,7 +11,7 @@ import tempfile
 import unittest
 
 import linuxlib
-from linuxlib import CACHE, KERNELS, PVVIRT, Console, initramfs
+from linuxlib import CACHE, EXECUTOR, KERNELS, PVVIRT, SLOW, Console, initramfs
 
 linuxlib.need_kernels()
 GRUB = CACHE / "grub-x86_64-xen.bin"
@@ -32,8 +32,8 @@ class Grub(unittest.TestCase):
             shutil.copy(CACHE / "vmlinuz-amd64", root / "boot/vmlinuz")
             shutil.copy(initramfs(), root / "boot/initrd")
             subprocess.run([MKFS, "-q", "-t", "ext4", "-d", root, disk, "128M"], check=True, stdout=subprocess.DEVNULL)
-            guest = Console([PVVIRT, "run", "--executor", "ring3", "--kernel", GRUB, "--memory", "384M", "--disk",
-                             f"{disk},xvda,ro", "--no-reboot", "--timeout", "240"])
+            guest = Console([PVVIRT, "run", "--executor", EXECUTOR, "--kernel", GRUB, "--memory", "384M", "--disk",
+                             f"{disk},xvda,ro", "--no-reboot", "--timeout", str(240 * SLOW)])
             try:
                 for line in ("set root=(xen/xvda)", 'linux /boot/vmlinuz console=hvc0 quiet -- "uname -r; nproc"',
                              "initrd /boot/initrd", "boot"):
@@ -42,7 +42,7 @@ class Grub(unittest.TestCase):
                     guest.p.stdin.flush()
                 said = guest.expect("pvv-exit-status: 0")
                 self.assertRegex(said, r"\n6\.\S+-amd64\n1\n")
-                self.assertEqual(guest.p.wait(60), 0)
+                self.assertEqual(guest.p.wait(60 * SLOW), 0)
             finally:
                 guest.p.kill()
                 guest.p.communicate()

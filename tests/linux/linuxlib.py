@@ -10,9 +10,13 @@ import time
 TOP = pathlib.Path(os.environ.get("PVV_SOURCE_ROOT", pathlib.Path(__file__).resolve().parents[2]))
 PVVIRT = os.environ.get("PVV_PVVIRT", str(TOP / "build/pvvirt"))
 PROGRAMS = pathlib.Path(os.environ.get("PVV_LINUX", TOP / "build/tests/linux"))
+# `tests/system/kvm` runs these tests once more, with another executor and not with every kernel.
+EXECUTOR = os.environ.get("PVV_TEST_EXECUTOR", "ring3")
+SLOW = int(os.environ.get("PVV_TEST_SLOW", "1"))
 CACHE = pathlib.Path(subprocess.run([TOP / "scripts/fetch-guests", "--dir"], capture_output=True, text=True,
                                     check=True).stdout.strip())
 KERNELS = [k + v for v in ("", "-6.12") for k in ("cloud", "amd64", "rt") if (CACHE / f"vmlinuz-{k}{v}").exists()]
+KERNELS = [k for k in KERNELS if k in os.environ.get("PVV_TEST_KERNELS", " ".join(KERNELS)).split()]
 # What the log of a healthy kernel does not have
 TROUBLE = re.compile(r"WARNING:|BUG:|Oops|Call Trace|Kernel panic|rcu.*stall|hung task|soft lockup|segfault|"
                      r"general protection|unable to handle|Unhandled|call_trap|Spectre.*Vulnerable", re.I)
@@ -38,12 +42,13 @@ def initramfs(*args):
 
 
 def command(kernel, initrd, cmdline, memory="256M", *args):
-    return [PVVIRT, "run", "--executor", "ring3", "--kernel", str(CACHE / f"vmlinuz-{kernel}"), "--initrd", initrd,
+    return [PVVIRT, "run", "--executor", EXECUTOR, "--kernel", str(CACHE / f"vmlinuz-{kernel}"), "--initrd", initrd,
             "--memory", memory, "--cmdline", "console=hvc0 " + cmdline, *args]
 
 
 def run(kernel, initrd, cmdline="quiet", memory="256M", args=(), timeout=240):
     """Runs until the guest ends. (exit status, console as text, stderr)"""
+    timeout *= SLOW
     r = subprocess.run(command(kernel, initrd, cmdline, memory, "--timeout", str(timeout), *args),
                        stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout + 30)
     return r.returncode, plain(r.stdout), r.stderr.decode()
@@ -61,7 +66,7 @@ class Console:
         os.set_blocking(self.p.stdout.fileno(), False)
         self.raw, self.at = b"", 0
 
-    def expect(self, text, limit=180):
+    def expect(self, text, limit=180 * SLOW):
         """Waits for the text behind what was expected last; the console up to there."""
         end = time.monotonic() + limit
         while True:
@@ -83,7 +88,7 @@ class Console:
         self.p.stdin.write(text.encode())
         self.p.stdin.flush()
 
-    def end(self, limit=60):
+    def end(self, limit=60 * SLOW):
         os.set_blocking(self.p.stdout.fileno(), True)
         end = time.monotonic() + limit
         while self.p.poll() is None and time.monotonic() < end:

@@ -18,6 +18,9 @@ PVVIRT = os.environ["PVV_PVVIRT"]
 CACHE = pathlib.Path(os.environ.get("PVV_TEST_CACHE", "/var/cache/libpvvirt-test"))
 GRUB = CACHE / "grub-x86_64-xen.bin"
 MKFS = shutil.which("mke2fs", path=os.environ["PATH"] + ":/sbin:/usr/sbin")
+EXECUTOR = os.environ.get("PVV_TEST_EXECUTOR", "auto")
+SLOW = int(os.environ.get("PVV_TEST_SLOW", "1"))
+PVVIRT_RUN = [PVVIRT, "run", "--executor", EXECUTOR]
 SIZE = int(os.environ.get("PVV_TEST_FILE_MB", "24")) << 20
 
 if not GRUB.exists():
@@ -68,13 +71,14 @@ class Disk(unittest.TestCase):
         return out
 
     def run_image(self, image, *args, timeout=120):
-        r = subprocess.run([PVVIRT, "run", "--kernel", image, "--memory", "64M", "--timeout", str(timeout), *args],
+        timeout *= SLOW
+        r = subprocess.run([*PVVIRT_RUN, "--kernel", image, "--memory", "64M", "--timeout", str(timeout), *args],
                            stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout + 20)
         return r.returncode, plain(r.stdout), r.stderr.decode()
 
     def test_typed_commands(self):
-        p = subprocess.Popen([PVVIRT, "run", "--kernel", GRUB, "--memory", "64M", "--disk", f"{self.disk},xvda,ro",
-                              "--timeout", "60"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        p = subprocess.Popen([*PVVIRT_RUN, "--kernel", GRUB, "--memory", "64M", "--disk", f"{self.disk},xvda,ro",
+                              "--timeout", str(60 * SLOW)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         raw = b""
 
         def until(text, after=0):
@@ -98,7 +102,7 @@ class Disk(unittest.TestCase):
         p.stdin.write(b"halt\r")
         p.stdin.flush()
         p.stdout.read()
-        self.assertEqual(p.wait(30), 0)
+        self.assertEqual(p.wait(30 * SLOW), 0)
         p.stdin.close()
         p.stdout.close()
 
@@ -116,15 +120,15 @@ class Disk(unittest.TestCase):
             self.assertIn(f"(xen/{name})", out)
 
     def test_a_writer_locks_the_image(self):
-        p = subprocess.Popen([PVVIRT, "run", "--kernel", GRUB, "--memory", "64M", "--disk", self.disk, "--timeout",
-                              "60"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        p = subprocess.Popen([*PVVIRT_RUN, "--kernel", GRUB, "--memory", "64M", "--disk", self.disk, "--timeout",
+                              str(60 * SLOW)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         while b"grub> " not in p.stdout.read1():
             pass
         code, _, err = self.run_image(GRUB, "--disk", str(self.disk), timeout=10)
         p.stdin.write(b"halt\r")
         p.stdin.flush()
         p.stdout.read()
-        self.assertEqual(p.wait(30), 0)
+        self.assertEqual(p.wait(30 * SLOW), 0)
         p.stdin.close()
         p.stdout.close()
         self.assertEqual(code, 1)
@@ -134,7 +138,7 @@ class Disk(unittest.TestCase):
         """on_reboot=restart: the same domain starts again; a file on the disk cannot remember, time can."""
         with tempfile.TemporaryDirectory() as tmp:
             events = pathlib.Path(tmp) / "events"
-            p = subprocess.Popen([PVVIRT, "run", "--kernel", GRUB, "--memory", "64M", "--timeout", "60", "--events",
+            p = subprocess.Popen([*PVVIRT_RUN, "--kernel", GRUB, "--memory", "64M", "--timeout", str(60 * SLOW), "--events",
                                   events], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             for command in b"reboot\r", b"halt\r":
                 seen = b""
@@ -145,7 +149,7 @@ class Disk(unittest.TestCase):
                 p.stdin.write(command)
                 p.stdin.flush()
             p.stdout.read()
-            self.assertEqual(p.wait(30), 0)
+            self.assertEqual(p.wait(30 * SLOW), 0)
             p.stdin.close()
             p.stdout.close()
             names = re.findall(r'"event": "([a-z-]+)"', events.read_text())

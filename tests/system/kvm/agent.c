@@ -4,9 +4,12 @@
  * the modules, and then does what it is told by a virtio port: store files, run programs, pass on
  * their input and output. Frames both ways: struct frame, then `len` bytes.
  *
- *   to us    'F' create file (path), 'f' append to it, 'R' run (argv, each ended by NUL),
- *            'I' input, 'E' end of input, 'K' kill, 'Q' power off
- *   from us  'H' hello, 'O' output, 'X' error output, 'D' done (exit status, or 128 + signal)
+ *   to us    'F' create file (path), 'f' append to it, 's' a hole of it (uint64_t), 'N' the next
+ *            program gets a socket with this number (text), 'R' run (argv, each ended by NUL),
+ *            'I' input, 'E' end of input, 'P' a packet for the socket, 'K' kill, 'G' send a file
+ *            (path), 'Q' power off
+ *   from us  'H' hello, 'O' output, 'X' error output, 'P' a packet from the socket, 'D' done (exit
+ *            status, or 128 + signal), 'g' of a file, with no bytes: its end, 'h' a hole of it
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +22,7 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -37,11 +41,12 @@ struct frame {
 static struct job {
 	uint32_t id;
 	pid_t pid;
-	int in, out, err;
+	int in, out, err, net;
 	int status; /* -1: runs */
 } jobs[MAX_JOBS];
 
 static int port, file = -1;
+static int next_net = -1; /* number of the next program's socket */
 static int child_pipe[2];
 
 static void say(const char *what, const char *arg)
@@ -97,7 +102,7 @@ static struct job *find(uint32_t id)
 	return NULL;
 }
 
-static void child(char **argv, int in, int out, int err)
+static void child(char **argv, int in, int out, int err, int net)
 {
 	sigset_t none;
 
@@ -107,7 +112,13 @@ static void child(char **argv, int in, int out, int err)
 	dup2(in, 0);
 	dup2(out, 1);
 	dup2(err, 2);
-	closefrom(3);
+	if (net >= 0) {
+		if (dup2(net, next_net) < 0 || fcntl(next_net, F_SETFD, 0) < 0)
+			_exit(126);
+		if (next_net > 3)
+			close_range(3, (unsigned int)next_net - 1, 0);
+	}
+	closefrom(net >= 0 ? next_net + 1 : 3);
 	setsid();
 	/* As env(1): settings in front of the program. */
 	for (; strchr(argv[0], '=') && argv[1]; argv++)
@@ -120,7 +131,7 @@ static void child(char **argv, int in, int out, int err)
 static void run(uint32_t id, char *args, size_t len)
 {
 	char *argv[256];
-	int n = 0, in[2], out[2], err[2];
+	int n = 0, in[2], out[2], err[2], net[2] = {-1, -1};
 	struct job *j = NULL;
 
 	for (char *p = args; p < args + len && n < 255; p += strlen(p) + 1)
@@ -129,22 +140,53 @@ static void run(uint32_t id, char *args, size_t len)
 	for (int i = 0; i < MAX_JOBS && !j; i++)
 		if (!jobs[i].pid)
 			j = &jobs[i];
-	if (!j || !n || pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC)) {
+	if (!j || !n || pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC) ||
+	    (next_net >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, net))) {
 		uint32_t status = 126;
 		send_frame('D', id, &status, sizeof(status));
 		return;
 	}
 	j->pid = fork();
 	if (j->pid == 0)
-		child(argv, in[0], out[1], err[1]);
+		child(argv, in[0], out[1], err[1], net[1]);
 	close(in[0]);
 	close(out[1]);
 	close(err[1]);
+	if (net[1] >= 0)
+		close(net[1]);
+	next_net = -1;
 	j->id = id;
 	j->in = in[1];
 	j->out = out[0];
 	j->err = err[0];
+	j->net = net[0];
 	j->status = -1;
+}
+
+static void send_file(uint32_t id, const char *path)
+{
+	static char buf[CHUNK];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint64_t hole = 0;
+	ssize_t n = 0;
+
+	while (fd >= 0 && (n = read(fd, buf, sizeof(buf))) > 0) {
+		if (!buf[0] && !memcmp(buf, buf + 1, (size_t)n - 1)) {
+			hole += (uint64_t)n;
+			continue;
+		}
+		if (hole)
+			send_frame('h', id, &hole, sizeof(hole));
+		hole = 0;
+		send_frame('g', id, buf, (size_t)n);
+	}
+	if (hole)
+		send_frame('h', id, &hole, sizeof(hole));
+	send_frame('g', id, NULL, 0);
+	if (fd < 0 || n < 0)
+		say("cannot read", path);
+	if (fd >= 0)
+		close(fd);
 }
 
 static void handle(struct frame *f, char *data)
@@ -167,6 +209,28 @@ static void handle(struct frame *f, char *data)
 	case 'f':
 		if (file >= 0 && write(file, data, f->len) != (ssize_t)f->len)
 			say("cannot write", "a file");
+		break;
+	case 's': {
+		uint64_t hole;
+
+		if (file < 0 || f->len != sizeof(hole))
+			break;
+		memcpy(&hole, data, sizeof(hole));
+		off_t end = lseek(file, (off_t)hole, SEEK_CUR);
+		if (end < 0 || ftruncate(file, end) < 0)
+			say("cannot write", "a file");
+		break;
+	}
+	case 'N':
+		next_net = atoi(data);
+		break;
+	case 'G':
+		send_file(f->id, data);
+		break;
+	case 'P':
+		/* Full, as links are sometimes, or nobody there any more. */
+		if (j && j->net >= 0)
+			send(j->net, data, f->len, MSG_DONTWAIT);
 		break;
 	case 'R':
 		if (file >= 0)
@@ -210,6 +274,19 @@ static void pass_on(struct job *j, int *fd, uint8_t type)
 	*fd = -1;
 }
 
+static void pass_packet(struct job *j)
+{
+	static char buf[1 << 17];
+	ssize_t n = recv(j->net, buf, sizeof(buf), MSG_DONTWAIT);
+
+	if (n > 0) {
+		send_frame('P', j->id, buf, (size_t)n);
+	} else if (n == 0) {
+		close(j->net);
+		j->net = -1;
+	}
+}
+
 static void finish(struct job *j)
 {
 	uint32_t status;
@@ -221,6 +298,8 @@ static void finish(struct job *j)
 	send_frame('D', j->id, &status, sizeof(status));
 	if (j->in >= 0)
 		close(j->in);
+	if (j->net >= 0)
+		close(j->net);
 	j->pid = 0;
 }
 
@@ -252,24 +331,28 @@ static void serve(void)
 	static char data[MAX_FRAME + 1];
 
 	for (;;) {
-		struct pollfd p[2 + 2 * MAX_JOBS] = {{.fd = port, .events = POLLIN},
+		struct pollfd p[2 + 3 * MAX_JOBS] = {{.fd = port, .events = POLLIN},
 						     {.fd = child_pipe[0], .events = POLLIN}};
 
 		for (int i = 0; i < MAX_JOBS; i++) {
-			p[2 + 2 * i] = (struct pollfd){.fd = jobs[i].pid ? jobs[i].out : -1,
+			p[2 + 3 * i] = (struct pollfd){.fd = jobs[i].pid ? jobs[i].out : -1,
 						       .events = POLLIN};
-			p[3 + 2 * i] = (struct pollfd){.fd = jobs[i].pid ? jobs[i].err : -1,
+			p[3 + 3 * i] = (struct pollfd){.fd = jobs[i].pid ? jobs[i].err : -1,
+						       .events = POLLIN};
+			p[4 + 3 * i] = (struct pollfd){.fd = jobs[i].pid ? jobs[i].net : -1,
 						       .events = POLLIN};
 		}
-		if (poll(p, 2 + 2 * MAX_JOBS, -1) < 0)
+		if (poll(p, 2 + 3 * MAX_JOBS, -1) < 0)
 			continue;
 		if (p[1].revents)
 			reap();
 		for (int i = 0; i < MAX_JOBS; i++) {
-			if (p[2 + 2 * i].revents)
+			if (p[2 + 3 * i].revents)
 				pass_on(&jobs[i], &jobs[i].out, 'O');
-			if (p[3 + 2 * i].revents)
+			if (p[3 + 3 * i].revents)
 				pass_on(&jobs[i], &jobs[i].err, 'X');
+			if (p[4 + 3 * i].revents)
+				pass_packet(&jobs[i]);
 			finish(&jobs[i]);
 		}
 		if (p[0].revents & POLLIN) {

@@ -18,14 +18,14 @@ def guest(name, build=None):
     return os.path.join(build or BUILD, "tests", "guest", name + ".elf")
 
 
-def pvvirt(*args, seconds=20):
+def pvvirt(*args, seconds=20, pass_fds=()):
     return subprocess.run([os.environ["PVV_PVVIRT"], *args], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          errors="replace", timeout=(seconds + 20) * SLOW, check=False)
+                          errors="replace", timeout=(seconds + 20) * SLOW, check=False, pass_fds=pass_fds)
 
 
-def run(kernel, *args, seconds=20, memory="64M"):
+def run(kernel, *args, seconds=20, memory="64M", pass_fds=()):
     return pvvirt("run", "--kernel", kernel, "--memory", memory, "--executor", "kvm", "--console", "stdio", "--no-reboot",
-                  "--timeout", str(seconds * SLOW), *args, seconds=seconds)
+                  "--timeout", str(seconds * SLOW), *args, seconds=seconds, pass_fds=pass_fds)
 
 
 def program(*args, seconds=120):

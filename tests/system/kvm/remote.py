@@ -5,23 +5,41 @@
     remote.py PROGRAM ARGUMENTS...       or, with $PVV_VM_PROGRAM set, only the arguments
 
 Arguments that name files here, alone or in front of a comma, and are not there yet ($PVV_VM_HAS: files of the
-initramfs, separated by colons) are copied first, to the same path. PVV_VM_ARGS is inserted behind `PROGRAM run`."""
+initramfs, separated by colons) are copied first, to the same path. What the program writes is copied back: the files
+behind --events, and disks that are not read-only. A descriptor behind `--net fd=` is there, too, and packets go to and fro."""
 import os
+import re
 import select
 import socket
 import struct
 import sys
 
 FRAME = struct.Struct("<B3xII")
+CHUNK = 1 << 16
+ZERO = bytes(CHUNK)
+
+
+def copy(send, path):
+    """To the other side; holes stay holes."""
+    send("F", path.encode())
+    hole = 0
+    with open(path, "rb") as f:
+        while chunk := f.read(CHUNK):
+            if chunk == ZERO:
+                hole += CHUNK
+                continue
+            if hole:
+                send("s", struct.pack("<Q", hole))
+                hole = 0
+            send("f", chunk)
+    if hole:
+        send("s", struct.pack("<Q", hole))
 
 
 def main():
     args = sys.argv[1:]
     if os.environ.get("PVV_VM_PROGRAM"):
         args.insert(0, os.environ["PVV_VM_PROGRAM"])
-    extra = os.environ.get("PVV_VM_ARGS", "").split()
-    if extra and len(args) > 1 and args[1] == "run":
-        args[2:2] = extra
     has = set(os.environ.get("PVV_VM_HAS", "").split(":"))
     vm = socket.socket(socket.AF_UNIX)
     vm.connect(os.environ["PVV_VM"])
@@ -29,18 +47,21 @@ def main():
     def send(kind, data=b""):
         vm.sendall(FRAME.pack(ord(kind), 0, len(data)) + data)
 
-    for arg in args[1:]:
+    outputs = [b.split(",")[0] for a, b in zip(args, args[1:]) if
+               a == "--events" or (a == "--disk" and "ro" not in b.split(",")[1:])]
+    net = None
+    for arg, value in zip(args[1:], args[2:] + [""]):
         path = arg.split(",")[0]
-        if path not in has and path.startswith("/") and os.path.isfile(path):
+        if path in outputs and not os.path.exists(path):
             send("F", path.encode())
-            with open(path, "rb") as f:
-                while True:
-                    chunk = f.read(1 << 16)
-                    if not chunk:
-                        break
-                    send("f", chunk)
+        elif path not in has and path.startswith("/") and os.path.isfile(path):
+            copy(send, path)
+        m = re.search(r"(?:^|,)fd=(\d+)", value) if arg == "--net" else None
+        if m:
+            net = socket.socket(fileno=os.dup(int(m.group(1))))
+            send("N", m.group(1).encode() + b"\0")
     send("R", b"".join(a.encode() + b"\0" for a in args))
-    buf, inputs = b"", [vm, 0]
+    buf, inputs, status = b"", [vm, 0] + ([net] if net else []), None
     while True:
         ready, _, _ = select.select(inputs, [], [])
         if 0 in ready:
@@ -49,7 +70,13 @@ def main():
                 send("I", data)
             else:
                 send("E")
-                inputs = [vm]
+                inputs.remove(0)
+        if net in ready:
+            packet = net.recv(1 << 17)
+            if packet:
+                send("P", packet)
+            else:
+                inputs.remove(net)
         if vm in ready:
             chunk = vm.recv(1 << 20)
             if not chunk:
@@ -65,8 +92,23 @@ def main():
                 os.write(1, data)
             elif kind == ord("X"):
                 os.write(2, data)
+            elif kind == ord("P"):
+                net.send(data)
             elif kind == ord("D"):
-                return struct.unpack("<I", data)[0]
+                status = struct.unpack("<I", data)[0]
+                for name in outputs:
+                    send("G", name.encode() + b"\0")
+                files = [open(name, "wb") for name in outputs]
+            elif kind == ord("h"):
+                files[0].seek(struct.unpack("<Q", data)[0], os.SEEK_CUR)
+            elif kind == ord("g") and data:
+                files[0].write(data)
+            elif kind == ord("g"):
+                files[0].truncate()
+                files.pop(0).close()
+                outputs.pop(0)
+            if status is not None and not outputs:
+                return status
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Groups: guests-N-M (the N-th of M parts of tests/guest), system and library (sys
 virtual machine under QEMU's TCG (vm.py), which needs no hardware."""
 import concurrent.futures
 import os
+import re
 import subprocess
 import sys
 
@@ -21,7 +22,6 @@ import vm  # noqa: E402
 AT_ONCE = 2
 # Not under QEMU, and why.
 NOT_IN_TCG = {
-    "net": "needs a link of the host's, and no program for one is in the virtual machine",
     "hardware": "states what the processor manuals say where QEMU's TCG does something else",
 }
 
@@ -96,6 +96,34 @@ def unittests(build, module):
         run.close()
 
 
+# Tests of the ring3 executor, the files as they are: [file, tests or none for all, settings].
+SAME = {
+    "grub": [["system/grub.py", [], {"PVV_TEST_FILE_MB": "2"}],
+             ["linux/grub.py", [], {}]],
+    "shell": [["linux/shell.py", ["Shell.test_a_session", "Shell.test_a_disk"], {"PVV_TEST_KERNELS": "cloud"}],
+              ["linux/hostile.py", [], {"PVV_TEST_KERNELS": "cloud"}]],
+}
+
+
+def same(build, group):
+    kernels = [os.path.join(vm.cache(), "vmlinuz-" + k) for k in ("cloud", "amd64")]
+    run = Run(build, [f for f in [guestlib.grub(), *kernels] if f and os.path.exists(f)])
+    tests = os.path.join(vm.TOP, "tests")
+    try:
+        for name, only, settings in SAME[group]:
+            r = subprocess.run([sys.executable, os.path.join(tests, name), *only],
+                               env={**run.env, "PVV_PVVIRT": run.pvvirt, "PVV_SOURCE_ROOT": vm.TOP,
+                                    "PVV_LINUX": os.path.join(build, "tests", "linux"), **settings},
+                               stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
+            text = r.stdout + r.stderr
+            for m in re.finditer(r"^(test_\w+) \(.*\)(?:\n.*)? \.\.\. (ok|FAIL|ERROR|skipped .*)$", r.stderr, re.M):
+                status = 77 if m.group(2).startswith("skip") else m.group(2) != "ok"
+                yield name + "." + m.group(1), (status, m.group(2) if status == 77 else text)
+            yield name + " ends well", (r.returncode, text)
+    finally:
+        run.close()
+
+
 # What this attack does to QEMU's TCG now and then ends the whole emulated machine: it has one to itself.
 ALONE_IN_TCG = "instructions"
 
@@ -107,7 +135,9 @@ def attack(build, *filters):
     run = Run(build, [os.path.join(guest, "hello.elf")], [program])
     try:
         env = {k: v for k, v in run.env.items() if k != "PVV_VM_PROGRAM"}
-        settings = ["PVV_TEST_GUESTS=" + guest] + (["PVV_TEST_SLOW=3"] if run.vm else [])
+        # AddressSanitizer's end of a thread takes the frames that pthread_cancel() left for its own stack, otherwise.
+        settings = ["PVV_TEST_GUESTS=" + guest, "ASAN_OPTIONS=use_sigaltstack=0"]
+        settings += ["PVV_TEST_SLOW=3"] if run.vm else []
         r = subprocess.run([run.pvvirt if run.vm else "env", *settings, program, *filters], env=env,
                            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
         text = r.stdout + r.stderr
@@ -138,6 +168,8 @@ def main():
         tests = guests(build, int(part) - 1, int(parts))
     elif group == "hostile":
         tests = hostile(build)
+    elif group in SAME:
+        tests = same(build, group)
     else:
         tests = unittests(build, group)
     n = failed = 0
