@@ -137,7 +137,7 @@ def attack(build, *filters):
         env = {k: v for k, v in run.env.items() if k != "PVV_VM_PROGRAM"}
         # AddressSanitizer's end of a thread takes the frames that pthread_cancel() left for its own stack, otherwise.
         settings = ["PVV_TEST_GUESTS=" + guest, "ASAN_OPTIONS=use_sigaltstack=0"]
-        settings += ["PVV_TEST_SLOW=3"] if run.vm else []
+        settings += ["PVV_TEST_SLOW=" + os.environ.get("PVV_TEST_SLOW", "3")] if run.vm else []
         r = subprocess.run([run.pvvirt if run.vm else "env", *settings, program, *filters], env=env,
                            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
         text = r.stdout + r.stderr

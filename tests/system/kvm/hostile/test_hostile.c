@@ -176,6 +176,20 @@ static void check_end(const struct attack *a, pvv_domain *dom)
 	pvv_free(text);
 }
 
+/* A monitor may say now and then that it is paused: that is its own affair. */
+static void seen_running(pvv_domain *dom)
+{
+	int st = -1, why;
+
+	for (int i = 0; i < 200 && st != PVV_DOMAIN_RUNNING; i++) {
+		ok(pvv_domain_get_state(dom, &st, &why));
+		assert_int_not_equal(st, PVV_DOMAIN_SHUTOFF);
+		if (st != PVV_DOMAIN_RUNNING)
+			usleep(20000);
+	}
+	assert_int_equal(st, PVV_DOMAIN_RUNNING);
+}
+
 static void attack(const struct attack *a)
 {
 	pvv_domain *dom = make(a->name, true);
@@ -187,7 +201,7 @@ static void attack(const struct attack *a)
 	} else {
 		use(dom);
 		if (a->outcome == RUNS)
-			assert_state(dom, PVV_DOMAIN_RUNNING, PVV_RUNNING_BOOTED);
+			seen_running(dom);
 		cpu = ns(CLOCK_PROCESS_CPUTIME_ID);
 		usleep(100000);
 		cpu = ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
