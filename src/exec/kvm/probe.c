@@ -55,6 +55,29 @@ static const struct {
 	{KVM_CAP_VCPU_ATTRIBUTES, "vCPU attributes (Linux 5.16)"},
 };
 
+static bool file_has(const char *path, const char *word)
+{
+	char line[8192];
+	FILE *f = NULL;
+	bool found = false;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && !(f = fdopen(fd, "r")))
+		close(fd);
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = strstr(line, word) != NULL;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* Then the kernel sends the program a SIGBUS for what its guest does, and it is dead. */
+static bool split_locks_kill(void)
+{
+	return file_has("/proc/cmdline", "split_lock_detect=fatal") &&
+	       file_has("/proc/cpuinfo", " split_lock_detect");
+}
+
 static bool open_kvm(struct probe *p)
 {
 	p->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -77,6 +100,11 @@ static bool open_kvm(struct probe *p)
 		if (ioctl(p->kvm, KVM_CHECK_EXTENSION, needed[i].cap) > 0)
 			continue;
 		SAY(p, "the host's KVM is too old or incomplete: it lacks %s", needed[i].what);
+		return false;
+	}
+	if (split_locks_kill()) {
+		SAY(p, "with split_lock_detect=fatal, as this host was booted, a guest could end "
+		       "the program");
 		return false;
 	}
 	return true;

@@ -5,8 +5,9 @@
     suite.py BUILDDIR GROUP
 
 Groups: guests-N-M (the N-th of M parts of tests/guest), system and library (system.py, library.py), counts
-(counts.py), linux (linux.py), hostile (hostile/: the monitor is taken over). They run on this host's own KVM if `pvvirt host` trusts it, else in a
-virtual machine under QEMU's TCG (vm.py), which needs no hardware."""
+(counts.py), linux (linux.py), hostile (hostile/: the monitor is taken over), and SAME: grub, shell, attacks. They run
+on this host's own KVM if `pvvirt host` trusts it, else in a virtual machine under QEMU's TCG (vm.py), which needs no
+hardware."""
 import concurrent.futures
 import os
 import re
@@ -100,8 +101,8 @@ def unittests(build, module):
 SAME = {
     "grub": [["system/grub.py", [], {"PVV_TEST_FILE_MB": "2"}],
              ["linux/grub.py", [], {}]],
-    "shell": [["linux/shell.py", ["Shell.test_a_session", "Shell.test_a_disk"], {"PVV_TEST_KERNELS": "cloud"}],
-              ["linux/hostile.py", [], {"PVV_TEST_KERNELS": "cloud"}]],
+    "shell": [["linux/shell.py", ["Shell.test_a_session", "Shell.test_a_disk"], {"PVV_TEST_KERNELS": "cloud"}]],
+    "attacks": [["linux/hostile.py", [], {"PVV_TEST_KERNELS": "cloud"}]],
 }
 
 

@@ -30,7 +30,7 @@ static int fake_ioctl(int fd, unsigned long op, ...);
 #undef open
 #undef ioctl
 
-static enum { RIGHT, SLOW, HANGS_BUSY, HANGS_ASLEEP, IN_RING3, STARVED, LACKS } behaviour;
+static enum { RIGHT, SLOW, HANGS_BUSY, HANGS_ASLEEP, IN_RING3, STARVED, LACKS, FATAL } behaviour;
 static struct probe_result *guest;
 static struct kvm_run *shared;
 static int interruptions; /* EINTRs that KVM_CREATE_VM is to give */
@@ -77,6 +77,15 @@ static void *hog(void *opaque)
 
 static int fake_open(const char *path, int flags)
 {
+	if (behaviour == FATAL && !strncmp(path, "/proc/c", 7)) {
+		const char *text = !strcmp(path, "/proc/cmdline")
+					   ? "quiet split_lock_detect=fatal\n"
+					   : "flags\t\t: fpu split_lock_detect\n";
+		int fd = memfd_create("text", MFD_CLOEXEC);
+
+		assert_int_equal(pwrite(fd, text, strlen(text), 0), strlen(text));
+		return fd;
+	}
 	if (strcmp(path, "/dev/kvm") != 0)
 		return open(path, flags);
 	return eventfd(0, EFD_CLOEXEC);
@@ -213,6 +222,7 @@ static void test_wrong(void **state)
 	assert_non_null(strstr(ask(IN_RING3, &ms).reason, "still in ring 3"));
 	assert_non_null(strstr(ask(SLOW, &ms).reason, "no hardware virtualization"));
 	assert_non_null(strstr(ask(LACKS, &ms).reason, "it lacks MSR filters"));
+	assert_non_null(strstr(ask(FATAL, &ms).reason, "split_lock_detect=fatal"));
 }
 
 /* (The limit is 1.5 s of what the thread has had of the machine; the rest is for a machine that is
