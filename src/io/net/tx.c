@@ -14,6 +14,11 @@
 #define RUN_BYTES     (2u << 20)
 #define BATCH_PACKETS 16u /* between two publications of responses */
 #define BATCH_BYTES   (256u << 10)
+/*
+ * The least that a packet may be cut into; Linux' own TCP does not go lower (tcp_min_snd_mss). With
+ * 1 byte a packet of 64 KiB would make the host's kernel 65,000 of them, in one call of ours.
+ */
+#define GSO_MIN	      48u
 
 /* --- taking a packet -------------------------------------------------------------------------- */
 
@@ -182,6 +187,8 @@ static bool offload(const struct net_vif *vif, struct net_packet *p, uint32_t he
 		return false;
 	if (p->size - h.payload <= p->gso_size)
 		return true; /* nothing to cut */
+	if (p->gso_size < GSO_MIN)
+		return false;
 	p->hdr.gso_type = version == 4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
 	p->hdr.gso_size = p->gso_size;
 	p->hdr.hdr_len = (uint16_t)h.payload;

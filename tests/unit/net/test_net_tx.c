@@ -230,6 +230,11 @@ static void bad_packets(void **state)
 	n = queue_pieces(&r, packet, n, 4096, NETTXF_extra_info, XEN_NETIF_GSO_TYPE_TCPV4, 1000);
 	rig_tx_push(&r, 0);
 	expect_responses(&r, (unsigned)n, true, NETIF_RSP_ERROR);
+	/* To be cut into crumbs: sixty thousand packets of the host's for one of the guest's. */
+	n = rig_packet(packet, 4, IPPROTO_TCP, 3000);
+	n = queue_pieces(&r, packet, n, 4096, NETTXF_extra_info, XEN_NETIF_GSO_TYPE_TCPV4, 47);
+	rig_tx_push(&r, 0);
+	expect_responses(&r, (unsigned)n, true, NETIF_RSP_ERROR);
 	n = rig_packet(packet, 4, IPPROTO_TCP, 3000);
 	n = queue_pieces(&r, packet, n, 4096, NETTXF_extra_info, 77, 1000);
 	rig_tx_push(&r, 0);
@@ -237,7 +242,7 @@ static void bad_packets(void **state)
 
 	assert_int_equal(r.link->nr_sent, 0);
 	net_vif_stats(r.vif, &s);
-	assert_int_equal(s.tx_errors, 11);
+	assert_int_equal(s.tx_errors, 12);
 	assert_int_equal(s.tx_packets, 0);
 	assert_int_equal(rig_send(&r, RIG_DATA, 100, 0), NETIF_RSP_OKAY);
 	assert_int_equal(r.guest_errors, 0);
