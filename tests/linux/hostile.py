@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""User programs that attack the ring3 executor's pages in their address space (guest/hostile.c): only they may die."""
+"""User programs that attack the ring3 executor's pages in their address space (guest/hostile.c): only they may die. And
+each task of a domain's processes has its filter for system calls (doc/security.md)."""
+import os
+import pathlib
 import re
+import threading
 import unittest
 
 import linuxlib
@@ -10,15 +14,54 @@ from linuxlib import KERNELS, PROGRAMS, TROUBLE, initramfs, run
 linuxlib.need_kernels()
 
 
+def tasks(pid):
+    """Those of the sandboxes below this process, (name, Seccomp of /proc/.../status) by task."""
+    out = {}
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            name, status = (task / "comm").read_text().strip(), (task / "status").read_text()
+            if name in ("pvv:guest", "pvv-user"):
+                out[task.name] = (name, re.search(r"^Seccomp:\s+(\d)", status, re.M)[1])
+            for child in (task / "children").read_text().split():
+                out.update(tasks(child))
+        except OSError:
+            continue  # it has ended meanwhile
+    return out
+
+
+class Watch(threading.Thread):
+    """Looks at the tasks while a guest runs: all that were seen, and those that had no filter a second later, either."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.seen, self.bare, self.stop = {}, [], threading.Event()
+
+    def run(self):
+        before = {}
+        while not self.stop.wait(1):
+            now = tasks(os.getpid())
+            self.bare += [t for t in now.items() if t[1][1] != "2" and before.get(t[0]) == t[1]]
+            self.seen.update(now)
+            before = now
+
+
 class Hostile(unittest.TestCase):
     def test_all(self):
         image = initramfs("--bare", "--name", "hostile", "--init", PROGRAMS / "hostile")
+        watch = Watch()
+        watch.start()
         code, out, err = run(KERNELS[0], image, memory="512M", timeout=560)
+        watch.stop.set()
+        watch.join()
         self.assertEqual(code, 0, err + out[-1500:])
         self.assertIn("hostile: 0 failed", out)
         self.assertEqual(len(re.findall(r"^ok ", out, re.M)), 11, out)
         bad = [line for line in out.splitlines() if TROUBLE.search(line) and "segfault" not in line]
         self.assertEqual(bad, [])
+        names = [name for name, _ in watch.seen.values()]
+        self.assertGreaterEqual(names.count("pvv:guest"), 2, "the vCPU and its nursery")
+        self.assertGreaterEqual(names.count("pvv-user"), 2, "the two tasks of a program")
+        self.assertEqual(watch.bare, [], "tasks without a filter")
 
 
 if __name__ == "__main__":

@@ -77,10 +77,10 @@ struct k_params {
 	uint64_t rlimit_as;
 	uint64_t code_cache; /* bytes, 0 = default */
 	uint32_t vcpu, nr_vcpus;
-	uint64_t smp_off;		 /* what the vCPUs share, see monitor/smp.h */
-	uint32_t mapper_len, thread_len; /* filters of the U processes, see user.h */
-	uint32_t filter_len;		 /* BPF instructions */
-	uint64_t filter[K_FILTER_MAX];
+	uint64_t smp_off;		  /* what the vCPUs share, see monitor/smp.h */
+	uint32_t mapper_len, thread_len;  /* filters of the U processes, see user.h */
+	uint32_t filter_len, nursery_len; /* BPF instructions */
+	uint64_t filter[K_FILTER_MAX], nursery[K_FILTER_MAX];
 	uint64_t mapper[U_MAPPER_FILTER_MAX], thread[U_THREAD_FILTER_MAX];
 };
 #endif

@@ -17,7 +17,8 @@ struct ring3_filter {
 	uint32_t len;
 };
 void ring3_filter_make(struct ring3_filter *ret);
-/* Those of the tasks of a U process: see user.h. */
+/* N's, which all U processes have, too; and those of the tasks of a U process: see user.h. */
+void ring3_filter_make_nursery(struct ring3_filter *ret);
 void ring3_filter_make_mapper(struct ring3_filter *ret);
 void ring3_filter_make_thread(struct ring3_filter *ret);
 /* A memfd, or -1 and errno. */

@@ -19,12 +19,14 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #define X32_BIT	   0x40000000u
@@ -92,6 +94,50 @@ static const struct rule mapper_rules[] = {
 	{SYS_exit_group, 0, {}},
 };
 
+/*
+ * N, the nursery, and what each of its children does before it has a filter of its own. The two
+ * tasks of a child keep this one, so it allows all that theirs allow; and what it does not allow is
+ * a signal, for that is what system calls of guest programs are (two filters: the stricter answer
+ * counts). N and M do not catch it: it ends them. There is nothing in here that opens, connects,
+ * reads or executes anything, no clone() but the two that are needed, and no other signal.
+ */
+#define CLONE_CHILD    ((uint64_t)SIGCHLD)
+#define CLONE_THREAD_G (CLONE_VM | CLONE_PARENT | (uint64_t)SIGCHLD)
+
+static const struct rule nursery_rules[] = {
+	/* G's, all the time; with which arguments its own filter says. */
+	{SYS_futex, 0, {}},
+	{SYS_sched_yield, 0, {}},
+	/* M's */
+	{SYS_pwrite64, 2, {{0, ALL_BITS, K_FD_MEMORY}, {2, ALL_BITS, 4}}},
+	{SYS_mmap,
+	 3,
+	 {{2, ~(uint64_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 0},
+	  {3, ~(uint64_t)MAP_POPULATE, MAP_SHARED | MAP_FIXED},
+	  {4, ALL_BITS, K_FD_MEMORY}}},
+	{SYS_munmap, 0, {}},
+	{SYS_mprotect, 0, {}},
+	{SYS_tgkill, 1, {{2, ALL_BITS, SIGUSR1}}},
+	{SYS_restart_syscall, 0, {}},
+	{SYS_exit_group, 0, {}},
+	/* N's */
+	{SYS_clone, 1, {{0, ALL_BITS, CLONE_CHILD}}},
+	{SYS_wait4, 0, {}},
+	{SYS_kill, 1, {{1, ALL_BITS, SIGUSR1}}},
+	{SYS_rt_sigreturn, 0, {}},
+	/* a child's on its way to be M and G */
+	{SYS_clone, 1, {{0, ALL_BITS, CLONE_THREAD_G}}},
+	{SYS_prctl, 1, {{0, ALL_BITS, PR_SET_PDEATHSIG}}},
+	{SYS_prctl, 1, {{0, ALL_BITS, PR_SET_NAME}}},
+	{SYS_getppid, 0, {}},
+	{SYS_close_range, 0, {}},
+	{SYS_mremap, 0, {}},
+	{SYS_rt_sigaction, 0, {}},
+	{SYS_rt_sigprocmask, 0, {}},
+	{SYS_sigaltstack, 0, {}},
+	{SYS_seccomp, 1, {{0, ALL_BITS, SECCOMP_SET_MODE_FILTER}}},
+};
+
 static void emit(struct ring3_filter *f, uint16_t code, uint8_t yes, uint8_t no, uint32_t k)
 {
 	const struct sock_filter insn = {code, yes, no, k};
@@ -141,32 +187,37 @@ static void add_rule(struct ring3_filter *f, const struct rule *rule)
 	answer(f, SECCOMP_RET_ALLOW);
 }
 
-static void begin(struct ring3_filter *ret)
+/* These and nothing else: `no` is the answer to all others. */
+static void make(struct ring3_filter *ret, const struct rule *list, size_t nr, uint32_t no)
 {
 	ret->len = 0;
 	/* The 32-bit and x32 ways into the kernel know other numbers: none of them. */
 	load(ret, offsetof(struct seccomp_data, arch));
 	emit(ret, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AUDIT_ARCH_X86_64);
-	answer(ret, SECCOMP_RET_KILL_PROCESS);
+	answer(ret, no);
 	load(ret, offsetof(struct seccomp_data, nr));
 	emit(ret, BPF_JMP | BPF_JGE | BPF_K, 0, 1, X32_BIT);
-	answer(ret, SECCOMP_RET_KILL_PROCESS);
+	answer(ret, no);
+	for (size_t i = 0; i < nr; i++)
+		add_rule(ret, &list[i]);
+	answer(ret, no);
 }
+
+#define MAKE(ret, list, no) make(ret, list, sizeof(list) / sizeof((list)[0]), no)
 
 void ring3_filter_make(struct ring3_filter *ret)
 {
-	begin(ret);
-	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
-		add_rule(ret, &rules[i]);
-	answer(ret, SECCOMP_RET_KILL_PROCESS);
+	MAKE(ret, rules, SECCOMP_RET_KILL_PROCESS);
+}
+
+void ring3_filter_make_nursery(struct ring3_filter *ret)
+{
+	MAKE(ret, nursery_rules, SECCOMP_RET_TRAP);
 }
 
 void ring3_filter_make_mapper(struct ring3_filter *ret)
 {
-	begin(ret);
-	for (size_t i = 0; i < sizeof(mapper_rules) / sizeof(mapper_rules[0]); i++)
-		add_rule(ret, &mapper_rules[i]);
-	answer(ret, SECCOMP_RET_KILL_PROCESS);
+	MAKE(ret, mapper_rules, SECCOMP_RET_KILL_PROCESS);
 }
 
 /*

@@ -245,6 +245,9 @@ static void fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr
 	p->nr_vcpus = s->nr_vcpus;
 	p->filter_len = filter.len;
 	memcpy(p->filter, filter.insn, filter.len * sizeof(filter.insn[0]));
+	ring3_filter_make_nursery(&filter);
+	p->nursery_len = filter.len;
+	memcpy(p->nursery, filter.insn, filter.len * sizeof(filter.insn[0]));
 	ring3_filter_make_mapper(&filter);
 	p->mapper_len = filter.len;
 	memcpy(p->mapper, filter.insn, filter.len * sizeof(filter.insn[0]));

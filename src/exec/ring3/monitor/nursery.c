@@ -11,6 +11,7 @@
 
 #include <linux/futex.h>
 #include <linux/mman.h>
+#include <linux/seccomp.h>
 #include <sys/prctl.h>
 
 #include "exec/ring3/monitor/user.h"
@@ -146,7 +147,18 @@ static void on_child(int sig, void *info, void *context)
 	}
 }
 
-_Noreturn static void nursery_main(long parent)
+/* Behind all that only the beginning needs; each child has the filter, too (seccomp.c). */
+static void close_the_door(const struct k_params *p)
+{
+	struct {
+		unsigned short len;
+		const uint64_t *filter;
+	} prog = {(unsigned short)p->nursery_len, p->nursery};
+
+	must(sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &prog));
+}
+
+_Noreturn static void nursery_main(const struct k_params *p, long parent)
 {
 	struct action sa = {(uintptr_t)on_child, 0x04000000ul, (uintptr_t)k_restorer, ~0ull};
 	uint64_t blocked = ~(1ull << (SIGCHLD_ - 1));
@@ -163,6 +175,7 @@ _Noreturn static void nursery_main(long parent)
 	n.page = (struct u_nursery *)N_PAGE;
 	must(sys4(SYS_rt_sigaction, SIGCHLD_, &sa, 0, 8));
 	must(sys4(SYS_rt_sigprocmask, 2, &blocked, 0, 8));
+	close_the_door(p);
 	for (;;) {
 		want = __atomic_load_n(&n.page->want, __ATOMIC_SEQ_CST);
 		/* Slots are made once each; K never asks for more than there are. */
@@ -183,7 +196,7 @@ void nursery_start(const struct k_params *p)
 	n.vcpu = p->vcpu;
 	pid = clone_with(SIGUSR1_);
 	if (pid == 0)
-		nursery_main(self);
+		nursery_main(p, self);
 	if (pid < 0)
 		sys_exit(117);
 }
