@@ -359,6 +359,11 @@ void user_run(void)
 			(void)user_map(s, retry_va, retry_access, &error);
 		retry_va = 0;
 	}
+	if (!s->maps) {
+		/* An empty process: what it certainly wants in one go, and not by a fault each. */
+		(void)user_map(s, k.c.v->regs.rip, PF_FETCH, &error);
+		(void)user_map(s, k.c.v->regs.gpr[R_RSP], PF_WRITE, &error);
+	}
 	load_state(s);
 	yield = turn_by_yield(s);
 	if (yield)
