@@ -71,6 +71,13 @@ def test_staged_install_has_the_package(installed):
     assert not (package / "_pvvirt.c").exists()
 
 
+def test_devenv(tmp_path):
+    """From the build tree, without installing."""
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LD_LIBRARY_PATH", "LD_PRELOAD")}
+    out = run("meson", "devenv", "-C", BUILD, sys.executable, "-B", "-c", "import pvvirt; print(pvvirt.__file__)", env=env, cwd=tmp_path)
+    assert out.split() == [str(BUILD / "bindings/python/pvvirt/__init__.py")]
+
+
 def test_without_the_library_it_says_so(tmp_path):
     source = tmp_path / "source"
     shutil.copytree(SOURCE / "bindings/python", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build"))
