@@ -2,6 +2,7 @@
 """The table of guests (guests.tbl) as objects; shared by run.py and scripts/record-xen."""
 import os
 import re
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -34,7 +35,9 @@ class Disk:
             for name, text in files.items():
                 with open(os.path.join(root, name), "w", encoding="ascii") as f:
                     f.write(text)
-            subprocess.run(["mke2fs", "-q", "-F", "-t", "ext2", "-L", "data", "-U",
+            # not in an ordinary user's PATH
+            mkfs = shutil.which("mke2fs", path=os.environ["PATH"] + ":/sbin:/usr/sbin") or "mke2fs"
+            subprocess.run([mkfs, "-q", "-F", "-t", "ext2", "-L", "data", "-U",
                             "11111111-2222-3333-4444-555555555555", "-d", root, image,
                             "%dk" % (self.size >> 10)], check=True, stdout=subprocess.DEVNULL)
             with open(image, "rb") as f:
