@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""examples/scale-out/slurm: domains as jobs of a Slurm of its own, one slurmctld and two slurmd on this host's
-loopback: start, exit status and reason, cancel = graceful shutdown, node loss = requeue."""
+"""examples/scale-out/slurm: domains as jobs of a Slurm of its own, one slurmctld and two slurmd, each in a network
+namespace of its own: start, exit status and reason, cancel = graceful shutdown, node loss = requeue."""
+import ctypes
 import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,9 +16,9 @@ import unittest
 import stage
 
 stage.skip_if_sanitized()
-for program in "slurmctld", "slurmd", "sbatch":
+for program in "slurmctld", "slurmd", "sbatch", "ip":
     if not shutil.which(program):
-        print(f"skipped: {program} is missing; install slurm-wlm")
+        print(f"skipped: {program} is missing; install slurm-wlm and iproute2")
         sys.exit(77)
 if os.getuid():
     print("skipped: slurmd starts jobs as their users, and for that it is root")
@@ -26,8 +26,7 @@ if os.getuid():
 
 JOB = stage.SOURCE / "examples/scale-out/slurm/pvvirt-job"
 CONF = """ClusterName=pvvirt-test
-SlurmctldHost=localhost
-SlurmctldPort={ports[0]}
+SlurmctldHost=localhost(10.77.0.1)
 AuthType=auth/none
 CredType=cred/none
 # A lost job is started again when its credentials have expired.
@@ -55,20 +54,25 @@ ReturnToService=1
 SlurmdTimeout=5
 KillWait=20
 JobRequeue=1
-NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=8
-NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=8
+NodeName=n1 NodeHostname=localhost NodeAddr=10.77.1.2 CPUs=8
+NodeName=n2 NodeHostname=localhost NodeAddr=10.77.2.2 CPUs=8
 PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 """
 
 
-def free_ports(n):
-    socks = [socket.socket() for _ in range(n)]
-    for s in socks:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in socks]
-    for s in socks:
-        s.close()
-    return ports
+def ip(*words, inside=None):
+    """ip(8), here or in the namespace of a process."""
+    where = ["nsenter", f"--net=/proc/{inside}/ns/net"] if inside else []
+    subprocess.run([*where, "ip", *words], check=True)
+
+
+def own_network():
+    """This process and what it starts leave the host's network: nothing of it is seen, and no port can be taken."""
+    if ctypes.CDLL(None, use_errno=True).unshare(0x40000000):  # CLONE_NEWNET
+        print("skipped: no network namespace can be made here:", os.strerror(ctypes.get_errno()))
+        sys.exit(77)
+    ip("link", "set", "lo", "up")
+    ip("addr", "add", "10.77.0.1/32", "dev", "lo")  # the controller's address
 
 
 class Slurm(unittest.TestCase):
@@ -80,14 +84,38 @@ class Slurm(unittest.TestCase):
         for d in "state", "spool-n1", "spool-n2":
             (cls.dir / d).mkdir()
         conf = cls.dir / "slurm.conf"
-        conf.write_text(CONF.format(dir=cls.dir, ports=free_ports(3)))
+        conf.write_text(CONF.format(dir=cls.dir))
         cls.env = dict(os.environ, SLURM_CONF=str(conf), PVVIRT=os.environ["PVV_PVVIRT"])
         cls.daemons = {}
         cls.addClassCleanup(cls.end)
         cls.daemon("slurmctld", "slurmctld", "-D", "-c")
-        for node in "n1", "n2":
-            cls.daemon(node, "slurmd", "-D", "-N", node)
+        cls.holders = {}
+        for number, node in enumerate(("n1", "n2"), 1):
+            cls.connect(number, node)
+            cls.slurmd(node)
         cls.wait_until(lambda: cls.run_it("sinfo", "-h", "-N", "-o", "%T").split() == ["idle", "idle"])
+
+    @classmethod
+    def connect(cls, number, node):
+        """A network namespace, which a process holds, with a cable to the controller's."""
+        holder = cls.holders[node] = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec sleep 600"], stdout=subprocess.PIPE)
+        cls.addClassCleanup(lambda: (holder.kill(), holder.wait(), holder.stdout.close()))
+        holder.stdout.readline()  # it is there
+        ip("link", "add", node, "type", "veth", "peer", "name", "up0", "netns", str(holder.pid))
+        ip("addr", "add", f"10.77.{number}.1/30", "dev", node)
+        ip("link", "set", node, "up")
+        ip("link", "set", "lo", "up", inside=holder.pid)
+        ip("addr", "add", f"10.77.{number}.2/30", "dev", "up0", inside=holder.pid)
+        cls.plug(number, node)
+
+    @classmethod
+    def plug(cls, number, node):
+        ip("link", "set", "up0", "up", inside=cls.holders[node].pid)
+        ip("route", "add", "default", "via", f"10.77.{number}.1", inside=cls.holders[node].pid)
+
+    @classmethod
+    def slurmd(cls, node):
+        cls.daemon(node, "nsenter", f"--net=/proc/{cls.holders[node].pid}/ns/net", "slurmd", "-D", "-N", node)
 
     @classmethod
     def daemon(cls, name, *cmd):
@@ -189,7 +217,8 @@ class Slurm(unittest.TestCase):
         job = self.submit("lost", "service")
         self.wait_output("service ready")
         node = self.job(job)["NodeList"]
-        # The node is gone: its slurmd, and everything of the job there.
+        # The node is gone: its network, its slurmd, and everything of the job there.
+        ip("link", "set", "up0", "down", inside=self.holders[node].pid)
         self.daemons[node].kill()
         self.daemons[node].wait()
         for pid in self.ours(job):
@@ -199,11 +228,13 @@ class Slurm(unittest.TestCase):
         self.assertEqual(self.job(job)["Restarts"], "1")
         self.wait_until(lambda: self.out.read_text().count("service ready") == 2)
         # The node comes back, and takes jobs again.
-        self.daemon(node, "slurmd", "-D", "-N", node)
+        self.plug(int(node[1]), node)
+        self.slurmd(node)
         self.wait_until(lambda: self.run_it("sinfo", "-h", "-n", node, "-o", "%T") in ("idle", "mixed"))
         self.run_it("scancel", job)
         self.wait_output("powering off")
 
 
 if __name__ == "__main__":
+    own_network()
     unittest.main(verbosity=2)
