@@ -46,22 +46,29 @@ class Watch(threading.Thread):
 
 
 class Hostile(unittest.TestCase):
-    def test_all(self):
+    def attack(self, how_many, cmdline="quiet", args=()):
         image = initramfs("--bare", "--name", "hostile", "--init", PROGRAMS / "hostile")
         watch = Watch()
         watch.start()
-        code, out, err = run(KERNELS[0], image, memory="512M", timeout=560)
+        code, out, err = run(KERNELS[0], image, cmdline, memory="512M", args=args, timeout=560)
         watch.stop.set()
         watch.join()
         self.assertEqual(code, 0, err + out[-1500:])
         self.assertIn("hostile: 0 failed", out)
-        self.assertEqual(len(re.findall(r"^ok ", out, re.M)), 11, out)
+        self.assertEqual(len(re.findall(r"^ok ", out, re.M)), how_many, out)
         bad = [line for line in out.splitlines() if TROUBLE.search(line) and "segfault" not in line]
         self.assertEqual(bad, [])
         names = [name for name, _ in watch.seen.values()]
         self.assertGreaterEqual(names.count("pvv:guest"), 2, "the vCPU and its nursery")
         self.assertGreaterEqual(names.count("pvv-user"), 2, "the two tasks of a program")
         self.assertEqual(watch.bare, [], "tasks without a filter")
+
+    def test_all(self):
+        self.attack(12)
+
+    def test_other_vcpus(self):
+        """What the threads of a program can do to each other's vCPU."""
+        self.attack(1, "quiet HOSTILE_ONLY=ghosts", ["--vcpus", "2"])
 
 
 if __name__ == "__main__":

@@ -51,6 +51,8 @@ static const struct rule rules[] = {
 	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAIT_BITSET}}},
 	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE}}},
 	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE_BITSET}}},
+	/* (counts who waits, and wakes nobody) */
+	{SYS_futex, 2, {{1, ALL_BITS, FUTEX_REQUEUE}, {2, ALL_BITS, 0}}},
 	{SYS_write, 2, {{0, ALL_BITS, K_FD_DOORBELL}, {2, ALL_BITS, 8}}},
 	{SYS_rt_sigreturn, 0, {}},
 	{SYS_timer_settime, 0, {}},
@@ -243,7 +245,9 @@ void ring3_filter_make_thread(struct ring3_filter *ret)
 	emit(ret, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, U_BASE);
 	answer(ret, SECCOMP_RET_TRAP);
 	static const struct rule yield = {SYS_sched_yield, 0, {}};
-	static const struct rule wait = {SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAIT_BITSET}}};
+	/* Who sleeps does so until it is woken: no timeout (monitor/user_quiet.c). */
+	static const struct rule wait = {
+		SYS_futex, 2, {{1, ALL_BITS, FUTEX_WAIT_BITSET}, {3, ALL_BITS, 0}}};
 	static const struct rule wake = {SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE_BITSET}}};
 
 	add_rule(ret, &yield);

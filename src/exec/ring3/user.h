@@ -132,9 +132,10 @@ struct u_order {
 		uint64_t sp;
 		uint32_t flags, pad;
 		uint64_t size;
-	} stack;     /* for G's sigaltstack() */
-	uint32_t go; /* not 0: instead of waking K, let G run */
-	uint32_t pad[3];
+	} stack;	/* for G's sigaltstack() */
+	uint32_t go;	/* not 0: instead of waking K, let G run */
+	uint32_t awake; /* G may run though it is K's turn: monitor/user_quiet.c */
+	uint32_t pad[2];
 	struct u_call {
 		uint64_t nr, arg[6], pad;
 	} call[62];

@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOW = 0x10000, LOW_END = 0x240000, PATTERN = 0x5a };
+enum { LOW = 0x10000, LOW_END = 0x240000, PATTERN = 0x5a, HURT = 99 };
 
 static unsigned char *witness_memory;
 
@@ -50,8 +51,9 @@ static void step(void (*run)(uint64_t), uint64_t arg)
 		run(arg);
 		_exit(0);
 	}
-	if (pid > 0)
-		waitpid(pid, &status, 0);
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+	    WEXITSTATUS(status) == HURT)
+		_exit(HURT);
 }
 
 static void skip_fault(int sig, siginfo_t *info, void *context)
@@ -356,6 +358,108 @@ static void many_processes(void)
 		waitpid(pid[i], NULL, 0);
 }
 
+/*
+ * A thread that says "a system call, your turn" as the stub would, and runs on. Another one, on
+ * another vCPU, takes a page away meanwhile: whoever still reads it then would next read what
+ * somebody else has there.
+ */
+static struct ghost {
+	volatile uint64_t ready, ticks, value;
+} * ghost;
+static volatile uint64_t *haunted;
+static struct timespec sleep_long = {3, 0};
+
+enum { TURN = 0x21000, FRAME = 0x21008, FRAME_RDI = 48 + 8 * 8, FRAME_RSI = 48 + 9 * 8 };
+enum { STACK = 0x23000, FRAME_RAX = 48 + 13 * 8, FRAME_RIP = 48 + 16 * 8 };
+
+static void pin_to(long cpu)
+{
+	uint64_t mask = 1ull << cpu;
+
+	syscall(SYS_sched_setaffinity, 0, sizeof(mask), &mask);
+}
+
+static int haunt(void *last)
+{
+	pin_to((long)last);
+	usleep(1000);
+	__asm__ volatile(
+		"mov (%[page]), %%rcx\n\t" /* (a fault would overwrite it) */
+		"mov %%rcx, 16(%[ghost])\n\t"
+		"mov $110, %%eax\n\t" /* getppid: leaves a frame to use again */
+		"syscall\n"
+		"0:\tlea 0b(%%rip), %%rcx\n\t"
+		"mov %[stack], %%eax\n"
+		"1:\tadd $8, %%rax\n\t"
+		"cmp %%rcx, %c[rip](%%rax)\n\t"
+		"jne 1b\n\t"
+		"cmp %%rcx, %c[rip]-16(%%rax)\n\t" /* (rcx has it, too) */
+		"jne 1b\n\t"
+		"movq $35, %c[rax](%%rax)\n\t" /* nanosleep */
+		"mov %[time], %c[rdi](%%rax)\n\t"
+		"movq $0, %c[rsi](%%rax)\n\t"
+		"mov %[frame], %%ecx\n\t"
+		"mov %%rax, (%%rcx)\n\t"
+		"movq $1, (%[ghost])\n\t"
+		"mov $1, %%ecx\n\t"
+		"mov %[turn], %%eax\n\t"
+		"xchg %%ecx, (%%rax)\n"
+		"2:\tmov (%[page]), %%rcx\n\t"
+		"mov %%rcx, 16(%[ghost])\n\t"
+		"incq 8(%[ghost])\n\t"
+		"jmp 2b"
+		:
+		: [frame] "i"(FRAME), [turn] "i"(TURN), [stack] "i"(STACK), [rax] "i"(FRAME_RAX),
+		  [rdi] "i"(FRAME_RDI), [rsi] "i"(FRAME_RSI), [rip] "i"(FRAME_RIP),
+		  [time] "r"(&sleep_long), [ghost] "r"(ghost), [page] "r"(haunted)
+		: "rax", "rcx", "r11", "memory");
+	return 0;
+}
+
+static void haunted_house(uint64_t how)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	char *stack;
+	uint64_t seen;
+
+	if (cpus < 2)
+		return;
+	alarm(10);
+	ghost = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	haunted = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stack = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	*haunted = 0x5ec2e7;
+	pin_to(0);
+	if (clone(haunt, stack + 65536, CLONE_VM | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD,
+		  (void *)(cpus - 1)) < 0)
+		_exit(1);
+	while (!ghost->ready)
+		usleep(1000);
+	usleep(100000);
+	switch (how) {
+	case 0:
+		munmap((void *)haunted, 4096);
+		break;
+	case 1:
+		mprotect((void *)haunted, 4096, PROT_NONE);
+		break;
+	default: /* and with all others */
+		munmap((void *)haunted, 4096);
+		munmap(stack, 65536);
+	}
+	seen = ghost->ticks;
+	usleep(20000);
+	if (ghost->ticks > seen + 1)
+		_exit(HURT);
+}
+
+static void ghosts(void)
+{
+	for (uint64_t how = 0; how < 3; how++)
+		for (int i = 0; i < 3; i++)
+			step(haunted_house, how);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -371,6 +475,7 @@ static const struct {
 	{"through-the-kernel", through_the_kernel},
 	{"random-instructions", random_instructions},
 	{"many-processes", many_processes},
+	{"ghosts", ghosts},
 };
 
 /* A process that is nobody's business: its memory and registers stay what they are. */
@@ -421,6 +526,11 @@ int main(int argc, char **argv)
 			_exit(0);
 		}
 		waitpid(attacker, &status, 0);
+		if (WIFEXITED(status) && WEXITSTATUS(status) == HURT) {
+			printf("FAIL %s\n", attacks[i].name);
+			failed++;
+			continue;
+		}
 		if (waitpid(pid, &status, WNOHANG) != 0) {
 			printf("FAIL %s: the witness ended with 0x%x\n", attacks[i].name, status);
 			failed++;

@@ -95,6 +95,7 @@ static void test_allowed(void **state)
 		{"mprotect r", SYS_mprotect, {ADDR, 0, PROT_READ}}, /* of nothing */
 		{"munmap", SYS_munmap, {ADDR, PAGE}},
 		{"futex wake", SYS_futex, {(long)&word, FUTEX_WAKE, 1, 0, 0, 0}},
+		{"futex count", SYS_futex, {(long)&word, FUTEX_REQUEUE, 0, 1, (long)&word, 0}},
 		{"write doorbell", SYS_write, {K_FD_DOORBELL, (long)&one, 8}},
 		{"kick the first", SYS_write, {K_FD_KICK, (long)page, 1}},
 		{"kick the last", SYS_write, {K_FD_KICK + 31, (long)page, 1}},

@@ -162,8 +162,10 @@ static void sleep_until(uint32_t state, uint64_t ns)
 	} ts = {ns / 1000000000u, ns % 1000000000u};
 
 	__atomic_store_n(&k.ctlv->state, state, __ATOMIC_SEQ_CST);
-	if (k.smp)
+	if (k.smp) {
 		smp_away();
+		quiet_before_sleep(ns);
+	}
 	if (!__atomic_load_n(&k.ctlv->kick, __ATOMIC_SEQ_CST))
 		sys6(SYS_futex, (long)&k.ctlv->kick, FUTEX_WAIT_BITSET, 0,
 		     ns == ~0ull ? 0 : (long)&ts, 0, FUTEX_BITSET_MATCH_ANY);

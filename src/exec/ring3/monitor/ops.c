@@ -2,6 +2,7 @@
 /* What the core and the translator ask of ring3. */
 #include "exec/ring3/monitor/kernel_debug.h"
 #include "exec/ring3/monitor/smp.h"
+#include "exec/ring3/monitor/user.h"
 
 #include <linux/futex.h>
 #include <linux/mman.h>
@@ -89,7 +90,7 @@ static bool start_vcpu(struct core_ctx *c, unsigned int id)
 
 static void wait(struct core_ctx *c, uint32_t *word, uint32_t value)
 {
-	uint64_t until = core_time_now(c) + 10000000u;
+	uint64_t until = core_time_now(c) + (quiet_look_waiting() ? 10000000u : 1000000u);
 	struct {
 		uint64_t sec, ns;
 	} ts = {until / 1000000000u, until % 1000000000u};

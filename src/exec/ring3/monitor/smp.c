@@ -10,6 +10,7 @@
 #include "core/mm/pte.h"
 #include "core/run.h"
 #include "core/time/time.h"
+#include "exec/ring3/monitor/user.h"
 
 /* Kinds of requests, in the low bits of a page address. */
 #define ASK_PTE	     1u /* an entry of a page table was changed; level in bits 4-6, slot from 12 */
@@ -188,10 +189,35 @@ static void post(unsigned int id, uint32_t flags, uint64_t what)
 	core_unlock(&k.c, &p->lock);
 }
 
+/*
+ * vCPUs with a G that may run though it is not its turn, and that has mapped what they were told to
+ * drop: for these it is not enough to be out of the guest (user_quiet.c).
+ */
+static uint64_t restless;
+
 static bool out_of_guest(unsigned int id, uint32_t asked)
 {
-	return state_of(id) != CORE_VCPU_GUEST ||
-	       (int32_t)(__atomic_load_n(&peer(id)->done, __ATOMIC_ACQUIRE) - asked) >= 0;
+	if ((int32_t)(__atomic_load_n(&peer(id)->done, __ATOMIC_ACQUIRE) - asked) >= 0)
+		return true;
+	if (state_of(id) == CORE_VCPU_GUEST)
+		return false;
+	return !(restless >> id & 1) || !__atomic_load_n(&peer(id)->awake, __ATOMIC_SEQ_CST);
+}
+
+/* True: the guest may be right that this vCPU does not use that memory, and flush the others only.
+ */
+static bool note_restless(unsigned int id, uint32_t slot)
+{
+	const struct u_order *o;
+
+	if (slot == 0 || slot > U_SLOTS)
+		return false;
+	o = (const struct u_order *)(k.exec + UB_ORDER +
+				     ux_block(k.nr_frames, k.nr_vcpus, slot - 1, id));
+	if (!__atomic_load_n(&o->awake, __ATOMIC_SEQ_CST))
+		return false;
+	restless |= 1ull << id;
+	return __atomic_load_n(&peer(id)->slot, __ATOMIC_SEQ_CST) != slot;
 }
 
 /* Asleep until it says that it has left, or for a millisecond. */
@@ -201,6 +227,7 @@ static void sleep_for(unsigned int id, uint32_t asked)
 	uint32_t done = __atomic_load_n(&p->done, __ATOMIC_SEQ_CST);
 
 	__atomic_store_n(&p->waiters, 1, __ATOMIC_SEQ_CST);
+	(void)quiet_look_waiting();
 	if (out_of_guest(id, asked))
 		return;
 	uint64_t until = core_time_now(&k.c) + SLEEP_NS;
@@ -241,9 +268,10 @@ static void settle(uint64_t mask)
 
 		asked[id] = __atomic_load_n(&peer(id)->asked, __ATOMIC_SEQ_CST);
 		/* Its kick flag is for the signal's handler to set: a sleeper would not see it. */
-		if (state_of(id) != CORE_VCPU_GUEST)
+		if (state_of(id) == CORE_VCPU_GUEST)
+			interrupt(id);
+		else if (out_of_guest(id, asked[id]))
 			continue;
-		interrupt(id);
 		in_guest |= 1ull << id;
 	}
 	if (in_guest) {
@@ -252,6 +280,7 @@ static void settle(uint64_t mask)
 	}
 	for (; in_guest; in_guest &= in_guest - 1)
 		wait_for(core_bit_first(in_guest), asked[core_bit_first(in_guest)]);
+	restless &= ~mask;
 	if (was != CORE_VCPU_GUEST)
 		return;
 	/* In the middle of xlate_enter(): the kick flag keeps it from entering if we were asked. */
@@ -310,6 +339,8 @@ static bool kernel_table(const struct tlb_table *t)
 /* Those that have mappings through the entry; nobody waits yet, that is for the flush. */
 void smp_tell(uint64_t mfn, unsigned int level, unsigned int slot, uint64_t old)
 {
+	uint64_t now = 0;
+
 	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* behind the entry's write */
 	for (uint64_t m = started(~0ull); m; m &= m - 1) {
 		unsigned int id = core_bit_first(m);
@@ -322,24 +353,35 @@ void smp_tell(uint64_t mfn, unsigned int level, unsigned int slot, uint64_t old)
 		if (level == 1 && kernel_table(t) && !uses(id, pte_mfn(old)))
 			continue;
 		post(id, 0, entry_code(mfn, level, slot, ASK_PTE));
+		if (note_restless(id, t->slot))
+			now |= m & -m;
 	}
+	settle(now);
 }
 
 void smp_tell_gone(uint64_t mfn, unsigned int level)
 {
+	uint64_t now = 0;
+
 	for (uint64_t m = started(~0ull); m; m &= m - 1) {
 		const struct tlb_table *t = &tlb_tables_of(core_bit_first(m))[mfn];
 
-		if (t->window || t->slot || t->va[0] || t->va[1])
-			post(core_bit_first(m), 0, entry_code(mfn, level, 0, ASK_GONE));
+		if (!t->window && !t->slot && !t->va[0] && !t->va[1])
+			continue;
+		post(core_bit_first(m), 0, entry_code(mfn, level, 0, ASK_GONE));
+		(void)note_restless(core_bit_first(m), t->slot);
 	}
+	/* The guest's process has ended: nobody flushes what was its memory. */
+	if (level == 4)
+		now = restless;
+	settle(now);
 }
 
 void smp_sync(uint64_t vcpu_mask)
 {
 	uint64_t mask = 0;
 
-	for (uint64_t m = started(vcpu_mask); m; m &= m - 1) {
+	for (uint64_t m = started(vcpu_mask | restless); m; m &= m - 1) {
 		const struct k_peer *p = peer(core_bit_first(m));
 
 		if (__atomic_load_n(&p->asked, __ATOMIC_SEQ_CST) !=
@@ -347,6 +389,7 @@ void smp_sync(uint64_t vcpu_mask)
 			mask |= m & -m;
 	}
 	settle(mask);
+	restless = 0; /* the others have done it */
 }
 
 void smp_publish_epochs(void)

@@ -36,7 +36,9 @@ struct k_peer {
 	uint32_t cpu;	     /* of the host, where it was seen last */
 	uint32_t stale_lock; /* the first one's: see k_code_stale() */
 	uint32_t low_epoch;
-	uint32_t pad[4];
+	uint32_t awake; /* how many of its Gs may run though it is K's turn: user_quiet.c */
+	uint32_t slot;	/* 1 + that of the process it ran last */
+	uint32_t pad[2];
 	uint64_t list[K_PEER_LIST]; /* see smp.c */
 };
 _Static_assert(sizeof(struct k_frame) == K_SMP_PER_FRAME, "layout.h: K_SMP_PER_FRAME");

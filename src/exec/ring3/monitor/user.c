@@ -368,8 +368,10 @@ void user_run(void)
 	yield = turn_by_yield(s);
 	if (yield)
 		s->state->flags |= UF_YIELD;
-	if (k.smp)
+	if (k.smp) {
+		quiet_gives_turn(s);
 		smp_enter(); /* and what others asked to be dropped is dropped */
+	}
 	turn_give(s, yield);
 	if (k.smp)
 		smp_leave();

@@ -71,6 +71,8 @@ struct u_slot {
 };
 /* The process for the current user root. */
 struct u_slot *user_slot(void);
+struct u_slot *user_slot_number(unsigned int i);
+unsigned int user_number_of(const struct u_slot *s);
 void user_forget(unsigned int slot, uint64_t va, uint64_t len);
 void user_forget_page(const struct u_slot *s, uint64_t va);
 void user_forget_all(void);
@@ -98,6 +100,15 @@ bool turn_by_yield(struct u_slot *s);
 void turn_give(struct u_slot *s, bool yield);
 /* For the kick's handler: if K waits for a guest thread, end that wait. */
 void user_kicked(void);
+
+/* ---- user_quiet.c, with several vCPUs: who has been seen asleep ---- */
+void quiet_gives_turn(struct u_slot *s);
+/* Has each G of this vCPU been seen asleep? now: those that are awake lose what they have mapped.
+ */
+bool quiet_look(bool now);
+/* K is about to wait for another vCPU, for a while; about to sleep until it is kicked, or `ns`. */
+bool quiet_look_waiting(void);
+void quiet_before_sleep(uint64_t ns);
 
 /* ---- user_map.c ---- */
 /*

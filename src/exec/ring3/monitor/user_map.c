@@ -77,7 +77,7 @@ bool user_allowed(uint64_t va, uint32_t access)
 bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_error)
 {
 	uint64_t mfn, flags, upper, *pte, *pte_first, first, run = 0, run_va = 0, run_at = 0, from;
-	uint64_t root = k.c.v->user_root, *bits;
+	uint64_t root = k.c.v->user_root, *bits, life;
 	unsigned int shift;
 	int run_prot = 0;
 
@@ -98,6 +98,7 @@ bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_erro
 	}
 	first = va & ~((uint64_t)NEIGHBOURS * 4096 - 1);
 	pte_first = pte - ((va - first) >> 12);
+	life = s->life;
 	bits = mapped_bits(s, tlb_table_of(pte), first >> 12 & 511, &shift);
 	for (unsigned int i = 0; i < NEIGHBOURS; i++) {
 		uint64_t at = first + i * 4096ull, v = pte_read(pte_first + i);
@@ -127,6 +128,12 @@ bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_erro
 	}
 	if (run)
 		map(s, run_va, run_at, run, run_prot);
+	if (s->life != life) {
+		/* Emptied meanwhile, while this vCPU waited for another one (user_quiet.c): the
+		 * bits are of the time before. */
+		s->gone.all = true;
+		user_drain_slot(s);
+	}
 	k.ctlv->page_faults++;
 	return true;
 }

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 
 #include "core/time/time.h"
-#include "exec/ring3/monitor/k.h"
+#include "exec/ring3/monitor/smp.h"
 
 /* A task that was told something and does nothing is dead or stopped. */
 #define PATIENCE_NS 10000000000ull
@@ -218,6 +218,16 @@ void user_root_gone(unsigned int slot, uint64_t root)
 	user_drain_slot(s);
 }
 
+struct u_slot *user_slot_number(unsigned int i)
+{
+	return &slots[i];
+}
+
+unsigned int user_number_of(const struct u_slot *s)
+{
+	return (unsigned int)(s - slots);
+}
+
 static void ask_for(unsigned int slot)
 {
 	struct u_slot *s = &slots[slot];
@@ -292,6 +302,10 @@ struct u_slot *user_slot(void)
 			ask_for(nr_slots);
 	}
 	s->used = ++user_clock;
+	if (k.smp && k.me->slot != t->slot) {
+		__atomic_store_n(&k.me->slot, t->slot, __ATOMIC_SEQ_CST);
+		(void)quiet_look(false);
+	}
 	return s;
 }
 
