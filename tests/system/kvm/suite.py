@@ -125,8 +125,8 @@ def same(build, group):
         run.close()
 
 
-# What this attack does to QEMU's TCG now and then ends the whole emulated machine: it has one to itself.
-ALONE_IN_TCG = "instructions"
+# This attack ends QEMU itself (see hostile/image.c), and the emulated machine with it: it has one of its own.
+ALONE_IN_TCG = "debug-registers"
 
 
 def attack(build, *filters):
@@ -154,10 +154,11 @@ def hostile(build):
     for part in text.split("[ RUN      ] ")[1:]:
         seen += 1
         yield part.split()[0], (0 if "[       OK ]" in part else 1, part)
-    yield "the program ends well", (0 if code == 0 and seen > 24 else 1, text)
+    yield "the program ends well", (0 if code == 0 and seen > 25 else 1, text)
     code, text, _ = attack(build, ALONE_IN_TCG)
     if code is None and in_tcg:
-        yield ALONE_IN_TCG, (77, "skipped: QEMU's TCG, and the machine in it, ended under this attack; hardware is needed")
+        yield ALONE_IN_TCG, (77, "skipped: QEMU's TCG ended itself under this attack (its bug, see hostile/image.c); "
+                             "hardware is needed")
     else:
         yield ALONE_IN_TCG, (0 if code == 0 and "[       OK ]" in text else 1, text)
 

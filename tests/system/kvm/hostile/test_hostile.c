@@ -8,6 +8,8 @@
  *   test_kvm_hostile [ATTACK]
  */
 #include <dirent.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -51,6 +53,7 @@ static const struct attack {
 	{"msrs", ANY},
 	{"interrupts", ANY},
 	{"instructions", ANY},
+	{"debug-registers", ANY},
 	{"hypercalls", ENDS, "the monitor gave up"},
 	{"real-mode", ANY},
 	{"memory", ENDS, "the monitor gave up"},
@@ -107,6 +110,41 @@ static uint64_t ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/*
+ * How late a thread is woken that only sleeps, in all: what the machine had no time for. It is
+ * taken from what a verb has needed.
+ */
+#define NAP_NS 10000000u
+static atomic_uint_fast64_t late;
+
+static void *sleeper(void *opaque)
+{
+	for (;;) {
+		uint64_t start = ns(CLOCK_MONOTONIC), took;
+
+		usleep(NAP_NS / 1000);
+		took = ns(CLOCK_MONOTONIC) - start;
+		atomic_fetch_add(&late, took > NAP_NS ? took - NAP_NS : 0);
+	}
+	return NULL;
+}
+
+struct since {
+	uint64_t start, late;
+};
+
+static struct since now(void)
+{
+	return (struct since){ns(CLOCK_MONOTONIC), atomic_load(&late)};
+}
+
+static uint64_t took(struct since s)
+{
+	uint64_t all = ns(CLOCK_MONOTONIC) - s.start, missed = atomic_load(&late) - s.late;
+
+	return all > missed ? all - missed : 0;
+}
+
 static pvv_domain *make(const char *attack, bool with_disk)
 {
 	pvv_domain_options o = PVV_DOMAIN_OPTIONS_INIT;
@@ -137,14 +175,14 @@ static void use(pvv_domain *dom)
 
 	pvv_domain_open_console(dom, 0, PVV_CONSOLE_NONBLOCK, &fd);
 	for (int i = 0; i < 6; i++) {
-		uint64_t before = ns(CLOCK_MONOTONIC);
+		struct since before = now();
 
 		ok(pvv_domain_get_info(dom, &info));
 		assert_true(info.memory <= info.max_memory);
 		if (pvv_domain_get_stats(dom, 0, &stats) >= 0)
 			assert_true(stats.resident_memory <= 64ull << 20);
 		pvv_domain_get_block_stats(dom, "xvda", 0, &block);
-		assert_true(ns(CLOCK_MONOTONIC) - before < seconds(5));
+		assert_true(took(before) < seconds(5));
 		if (fd >= 0 && read(fd, buf, sizeof(buf)) < 0)
 			usleep(100);
 		if (fd >= 0 && send(fd, "ls\r", 3, MSG_NOSIGNAL) < 0)
@@ -193,7 +231,8 @@ static void seen_running(pvv_domain *dom)
 static void attack(const struct attack *a)
 {
 	pvv_domain *dom = make(a->name, true);
-	uint64_t cpu, start;
+	struct since start;
+	uint64_t cpu;
 
 	ok(pvv_domain_start(dom, 0));
 	if (a->outcome == ENDS) {
@@ -209,10 +248,10 @@ static void attack(const struct attack *a)
 			assert_true(cpu < 50000000);
 		else if (a->outcome == RUNS)
 			assert_true(cpu > 1000000);
-		start = ns(CLOCK_MONOTONIC);
+		start = now();
 		pvv_domain_destroy(dom, 0); /* has perhaps ended already */
 		ok(pvv_domain_wait(dom, (int)(seconds(20) / 1000000), 0));
-		assert_true(ns(CLOCK_MONOTONIC) - start < seconds(10));
+		assert_true(took(start) < seconds(10));
 	}
 	check_end(a, dom);
 	pvv_domain_unref(dom);
@@ -276,6 +315,7 @@ int main(int argc, char **argv)
 {
 	struct CMUnitTest tests[NR + 1];
 	int fd = mkstemp(disk_path), ret;
+	pthread_t thread;
 
 	if (fd < 0 || ftruncate(fd, 1 << 20))
 		return 1;
@@ -289,6 +329,7 @@ int main(int argc, char **argv)
 		cmocka_set_test_filter(argv[1]);
 	if (argc > 2) /* all but */
 		cmocka_set_skip_filter(argv[2]);
+	assert_int_equal(pthread_create(&thread, NULL, sleeper, NULL), 0);
 	host = open_host();
 	ret = cmocka_run_group_tests(tests, NULL, NULL);
 	pvv_host_unref(host);
