@@ -34,7 +34,7 @@ static enum { RIGHT, SLOW, HANGS_BUSY, HANGS_ASLEEP, IN_RING3, STARVED, LACKS, F
 static struct probe_result *guest;
 static struct kvm_run *shared;
 static int interruptions; /* EINTRs that KVM_CREATE_VM is to give */
-static atomic_bool hog_stop;
+static atomic_bool hog_done;
 
 static uint64_t cpu_now(void)
 {
@@ -70,8 +70,9 @@ static void *hog(void *opaque)
 	uint64_t until = now_ns() + 2500000000u;
 
 	one_cpu();
-	while (now_ns() < until && !hog_stop)
+	while (now_ns() < until)
 		;
+	hog_done = true;
 	return NULL;
 }
 
@@ -128,8 +129,8 @@ static int kvm_run(void)
 		one_cpu();
 		sched_setscheduler(0, SCHED_IDLE, &idle);
 		pthread_create(&thread, NULL, hog, NULL);
-		burn(20000000);
-		hog_stop = true;
+		while (!hog_done)
+			burn(1000000);
 		pthread_join(thread, NULL);
 		break;
 	default:
@@ -195,7 +196,7 @@ static struct exec_probe ask(int how, uint64_t *ret_ms)
 	uint64_t start = now_ns();
 
 	behaviour = how;
-	hog_stop = false;
+	hog_done = false;
 	kvm_probe(&answer);
 	*ret_ms = (now_ns() - start) / 1000000;
 	if (shared)
