@@ -219,6 +219,8 @@ static struct page *new_page(uint64_t mfn)
 		free = &p[next_victim++ % WAYS];
 		drop(free);
 	}
+	/* A G that only says it has stopped must not see what takes the old copy's place. */
+	user_drain();
 	free->mfn = mfn;
 	k_note(NULL, mfn);
 	memcpy(copy_of((uint32_t)(free - pages)), core_frame_ptr(&k.c, mfn), 4096);
