@@ -286,7 +286,7 @@ class End(Case):
             os.kill(pid, signal.SIGTERM)
         self.assertEqual(k.end(), 0)
         self.assertNotIn("does not power off", self.log())
-        self.assertFalse([p for p in pids if os.path.exists(f"/proc/{p}")])
+        self.assertEqual(load.alive(pids), [])
         self.assertFalse(self.sock.exists())
 
     @unittest.skipUnless(linuxlib.KERNELS, "no kernel of Debian; scripts/fetch-guests cloud busybox")
@@ -356,9 +356,9 @@ class End(Case):
         for t in threads:
             t.join()
         end = time.monotonic() + 20
-        while any(os.path.exists(f"/proc/{p}") for p in pids) and time.monotonic() < end:
+        while load.alive(pids) and time.monotonic() < end:
             time.sleep(0.05)
-        self.assertFalse([p for p in pids if os.path.exists(f"/proc/{p}")], "orphans")
+        self.assertEqual(load.alive(pids), [], "orphans")
         self.assertTrue(all(last > 50 for last in safe.values()), safe)
         for name, last in safe.items():
             data = disks[name].read_bytes()
