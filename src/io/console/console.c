@@ -71,8 +71,9 @@ static uint32_t take(struct io_console *con)
 	memcpy(buf, ring->out + at, first);
 	memcpy(buf + first, ring->out, len - first);
 	con->out_cons += len;
-	store_release(&ring->out_cons, con->out_cons);
 	io_page_written(con->guest, ring);
+	io_pages_settle(con->guest);
+	store_release(&ring->out_cons, con->out_cons);
 	atomic_fetch_add_explicit(&con->out_bytes, len, memory_order_relaxed);
 	distribute(con, buf, len);
 	return len;

@@ -21,6 +21,14 @@ static void set_events(struct net_queue *q, uint32_t events)
 		q->reg_events = events;
 }
 
+void net_ring_settle(struct net_queue *q, struct io_ring *ring)
+{
+	if (ring->rsp_pushed == ring->rsp_prod)
+		return;
+	io_page_written(q->vif->guest, ring->pages[0]);
+	io_pages_settle(q->vif->guest);
+}
+
 /* What to wait for, after a run. */
 static void settle(struct net_queue *q)
 {

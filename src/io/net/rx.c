@@ -182,6 +182,7 @@ static bool acceptable(const struct net_vif *vif, const struct virtio_net_hdr *h
 
 static void publish(struct net_queue *q)
 {
+	net_ring_settle(q, &q->rx);
 	if (io_ring_push(&q->rx))
 		io_event_send(q->vif->guest, q->at.rx_port);
 }
@@ -244,8 +245,11 @@ bool net_rx_run(struct net_queue *q)
 void net_rx_drop(struct net_queue *q)
 {
 	while (q->rx_count) {
+		/* Frames that were not given have been read into it, too. */
+		io_page_written(q->vif->guest, slot(q, 0)->page);
 		io_grant_unmap(q->vif->guest, slot(q, 0)->ref, true);
 		q->rx_first = (q->rx_first + 1) % NET_RX_SLOTS;
 		q->rx_count--;
 	}
+	io_pages_settle(q->vif->guest);
 }

@@ -223,6 +223,7 @@ static void respond(struct net_queue *q, struct net_packet *p, int16_t status)
 
 static void publish(struct net_queue *q)
 {
+	net_ring_settle(q, &q->tx);
 	if (io_ring_push(&q->tx))
 		io_event_send(q->vif->guest, q->at.tx_port);
 }

@@ -166,6 +166,8 @@ void net_queue_on_event(void *queue);
 void net_queue_on_tx_event(void *queue);
 void net_queue_on_rx_event(void *queue);
 void net_link_is_lost(struct net_vif *vif);
+/* Before responses become visible: nobody runs what pages held before they were received into. */
+void net_ring_settle(struct net_queue *q, struct io_ring *ring);
 
 /*
  * tx.c and rx.c. A run does a bounded amount of work; true if there was more of it that can be

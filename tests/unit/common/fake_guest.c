@@ -35,6 +35,7 @@ struct io_guest {
 	struct fake_grant grants[FAKE_GRANTS];
 	struct fake_port ports[FAKE_PORTS];
 	atomic_uint_fast64_t pages_written;
+	atomic_bool unsettled; /* written, and the vCPUs were not told */
 };
 
 /* Tests cannot go on without memory, also when assert() is compiled out. */
@@ -240,6 +241,11 @@ void io_event_unbind(struct io_guest *g, uint32_t port)
 
 void io_event_send(struct io_guest *g, uint32_t port)
 {
+	/* Whoever says that there is something to see has settled it before (io/guest.h). */
+	if (atomic_load(&g->unsettled)) {
+		fprintf(stderr, "an event was sent with pages written and not settled\n");
+		abort();
+	}
 	if (port < FAKE_PORTS)
 		atomic_fetch_add(&g->ports[port].events, 1);
 }
@@ -248,10 +254,12 @@ void io_page_written(struct io_guest *g, void *page)
 {
 	(void)page;
 	atomic_fetch_add(&g->pages_written, 1);
+	atomic_store(&g->unsettled, true);
 }
 
 void io_pages_settle(struct io_guest *g)
 {
+	atomic_store(&g->unsettled, false);
 }
 
 uint64_t fake_pages_written(const struct io_guest *g)
