@@ -381,10 +381,16 @@ void con_backend_close(struct io_console *con)
 /* Whether somebody may still read what we have for them. Closing a master discards it. */
 static bool unread(struct io_console *con)
 {
+	struct pollfd slave = {.fd = con->slave_fd, .events = POLLIN};
 	int n = 0;
 
 	if (backend(con)->fd >= 0 && backend(con)->pending.len)
 		return true;
+	/*
+	 * What was written to a master is brought to its slave by a worker of the kernel, whenever
+	 * that gets to it. poll() waits for the worker, FIONREAD counts only what has arrived.
+	 */
+	(void)poll(&slave, 1, 0);
 	return con->slave_fd >= 0 && ioctl(con->slave_fd, FIONREAD, &n) == 0 && n > 0;
 }
 
