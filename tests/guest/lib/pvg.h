@@ -120,6 +120,22 @@ void pvg_report(const char *name, void (*fn)(void));
 	__asm__(".pushsection .text\n.globl t_" #name "\n.type t_" #name ", @function\nt_" #name   \
 		":\n" text "\nret\n.popsection\n")
 
+/* ---- user.c: programs. Set pvg_user_trap as pvg_trap_hook and pvg_user_syscall as the callback.
+ */
+enum pvg_user_end { PVG_USER_RUNS = 1, PVG_USER_TRAP, PVG_USER_SYSCALL };
+extern struct pvg_user {
+	enum pvg_user_end how;
+	struct trap_frame f;
+	u64 gprs[4]; /* rax, rcx, r11, rdx at a system call */
+	u64 mask, cr2;
+} pvg_user;
+extern struct iret_context pvg_user_frame;
+void pvg_user_syscall(void);
+bool pvg_user_trap(struct trap_frame *f);
+void pvg_user_defaults(u64 rip, u64 rsp);
+/* Runs a program from pvg_user_frame on; how it ended is in pvg_user. */
+void pvg_user_go(void);
+
 /* ---- mm.c */
 #define PTE_P	 0x001ul
 #define PTE_RW	 0x002ul
@@ -165,6 +181,42 @@ static inline void pvg_invlpg(const void *va)
 {
 	pvg_mmuext(MMUEXT_INVLPG_LOCAL, (u64)va, 0);
 }
+
+/* ---- walk.c: random walks, the same on every host; each answer is a letter */
+void pvg_seed(u64 seed);
+u64 pvg_rnd(void);
+#define PICK(array) ((array)[pvg_rnd() % ARRAY_SIZE(array)])
+u64 pvg_mix(u64 sum, u64 word);
+/* Of an errno, a grant status or a small number. */
+char pvg_letter(long r);
+/* Lines of 64 steps, each with the upper half of a sum over the state then, if there is one. It may
+ * be asked for the state at any time. */
+void pvg_walk(unsigned int walk, unsigned int steps, long (*one)(void), u64 (*state)(void));
+/*
+ * With "loud=WALK,FROM,TO" as the command line: whether this step should say what it does, to find
+ * out about a difference (scripts/record-xen has --cmdline, too).
+ */
+bool pvg_loud(void);
+#define SAY(...)                                                                                   \
+	do {                                                                                       \
+		if (pvg_loud())                                                                    \
+			printf(__VA_ARGS__);                                                       \
+	} while (0)
+
+/* ---- pool.c: a few pages that walks over the MMU interface use as anything */
+#define PVG_POOL 10
+extern u64 *pvg_pool[PVG_POOL], pvg_pool_mfn[PVG_POOL];
+/* Where an L1 table of its own maps, which is not in the pool. */
+extern u64 pvg_window, pvg_window_mfn, *pvg_window_l1;
+void pvg_pool_init(void);
+/* One of the pool, the window, the root, shared_info or nowhere, and how to call it. */
+u64 pvg_pool_frame(const char **name);
+u64 pvg_pool_flags(void);
+unsigned int pvg_pool_slot(void);
+/* What is in the pages, in terms of the pool. */
+u64 pvg_pool_contents(void);
+/* Back to plain pages: whatever is in the way goes, until nothing changes any more. */
+bool pvg_pool_clean(void);
 
 /* ---- event.c */
 extern struct shared_info *pvg_shared;

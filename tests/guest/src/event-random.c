@@ -5,72 +5,49 @@
  */
 #include "pvg.h"
 
-#ifndef WALKS
 #define WALKS 24
-#endif
 #define STEPS 800
-#ifndef FROM
-#define FROM 1
-#define TO   0
-#endif
-#ifndef WALK
-#define WALK 0
-#endif
 
-static u64 seed;
-static unsigned int step, walk;
 static domid_t self;
-
-static u64 rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed >> 11;
-}
-
-static bool loud(void)
-{
-	return walk == WALK && step + 1 > FROM && step <= TO;
-}
-
-static char letter(long r)
-{
-	static const struct {
-		int r;
-		char c;
-	} t[] = {{0, '.'},   {-1, 'P'},	 {-2, 'O'},  {-3, 'S'},	 {-14, 'F'},
-		 {-16, 'B'}, {-17, 'X'}, {-22, 'I'}, {-28, 'L'}, {-38, 'N'},
-		 {-95, 'U'}, {-4, 'h'},	 {-9, 'p'},  {-10, 'c'}, {-8, 'd'}};
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++)
-		if (t[i].r == r)
-			return t[i].c;
-	return r > 0 ? '+' : '?';
-}
 
 static domid_t domid(void)
 {
 	const domid_t d[] = {DOMID_SELF, DOMID_SELF, DOMID_SELF, DOMID_SELF, self,
 			     self,	 0,	     1000,	 DOMID_IO};
 
-	return d[rnd() % ARRAY_SIZE(d)];
+	return d[pvg_rnd() % ARRAY_SIZE(d)];
 }
 
 /* Not 1 and 2, which are the console's and the store's. */
 static u32 port(void)
 {
-	u32 p = (u32)(rnd() % 24);
+	u32 p = (u32)(pvg_rnd() % 24);
 
 	return p == 1 || p == 2 ? 24 : p == 23 ? 1000 : p == 22 ? 5000 : p;
 }
 
 static u32 vcpu(void)
 {
-	return rnd() % 4 ? 0 : (u32)(rnd() % 3);
+	return pvg_rnd() % 4 ? 0 : (u32)(pvg_rnd() % 3);
 }
 
-static long event(void)
+static void mask_bit(void)
+{
+	u32 p = port();
+
+	if (p < 3 || p > 30)
+		return;
+	if (pvg_rnd() & 1)
+		pvg_mask_port(p);
+	else
+		__atomic_fetch_and(&pvg_shared->evtchn_mask[p / 64], ~(1ul << p % 64),
+				   __ATOMIC_SEQ_CST);
+	if (pvg_rnd() & 1)
+		__atomic_fetch_and(&pvg_shared->evtchn_pending[p / 64], ~(1ul << p % 64),
+				   __ATOMIC_SEQ_CST);
+}
+
+static long event_op(void)
 {
 	union {
 		struct evtchn_alloc_unbound unbound;
@@ -84,14 +61,13 @@ static long event(void)
 		struct evtchn_bind_vcpu bind;
 		struct evtchn_unmask unmask;
 	} u;
-	unsigned int op = (unsigned int)(rnd() % 10);
-	u32 p = port(), v = vcpu(), virq = (u32)(rnd() % 26);
+	unsigned int op = (unsigned int)(pvg_rnd() % 10);
+	u32 p = port(), v = vcpu(), virq = (u32)(pvg_rnd() % 26);
 	domid_t d = domid(), d2 = domid();
 	long r;
 
 	memset(&u, 0, sizeof(u));
-	if (loud())
-		printf("%d: op %d port %d vcpu %d virq %d dom %x %x", step, op, p, v, virq, d, d2);
+	SAY("op %d port %d vcpu %d virq %d dom %x %x", op, p, v, virq, d, d2);
 	switch (op) {
 	case EVTCHNOP_bind_interdomain:
 		u.inter.remote_dom = d;
@@ -135,6 +111,13 @@ static long event(void)
 	return r;
 }
 
+static long event(void)
+{
+	if (pvg_rnd() % 4 == 0)
+		mask_bit();
+	return event_op();
+}
+
 static u64 ports(void)
 {
 	u64 sum = 0;
@@ -155,26 +138,9 @@ static u64 ports(void)
 		if (r == 0 && s.status == EVTCHNSTAT_virq)
 			word |= (u64)s.u.virq << 16;
 		word |= (u64)pvg_port_pending(p) << 40 | (u64)pvg_port_masked(p) << 41;
-		sum = (sum ^ word ^ (u64)p << 50) * 0x9e3779b97f4a7c15;
-		sum ^= sum >> 31;
+		sum = pvg_mix(sum, word ^ (u64)p << 50);
 	}
 	return sum;
-}
-
-static void mask_bit(void)
-{
-	u32 p = port();
-
-	if (p < 3 || p > 30)
-		return;
-	if (rnd() & 1)
-		pvg_mask_port(p);
-	else
-		__atomic_fetch_and(&pvg_shared->evtchn_mask[p / 64], ~(1ul << p % 64),
-				   __ATOMIC_SEQ_CST);
-	if (rnd() & 1)
-		__atomic_fetch_and(&pvg_shared->evtchn_pending[p / 64], ~(1ul << p % 64),
-				   __ATOMIC_SEQ_CST);
 }
 
 /* ---- grants ---- */
@@ -185,7 +151,7 @@ static u32 handle[8] = {7777, 7777, 7777, 7777, 7777, 7777, 7777, 7777};
 
 static u64 frame(void)
 {
-	unsigned int i = (unsigned int)(rnd() % (PAGES + 3));
+	unsigned int i = (unsigned int)(pvg_rnd() % (PAGES + 3));
 
 	if (i < PAGES)
 		return pvg_mfn_of(page[i]);
@@ -196,7 +162,7 @@ static u64 frame(void)
 
 static u32 ref(void)
 {
-	u32 r = (u32)(rnd() % 12);
+	u32 r = (u32)(pvg_rnd() % 12);
 
 	return r == 11 ? 1 << 20 : r == 10 ? 600 : 8 + r;
 }
@@ -230,20 +196,20 @@ static long grant(void)
 				     GNTMAP_host_map | 1u << 16,
 				     GNTMAP_host_map | 1u << 10,
 				     GNTMAP_host_map | GNTMAP_contains_pte};
-	unsigned int op = (unsigned int)(rnd() % 8), h = (unsigned int)(rnd() % 4),
-		     k = (unsigned int)(rnd() % 8);
+	unsigned int op = (unsigned int)(pvg_rnd() % 8), h = (unsigned int)(pvg_rnd() % 4),
+		     k = (unsigned int)(pvg_rnd() % 8);
 	u32 r = ref(), r2 = ref();
 	u64 f = frame(), f2 = frame();
 	domid_t d = domid(), d2 = domid();
-	u16 fl = flags[rnd() % ARRAY_SIZE(flags)];
-	u32 gm = gntmap[rnd() % ARRAY_SIZE(gntmap)];
-	u16 off = (u16)(rnd() % 4 * 1400), len = (u16)(rnd() % 5 * 1000), cf = (u16)(rnd() % 5);
+	u16 fl = flags[pvg_rnd() % ARRAY_SIZE(flags)];
+	u32 gm = gntmap[pvg_rnd() % ARRAY_SIZE(gntmap)];
+	u16 off = (u16)(pvg_rnd() % 4 * 1400), len = (u16)(pvg_rnd() % 5 * 1000),
+	    cf = (u16)(pvg_rnd() % 5);
 	long rc;
 
 	memset(&u, 0, sizeof(u));
-	if (loud())
-		printf("%d: gnt %d ref %d %d dom %x %x flags %x map %x hole %d handle %d", step, op,
-		       r, r2, d, d2, fl, gm, h, k);
+	SAY("gnt %d ref %d %d dom %x %x flags %x map %x hole %d handle %d", op, r, r2, d, d2, fl,
+	    gm, h, k);
 	switch (op) {
 	case 0:
 	case 1: /* an entry; one that is in use may not be changed */
@@ -269,7 +235,7 @@ static long grant(void)
 	case 5:
 		u.unmap.handle = handle[k];
 		u.unmap.host_addr = gm & GNTMAP_contains_pte ? pvg_entry_maddr((u64)hole[h], 1)
-				    : rnd() % 8		     ? (u64)hole[h]
+				    : pvg_rnd() % 8	     ? (u64)hole[h]
 							     : 0;
 		rc = HC3(grant_table_op, GNTTABOP_unmap_grant_ref, &u, 1);
 		return rc ? rc : u.unmap.status;
@@ -306,16 +272,14 @@ static u64 grants(void)
 	u64 sum = 0;
 
 	for (u32 r = 8; r < 19; r++) {
-		sum = (sum ^ pvg_grants[r].flags ^ (u64)r << 30) * 0x9e3779b97f4a7c15;
-		sum ^= sum >> 31;
+		sum = pvg_mix(sum, pvg_grants[r].flags ^ (u64)r << 30);
 	}
 	for (unsigned int h = 0; h < 4; h++) {
 		u64 e = *pvg_entry((u64)hole[h], 1), m = (e & PTE_ADDR) >> 12, k;
 
 		for (k = 0; k < PAGES && pvg_mfn_of(page[k]) != m; k++)
 			;
-		sum = (sum ^ (e & ~PTE_ADDR & ~(PTE_A | PTE_D)) ^ k << 20) * 0x9e3779b97f4a7c15;
-		sum ^= sum >> 31;
+		sum = pvg_mix(sum, (e & ~PTE_ADDR & ~(PTE_A | PTE_D)) ^ k << 20);
 	}
 	return sum;
 }
@@ -333,29 +297,6 @@ static void clean(void)
 	}
 }
 
-static void run(const char *name, long (*one)(void), u64 (*state)(void))
-{
-	char line[65];
-	unsigned int k = 0;
-
-	printf("%s\n", name);
-	for (step = 0; step < STEPS; step++) {
-		long r;
-
-		if (one == event && rnd() % 4 == 0)
-			mask_bit();
-		r = one();
-		if (loud())
-			printf(": %ld\n", r);
-		line[k++] = letter(r);
-		if (k == 64 || step == STEPS - 1) {
-			line[k] = 0;
-			printf("%s %lx\n", line, state() >> 32);
-			k = 0;
-		}
-	}
-}
-
 void guest_main(void)
 {
 	pvg_events_init();
@@ -370,13 +311,15 @@ void guest_main(void)
 		hole[i] = pvg_page_alloc();
 		pvg_map(hole[i], 0);
 	}
-	for (walk = 0; walk < WALKS; walk++) {
-		seed = 0x9e3779b97f4a7c15ul * (walk + 1);
-		printf("walk %d\n", walk);
-		run("events", event, ports);
+	for (unsigned int walk = 0; walk < WALKS; walk++) {
+		pvg_seed(walk);
+		printf("walk %d\nevents\n", walk);
+		pvg_walk(walk, STEPS, event, ports);
 		clean();
 		/* Later handles repeat, in another order than on Xen, which has more of them. */
-		if (walk < 5)
-			run("grants", grant, grants);
+		if (walk < 5) {
+			printf("grants\n");
+			pvg_walk(walk, STEPS, grant, grants);
+		}
 	}
 }

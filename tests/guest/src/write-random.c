@@ -47,27 +47,18 @@ static const struct {
 	{t_and1, NONE},
 };
 
-static u64 seed = 0x9e3779b97f4a7c15;
-static u64 rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed >> 11;
-}
-
 static u64 value(void)
 {
 	static const u64 flags[] = {PTE_P,  PTE_RW,  PTE_US,   PTE_A,	  PTE_D,     PTE_G,
 				    PTE_PS, PTE_PCD, 1ul << 9, 1ul << 52, 1ul << 62, PTE_NX};
 	const u64 frames[] = {good, good2, pvg_mfn_of(l1) << 12, pvg_root_mfn() << 12, 0,
 			      good, good2};
-	u64 v = frames[rnd() % ARRAY_SIZE(frames)] & PTE_ADDR;
+	u64 v = frames[pvg_rnd() % ARRAY_SIZE(frames)] & PTE_ADDR;
 
-	if (rnd() % 4)
+	if (pvg_rnd() % 4)
 		v |= PTE_KERN;
-	for (int n = (int)(rnd() % 3); n > 0; n--)
-		v ^= flags[rnd() % ARRAY_SIZE(flags)];
+	for (int n = (int)(pvg_rnd() % 3); n > 0; n--)
+		v ^= flags[pvg_rnd() % ARRAY_SIZE(flags)];
 	return v;
 }
 
@@ -103,36 +94,30 @@ static u64 operand(enum kind kind)
 
 void guest_main(void)
 {
-	u64 window, *l2;
 	char line[65];
 
 	pvg_events_init();
 	pvg_traps_init();
-	l1 = pvg_page_alloc();
+	pvg_seed(0);
+	pvg_pool_init();
+	l1 = pvg_window_l1;
 	page = pvg_page_alloc();
 	page2 = pvg_page_alloc();
 	good = pvg_mfn_of(page) << 12 | PTE_KERN;
 	good2 = pvg_mfn_of(page2) << 12 | PTE_KERN;
-	/* link l1 into a free slot of the L2 that maps the image */
-	l2 = pvg_entry((u64)pvg_image, 2);
-	l2 -= ((u64)l2 & 4095) / 8;
-	window = ((u64)pvg_image & ~((1ul << 30) - 1)) + (300ul << 21);
-	pvg_set_ro(l1);
-	printf("link the table: %le\n",
-	       pvg_mmu_update((pvg_mfn_of(l2) << 12) + 300 * 8, pvg_mfn_of(l1) << 12 | PTE_KERN));
 	printf("vm_assist writable_pagetables: %le\n",
 	       HC2(vm_assist, VMASST_CMD_enable, VMASST_TYPE_writable_pagetables));
 	for (int n = 0; n < 200; n++) {
 		u64 sum = 0;
 
 		for (int k = 0; k < 64; k++) {
-			unsigned int i = (unsigned int)(rnd() % ARRAY_SIZE(insns));
-			u64 *e = &l1[rnd() % 4], v = operand(insns[i].kind),
-			    old = rnd() % 4 ? *e : value();
+			unsigned int i = (unsigned int)(pvg_rnd() % ARRAY_SIZE(insns));
+			u64 *e = &l1[pvg_rnd() % 4], v = operand(insns[i].kind),
+			    old = pvg_rnd() % 4 ? *e : value();
 			bool trapped;
 
-			if (rnd() % 8 == 0) { /* used: accessed and dirty appear in it */
-				void *va = (void *)(window + (u64)(e - l1) * PAGE_SIZE);
+			if (pvg_rnd() % 8 == 0) { /* used: accessed and dirty appear in it */
+				void *va = (void *)(pvg_window + (u64)(e - l1) * PAGE_SIZE);
 
 				pvg_invlpg(va);
 				pvg_try3((insn_fn *)t_mov8, (u64)va, 1, 0);
@@ -143,18 +128,10 @@ void guest_main(void)
 				  : pvg_caught.f.vector == 14
 					  ? (pvg_caught.cr2 == (u64)e ? 'F' : 'f')
 					  : 'T';
-			for (int s = 0; s < 4; s++) {
-				sum = (sum ^ known(l1[s])) * 0x9e3779b97f4a7c15;
-				sum ^= sum >> 31;
-			}
-			if (!trapped) {
-				sum = (sum ^ (insns[i].fn == t_xchg8 || insns[i].fn == t_cmpxchg8
-						      ? known(pvg_caught.result)
-						      : 0)
-						     << 8) *
-				      0x9e3779b97f4a7c15;
-				sum ^= sum >> 31;
-			}
+			for (int s = 0; s < 4; s++)
+				sum = pvg_mix(sum, known(l1[s]));
+			if (!trapped && (insns[i].fn == t_xchg8 || insns[i].fn == t_cmpxchg8))
+				sum = pvg_mix(sum, known(pvg_caught.result));
 		}
 		line[64] = 0;
 		printf("%s %lx\n", line, sum >> 32);
