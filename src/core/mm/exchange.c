@@ -82,7 +82,8 @@ static int steal_chunk(struct core_ctx *c, struct plan *p, uint64_t chunk)
 static int alloc_chunk(struct core_ctx *c, struct plan *p)
 {
 	for (uint64_t i = 0; i < 1ull << p->out_chunk; i++) {
-		uint64_t mfn = mm_frame_alloc(c, p->x.out.extent_order);
+		uint64_t mfn = mm_frame_alloc(c, p->x.out.extent_order,
+					      XENMEMF_get_address_bits(p->x.out.mem_flags));
 
 		if (mfn == CORE_INVALID_MFN) {
 			while (i-- > 0) {
@@ -163,6 +164,8 @@ static int check(struct core_ctx *c, struct plan *p, bool *ret_done)
 		p->in_chunk = x->out.extent_order - x->in.extent_order;
 	else
 		p->out_chunk = x->in.extent_order - x->out.extent_order;
+	if (!mm_node_ok(x->out.mem_flags))
+		return -XEN_EINVAL;
 	switch (mm_domain_by_any_id(c, x->in.domid)) {
 	case MM_DOM_SELF:
 		return 0;

@@ -126,11 +126,12 @@ void mm_reclaim(struct core_ctx *c)
 	}
 }
 
-static uint64_t find_run(struct core_ctx *c, unsigned int order)
+/* Below frame `end`. */
+static uint64_t find_run(struct core_ctx *c, unsigned int order, uint64_t end)
 {
 	uint64_t nr = 1ull << order;
 
-	for (uint64_t first = (c->d->ram_first + nr - 1) & ~(nr - 1); first + nr <= mm_ram_end(c);
+	for (uint64_t first = (c->d->ram_first + nr - 1) & ~(nr - 1); first + nr <= end;
 	     first += nr) {
 		uint64_t i = 0;
 
@@ -143,20 +144,22 @@ static uint64_t find_run(struct core_ctx *c, unsigned int order)
 }
 
 /*
- * 1 << order frames, aligned, zero, without M2P entries, each with the reservation's reference; or
- * CORE_INVALID_MFN.
+ * 1 << order frames, aligned, zero, without M2P entries, each with the reservation's reference,
+ * with machine addresses of at most that many bits (0: of any); or CORE_INVALID_MFN.
  */
-uint64_t mm_frame_alloc(struct core_ctx *c, unsigned int order)
+uint64_t mm_frame_alloc(struct core_ctx *c, unsigned int order, unsigned int address_bits)
 {
 	struct core_domain *d = c->d;
-	uint64_t nr = 1ull << order, first;
+	uint64_t nr = 1ull << order, first, end = mm_ram_end(c);
 
+	if (address_bits != 0 && address_bits < 52 && end > (1ull << address_bits) >> 12)
+		end = (1ull << address_bits) >> 12;
 	if (d->free_head == CORE_INVALID_MFN)
 		mm_reclaim(c);
 	uint64_t limit = mm_reservation_limit(c);
 	if (d->free_head == CORE_INVALID_MFN || d->tot_pages > limit || nr > limit - d->tot_pages)
 		return CORE_INVALID_MFN;
-	first = order == 0 ? d->free_head : find_run(c, order);
+	first = order == 0 && end == mm_ram_end(c) ? d->free_head : find_run(c, order, end);
 	if (first == CORE_INVALID_MFN)
 		return CORE_INVALID_MFN;
 	for (uint64_t mfn = first; mfn < first + nr; mfn++)

@@ -38,7 +38,7 @@ static inline uint64_t *mm_table(struct core_ctx *c, uint64_t mfn)
 void mm_frame_free(struct core_ctx *c, uint64_t mfn);
 bool mm_frame_free_lazily(struct core_ctx *c, uint64_t mfn); /* true: the caller discards */
 void mm_frame_leaves(struct core_ctx *c, uint64_t mfn);
-uint64_t mm_frame_alloc(struct core_ctx *c, unsigned int order);
+uint64_t mm_frame_alloc(struct core_ctx *c, unsigned int order, unsigned int address_bits);
 void mm_frame_drop(struct core_ctx *c, uint64_t mfn);
 void mm_frame_take(struct core_ctx *c, uint64_t mfn);
 void mm_set_m2p(struct core_ctx *c, uint64_t mfn, uint64_t pfn);

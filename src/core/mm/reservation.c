@@ -6,7 +6,7 @@
 struct extents {
 	uint64_t list; /* guest handle */
 	uint64_t nr, done;
-	unsigned int order;
+	unsigned int order, address_bits;
 	bool on_demand; /* XENMEMF_populate_on_demand */
 	bool preempted;
 };
@@ -21,25 +21,14 @@ static bool put_mfn(struct core_ctx *c, const struct extents *e, uint64_t i, uin
 	return core_guest_write(c, e->list + i * sizeof(uint64_t), &mfn, sizeof(mfn)) == 0;
 }
 
-static void free_run(struct core_ctx *c, uint64_t first, unsigned int order)
-{
-	for (uint64_t mfn = first; mfn < first + (1ull << order); mfn++) {
-		frame_set_word(mm_frame(c, mfn), frame_word(mm_frame(c, mfn)) & ~FRAME_ALLOCATED);
-		mm_unref(c, mfn);
-	}
-}
-
 static bool increase_one(struct core_ctx *c, struct extents *e, uint64_t i)
 {
-	uint64_t mfn = mm_frame_alloc(c, e->order);
+	uint64_t mfn = mm_frame_alloc(c, e->order, e->address_bits);
 
 	if (mfn == CORE_INVALID_MFN)
 		return false;
-	if (e->list != 0 && !put_mfn(c, e, i, mfn)) {
-		free_run(c, mfn, e->order);
-		return false;
-	}
-	return true;
+	/* The frames stay the guest's if it cannot be told, as with Xen. */
+	return e->list == 0 || put_mfn(c, e, i, mfn);
 }
 
 static bool populate_one(struct core_ctx *c, struct extents *e, uint64_t i)
@@ -49,13 +38,12 @@ static bool populate_one(struct core_ctx *c, struct extents *e, uint64_t i)
 	/* Populate-on-demand is for domain builders, and for guests with a p2m of Xen's. */
 	if (!get_pfn(c, e, i, &pfn) || e->on_demand)
 		return false;
-	mfn = mm_frame_alloc(c, e->order);
+	mfn = mm_frame_alloc(c, e->order, e->address_bits);
 	if (mfn == CORE_INVALID_MFN)
 		return false;
 	for (uint64_t k = 0; k < 1ull << e->order; k++)
 		mm_set_m2p(c, mfn + k, pfn + k);
-	/* The frames stay the guest's if it cannot be told, as with Xen. */
-	return put_mfn(c, e, i, mfn);
+	return put_mfn(c, e, i, mfn); /* likewise */
 }
 
 bool mm_frame_give_back(struct core_ctx *c, uint64_t mfn)
@@ -150,12 +138,22 @@ static void work(struct core_ctx *c, unsigned int op, struct extents *e)
 	mm_unlock(c);
 }
 
+/*
+ * A width that no frame has, or frames of one NUMA node and no other, which is not a guest's to ask
+ * for (unless the node is one of its own: there are none, and so any is meant).
+ */
+static bool mem_flags_ok(unsigned int flags)
+{
+	unsigned int bits = XENMEMF_get_address_bits(flags);
+
+	return (bits == 0 || bits > 12) && ((flags & XENMEMF_vnode) || mm_node_ok(flags));
+}
+
 /* No error codes: the result is the number of extents done, `start` of them in earlier turns. */
 long mm_reservation_op(struct core_ctx *c, unsigned int op, unsigned long start, uint64_t va,
 		       const uint64_t arg[6])
 {
 	struct xen_memory_reservation r;
-	unsigned int bits;
 
 	if (!mm_get(c, &r, va, sizeof(r)))
 		return (long)start;
@@ -164,8 +162,7 @@ long mm_reservation_op(struct core_ctx *c, unsigned int op, unsigned long start,
 		return (long)start;
 	if (mm_domain_by_any_id(c, r.domid) != MM_DOM_SELF)
 		return (long)start;
-	bits = XENMEMF_get_address_bits(r.mem_flags);
-	if (bits != 0 && bits <= 12)
+	if (!mem_flags_ok(r.mem_flags))
 		return (long)start;
 
 	struct extents e = {
@@ -173,6 +170,7 @@ long mm_reservation_op(struct core_ctx *c, unsigned int op, unsigned long start,
 		.nr = r.nr_extents,
 		.done = start,
 		.order = r.extent_order,
+		.address_bits = XENMEMF_get_address_bits(r.mem_flags),
 		.on_demand = op == XENMEM_populate_physmap &&
 			     (r.mem_flags & XENMEMF_populate_on_demand) != 0,
 	};

@@ -22,4 +22,12 @@ long mm_set_memory_map(struct core_ctx *c, uint64_t va);
  * held. False: not the guest's, or not one that can be given back. */
 bool mm_frame_give_back(struct core_ctx *c, uint64_t mfn);
 
+/* May the caller have frames of the node that mem_flags ask for? Any will do, or none in special.
+ */
+static inline bool mm_node_ok(unsigned int mem_flags)
+{
+	return !(mem_flags & XENMEMF_exact_node_request) ||
+	       XENMEMF_get_node(mem_flags) == XENMEMF_get_node(0);
+}
+
 #endif

@@ -96,10 +96,22 @@ static void grow_to_the_limit(void **state)
 	r.nr_extents = 3;
 	assert_int_equal(memory_op(g, XENMEM_increase_reservation, &r, sizeof(r)), 3);
 	check(g);
-	/* A list that cannot be written: the extent is not taken. */
+	/* A list that cannot be written: the extent does not count, but is the guest's. */
 	r.extent_start.p = (void *)VA(BOOT_L1);
 	assert_int_equal(memory_op(g, XENMEM_increase_reservation, &r, sizeof(r)), 0);
-	assert_int_equal(g->c.d->tot_pages, MAX_PAGES - 8 + 3);
+	assert_int_equal(g->c.d->tot_pages, MAX_PAGES - 8 + 4);
+	check(g);
+	/* Frames of so many address bits, or of a node of the host. */
+	r.extent_start.p = NULL;
+	r.nr_extents = 1;
+	r.mem_flags = XENMEMF_address_bits(13);
+	assert_int_equal(memory_op(g, XENMEM_increase_reservation, &r, sizeof(r)), 0);
+	r.mem_flags = XENMEMF_address_bits(40);
+	assert_int_equal(memory_op(g, XENMEM_increase_reservation, &r, sizeof(r)), 1);
+	r.mem_flags = XENMEMF_exact_node(0);
+	assert_int_equal(memory_op(g, XENMEM_increase_reservation, &r, sizeof(r)), 0);
+	r.mem_flags = XENMEMF_exact_node(0) | XENMEMF_vnode;
+	assert_int_equal(memory_op(g, XENMEM_increase_reservation, &r, sizeof(r)), 1);
 	check(g);
 }
 
