@@ -48,16 +48,22 @@ void grant_frame_put(struct core_ctx *c, uint64_t mfn, bool readonly)
 		core_frame_put_type(c, mfn);
 }
 
-bool grant_mapped(const struct core_ctx *c, uint32_t ref, bool for_writing)
+static const struct core_maptrack *find_mapping(const struct core_ctx *c, uint32_t ref,
+						bool for_writing)
 {
 	for (uint32_t i = 0; i < c->d->maptrack_max; i++) {
 		const struct core_maptrack *m = &c->d->maptrack[i];
 
 		if (m->flags != 0 && m->ref == ref &&
 		    (!for_writing || !(m->flags & GNTMAP_readonly)))
-			return true;
+			return m;
 	}
-	return false;
+	return NULL;
+}
+
+bool grant_mapped(const struct core_ctx *c, uint32_t ref, bool for_writing)
+{
+	return find_mapping(c, ref, for_writing) != NULL;
 }
 
 /*
@@ -104,12 +110,20 @@ int grant_acquire(struct core_ctx *c, uint32_t ref, bool readonly, bool whole, u
 	if (ref >= grant_entries(c))
 		return GNTST_bad_gntref;
 
-	int status = pin(c, ref, readonly, whole);
+	/*
+	 * While it is mapped, what the mapping was made of counts, whatever the guest writes into
+	 * the entry meanwhile; but for more rights it is asked for them.
+	 */
+	const struct core_maptrack *mapped = find_mapping(c, ref, false);
+	int status = GNTST_okay;
 
+	if (mapped == NULL || (!readonly && find_mapping(c, ref, true) == NULL))
+		status = pin(c, ref, readonly, whole);
 	if (status != GNTST_okay)
 		return status;
-	/* Pinned: a well-behaved guest leaves the frame number alone now. Read once. */
-	*ret_mfn = __atomic_load_n(&grant_entry(c, ref)->frame, __ATOMIC_ACQUIRE);
+	/* Read once. */
+	*ret_mfn = mapped != NULL ? mapped->mfn
+				  : __atomic_load_n(&grant_entry(c, ref)->frame, __ATOMIC_ACQUIRE);
 	status = grant_frame_get(c, *ret_mfn, readonly);
 	if (status != GNTST_okay)
 		unpin(c, ref);

@@ -78,22 +78,23 @@ static int unmap(struct core_ctx *c, uint32_t handle, uint64_t host_addr, uint64
 {
 	const uint32_t kinds = GNTMAP_device_map | GNTMAP_host_map;
 	struct core_maptrack *m;
+	bool device;
 	int status;
 
 	if (handle >= c->d->maptrack_max || c->d->maptrack[handle].flags == 0)
 		return GNTST_bad_handle;
 	m = &c->d->maptrack[handle];
-	if (dev_bus_addr != 0 && (m->flags & GNTMAP_device_map)) {
-		if (dev_bus_addr >> 12 != m->mfn)
-			return GNTST_general_error;
-		m->flags &= (uint16_t)~GNTMAP_device_map;
-	}
+	device = dev_bus_addr != 0 && (m->flags & GNTMAP_device_map);
+	if (device && dev_bus_addr != m->mfn << 12)
+		return GNTST_bad_dev_addr;
 	if (host_addr != 0 && (m->flags & GNTMAP_host_map)) {
 		status = core_mm_grant_remove(c, host_addr, m->mfn, m->flags, new_addr);
 		if (status != GNTST_okay)
 			return status;
 		m->flags &= (uint16_t)~GNTMAP_host_map;
 	}
+	if (device)
+		m->flags &= (uint16_t)~GNTMAP_device_map;
 	if ((m->flags & kinds) == 0) {
 		bool readonly = (m->flags & GNTMAP_readonly) != 0;
 		struct core_maptrack gone = *m;

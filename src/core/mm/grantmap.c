@@ -71,12 +71,11 @@ int core_mm_grant_install(struct core_ctx *c, uint64_t addr, uint64_t mfn, uint3
 }
 
 /* Take the entry that maps new_addr out of its table; it keeps its references. */
-static bool take_entry(struct core_ctx *c, uint64_t new_addr, const struct place *to,
-		       uint64_t *ret_pte)
+static bool take_entry(struct core_ctx *c, uint64_t new_addr, uint64_t *ret_pte)
 {
 	struct place from;
 
-	if (!find(c, new_addr, 0, &from) || from.entry == to->entry)
+	if (!find(c, new_addr, 0, &from))
 		return false;
 	*ret_pte = pte_read(from.entry);
 	write_entry(c, &from, 0);
@@ -94,14 +93,21 @@ int core_mm_grant_remove(struct core_ctx *c, uint64_t addr, uint64_t mfn, uint32
 	if (new_addr != 0 && (gntmap_flags & GNTMAP_contains_pte))
 		return rc;
 	mm_lock(c);
+	/* First of all, as on Xen: it is gone also if the other one then is not the grant's, or is
+	 * the same. */
+	if (new_addr != 0 && !take_entry(c, new_addr, &pte)) {
+		mm_unlock(c);
+		return rc;
+	}
 	if (find(c, addr, gntmap_flags, &p)) {
 		old = pte_read(p.entry);
-		if (pte_mfn(old) == mfn && (old & (PTE_PRESENT | PTE_RW)) == want &&
-		    (new_addr == 0 || take_entry(c, new_addr, &p, &pte))) {
+		if (pte_mfn(old) == mfn && (old & (PTE_PRESENT | PTE_RW)) == want) {
 			write_entry(c, &p, pte);
 			rc = GNTST_okay;
 		}
 	}
+	if (rc != GNTST_okay)
+		mm_l1e_put(c, pte);
 	mm_unlock(c);
 	return rc;
 }

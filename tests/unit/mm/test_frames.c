@@ -297,8 +297,17 @@ static void grant_replace(void **state)
 	assert_int_equal(core_mm_grant_install(c, VA(200), 300, GNTMAP_host_map), GNTST_okay);
 	assert_int_equal(core_mm_grant_remove(c, VA(200), 300, GNTMAP_host_map, VA(200)),
 			 GNTST_general_error);
+	/* It was taken away, with its references, before it was looked for. */
+	assert_int_equal(l1[200], 0);
+	check(g);
+	hold_writable(g, 300);
+	assert_int_equal(core_mm_grant_install(c, VA(200), 300, GNTMAP_host_map), GNTST_okay);
 	assert_int_equal(core_mm_grant_remove(c, VA(200), 300, GNTMAP_host_map, 0x1000),
 			 GNTST_general_error);
+	assert_int_equal(core_mm_grant_remove(c, VA(201), 300, GNTMAP_host_map, VA(202)),
+			 GNTST_general_error);
+	assert_int_equal(l1[202], 0);
+	check(g);
 	assert_int_equal(core_mm_grant_remove(c, VA(200), 300, GNTMAP_host_map, VA(210)),
 			 GNTST_okay);
 	assert_int_equal(l1[200], pte(210, P | RW | U | GK));
