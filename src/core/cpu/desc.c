@@ -36,8 +36,8 @@ static uint64_t gdt_entry(struct core_ctx *c, unsigned int index)
 
 	if (index >= FIRST_RESERVED_GDT_ENTRY)
 		return reserved_entry(index);
-	/* Xen maps zeroes from the end of the guest's table to its own page. */
-	if (index >= v->gdt_ents)
+	/* The last page counts as a whole. From there to its own page Xen maps zeroes. */
+	if (index / 512 >= (v->gdt_ents + 511) / 512)
 		return 0;
 	const uint8_t *frame = core_frame_ptr(c, v->gdt_frames[index / 512]);
 

@@ -36,10 +36,6 @@ static inline void mm_l1e_put(struct core_ctx *c, uint64_t pte)
 		mm_unref_writable(c, pte_mfn(pte));
 		return;
 	}
-	/* Rare enough to forget all: it may be the last mapping of an LDT's page. */
-	if (__builtin_expect(frame_type(frame_word(mm_frame(c, pte_mfn(pte)))) == FRAME_SEG_DESC,
-			     false))
-		mm_ldt_forget_all(c);
 	mm_unref(c, pte_mfn(pte));
 }
 

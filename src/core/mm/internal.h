@@ -126,7 +126,6 @@ bool mm_walk(struct core_ctx *c, uint64_t root_mfn, uint64_t va, uint64_t *ret_m
 
 /* ldt.c: drop the references that selectors loaded from LDTs took. */
 void mm_ldt_forget(struct core_ctx *c, struct core_vcpu *v);
-void mm_ldt_forget_all(struct core_ctx *c);
 
 /* segdesc.c */
 bool mm_segdesc_validate(struct core_ctx *c, uint64_t mfn);

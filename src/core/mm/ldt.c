@@ -2,7 +2,8 @@
 /*
  * LDTs. A guest's LDT is ordinary memory until a selector is loaded from one of its pages: then the
  * page becomes a descriptor page (nobody can write to it, each descriptor was checked), and stays
- * one until the LDT or the root changes or a mapping of a descriptor page goes away.
+ * one until the LDT or the root changes. That the page is not mapped there any more changes
+ * nothing, as on Xen (which can be built to care, for one old system).
  */
 #include "core/mm/internal.h"
 
@@ -41,10 +42,4 @@ void mm_ldt_forget(struct core_ctx *c, struct core_vcpu *v)
 		v->ldt_frames[i] = 0;
 		mm_type_put(c, mfn - 1, MM_NO_PREEMPT);
 	}
-}
-
-void mm_ldt_forget_all(struct core_ctx *c)
-{
-	for (unsigned int id = 0; id < c->d->nr_vcpus; id++)
-		mm_ldt_forget(c, &c->d->vcpu[id]);
 }
