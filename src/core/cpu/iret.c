@@ -8,18 +8,19 @@
 #include "core/cpu/bounce.h"
 #include "core/cpu/cpu.h"
 #include "core/cpu/desc.h"
+#include "core/cpu/exception.h"
 #include "core/event/event.h"
 #include "core/lib/bitops.h"
 #include "core/run.h"
 
 /*
  * Xen leaves by sysret when the frame says so: cs and ss are the flat user segments then, whatever
- * the frame holds, and rcx and r11 are what the instruction makes of them.
+ * the frame holds, and rcx and r11 are what the instruction takes them from.
  */
-static void leave_by_sysret(struct core_regs *r)
+static void leave_by_sysret(struct core_regs *r, uint64_t rflags)
 {
 	r->gpr[R_RCX] = r->rip;
-	r->gpr[R_R11] = r->rflags;
+	r->gpr[R_R11] = (rflags & ~(CORE_FLAG_IOPL | CORE_FLAG_VM)) | CORE_FLAG_IF;
 	r->cs = r->cs == FLAT_USER_CS32 ? FLAT_USER_CS32 : FLAT_USER_CS64;
 	r->ss = FLAT_USER_SS64;
 }
@@ -79,8 +80,13 @@ long core_hc_iret(struct core_ctx *c, const uint64_t arg[6])
 		r->gpr[R_RCX] = frame.rcx;
 	}
 	if (by_sysret) {
-		leave_by_sysret(r);
-		return (long)frame.rax;
+		leave_by_sysret(r, frame.rflags);
+		if (!(r->rflags & CORE_FLAG_TF))
+			return (long)frame.rax;
+		/* Unlike iret, it traps at once. */
+		r->gpr[R_RAX] = frame.rax;
+		core_debug_trap(c, CORE_DR6_BS);
+		return (long)r->gpr[R_RAX];
 	}
 	struct core_fault f = check_target(c);
 

@@ -11,6 +11,8 @@
 #include "core/lib/bitops.h"
 #include "core/mm/mm.h"
 
+#define MSR_P5_MC_ADDR	       0x00000000u
+#define MSR_P5_MC_TYPE	       0x00000001u
 #define MSR_TSC		       0x00000010u
 #define MSR_PLATFORM_ID	       0x00000017u
 #define MSR_APIC_BASE	       0x0000001bu
@@ -25,6 +27,7 @@
 #define MSR_MISC_FEATURES      0x00000140u
 #define MSR_MCG_CAP	       0x00000179u
 #define MSR_MCG_STATUS	       0x0000017au
+#define MSR_MCG_CTL	       0x0000017bu
 #define MSR_PERFEVTSEL0	       0x00000186u
 #define MSR_PERFEVTSEL3	       0x00000189u
 #define MSR_PERF_STATUS	       0x00000198u
@@ -39,8 +42,11 @@
 #define MSR_PERF_CAPABILITIES  0x00000345u
 #define MSR_FIXED_CTR_CTRL     0x0000038du
 #define MSR_GLOBAL_OVF_CTRL    0x00000390u
+#define MSR_MC0_CTL2	       0x00000280u
+#define MSR_MC31_CTL2	       0x0000029fu
 #define MSR_MC0_CTL	       0x00000400u
 #define MSR_MC1_MISC	       0x00000407u
+#define MSR_MC31_MISC	       0x0000047fu
 #define MSR_XEN_HYPERCALL_PAGE 0x40000000u
 #define MSR_EFER	       0xc0000080u
 #define MSR_FS_BASE	       0xc0000100u
@@ -81,6 +87,8 @@ static bool is_intel_pmu(uint32_t msr)
 static bool read_intel(uint32_t msr, uint64_t *ret)
 {
 	*ret = 0;
+	if (msr >= MSR_MC0_CTL2 && msr <= MSR_MC31_CTL2)
+		return true;
 	switch (msr) {
 	case MSR_PLATFORM_ID:
 	case MSR_PLATFORM_INFO: /* no CPUID faulting */
@@ -155,7 +163,10 @@ static bool read_known(struct core_ctx *c, uint32_t msr, uint64_t *ret)
 		*ret = UCODE_REV;
 		return vendor != CORE_VENDOR_OTHER;
 	case MSR_PERF_CAPABILITIES:
+	case MSR_P5_MC_ADDR:
+	case MSR_P5_MC_TYPE:
 	case MSR_MCG_STATUS:
+	case MSR_MCG_CTL:
 	case MSR_XEN_HYPERCALL_PAGE:
 		*ret = 0;
 		return true;
@@ -165,8 +176,9 @@ static bool read_known(struct core_ctx *c, uint32_t msr, uint64_t *ret)
 	default:
 		break;
 	}
-	if (msr >= MSR_MC0_CTL && msr <= MSR_MC1_MISC) {
-		*ret = msr % 4 == 0 ? ~0ull : 0; /* all reporting on, nothing reported */
+	/* All reporting on, nothing reported; and of banks that a processor could have, nothing. */
+	if (msr >= MSR_MC0_CTL && msr <= MSR_MC31_MISC) {
+		*ret = msr <= MSR_MC1_MISC && msr % 4 == 0 ? ~0ull : 0;
 		return true;
 	}
 	if (vendor == CORE_VENDOR_AMD)
@@ -208,6 +220,7 @@ static bool write_vendor(struct core_ctx *c, uint32_t msr, uint64_t value)
 		return msr == MSR_MISC_ENABLE || msr == MSR_MPERF || msr == MSR_APERF ||
 		       msr == MSR_THERM_CONTROL || msr == MSR_ENERGY_PERF_BIAS ||
 		       msr == MSR_UCODE_REV || msr == MSR_PERF_CTL || is_intel_pmu(msr) ||
+		       (msr >= MSR_MC0_CTL2 && msr <= MSR_MC31_CTL2) ||
 		       (msr == MSR_MISC_FEATURES && value == 0);
 	case CORE_VENDOR_AMD:
 		return msr == MSR_MPERF || msr == MSR_APERF || msr == MSR_K8_HWCR ||
@@ -246,12 +259,15 @@ bool core_msr_write(struct core_ctx *c, uint32_t msr, uint64_t value)
 		return true;
 	case MSR_XEN_HYPERCALL_PAGE:
 		return write_hypercall_page(c, value);
+	case MSR_MCG_CAP:
 	case MSR_MCG_STATUS:
+	case MSR_MCG_CTL:
 		return true;
 	default:
 		break;
 	}
-	if (msr >= MSR_MC0_CTL && msr <= MSR_MC1_MISC)
-		return true;
+	/* What was reported can only be cleared. */
+	if (msr >= MSR_MC0_CTL && msr <= MSR_MC31_MISC)
+		return msr > MSR_MC1_MISC || msr % 4 == 0 || value == 0;
 	return write_vendor(c, msr, value);
 }

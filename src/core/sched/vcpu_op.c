@@ -21,17 +21,12 @@ static long get_runstate(struct core_ctx *c, struct core_vcpu *v, uint64_t va)
 	return core_put(c, va, &info) ? 0 : -XEN_EFAULT;
 }
 
-static bool area_ok(uint64_t va, size_t size)
-{
-	return core_addr_ok(va) && core_addr_ok(va + size - 1);
-}
-
 /* 0 takes the area away. The vCPU's own thread fills it in: its page tables decide. */
 static long register_runstate(struct core_ctx *c, struct core_vcpu *v, uint64_t va)
 {
 	struct vcpu_register_runstate_memory_area op;
 
-	if (!core_get(c, &op, va) || !area_ok(op.addr.p, sizeof(struct vcpu_runstate_info)))
+	if (!core_get(c, &op, va) || !core_addr_ok(op.addr.p))
 		return -XEN_EFAULT;
 	v->runstate_va = op.addr.p;
 	if (v == c->v) {
@@ -47,7 +42,7 @@ static long register_time(struct core_ctx *c, struct core_vcpu *v, uint64_t va)
 {
 	struct vcpu_register_time_memory_area op;
 
-	if (!core_get(c, &op, va) || !area_ok(op.addr.p, sizeof(struct vcpu_time_info)))
+	if (!core_get(c, &op, va) || !core_addr_ok(op.addr.p))
 		return -XEN_EFAULT;
 	v->time_va = op.addr.p;
 	if (v == c->v) {
