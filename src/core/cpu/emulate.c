@@ -87,10 +87,9 @@ static enum emu_result enters(struct core_ctx *c, struct emu *e)
 	}
 	if (i->map == 1 && i->opcode == 0x0b && emu_forced(c))
 		return EMU_GONE;
-	if (i->map == 1 && i->opcode == 0x34 && c->v->cb_sysenter.addr != 0) {
-		r->rip = i->rip + i->len;
-		core_bounce(c, c->v->cb_sysenter.addr,
-			    c->v->cb_sysenter.flags ? CORE_BOUNCE_MASK : 0, 0, "sysenter");
+	if (i->map == 1 && i->opcode == 0x34 &&
+	    (!c->v->kernel_mode || c->v->cb_sysenter.addr != 0)) {
+		core_user_sysenter(c);
 		return EMU_GONE;
 	}
 	return EMU_UNKNOWN;

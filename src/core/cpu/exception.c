@@ -112,8 +112,13 @@ void core_user_syscall(struct core_ctx *c)
 void core_user_sysenter(struct core_ctx *c)
 {
 	const struct core_callback *cb = &c->v->cb_sysenter;
+	struct core_regs *r = &c->v->regs;
 
 	c->ctl->vcpu[c->v->id].exits_exception++;
+	/* The instruction saves nothing, so Xen does not know either where it was. */
+	r->rip = 0;
+	r->cs = 3;
+	r->gpr[R_RSP] = 0;
 	if (cb->addr == 0) {
 		core_inject(c, CORE_VEC_GP, 0);
 		return;

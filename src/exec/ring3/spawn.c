@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -241,6 +242,7 @@ static void fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr
 	 */
 	p->rlimit_as = 16 * s->memory->size + (64ull << 30);
 	p->vcpu = s->vcpu;
+	p->vdso = getauxval(AT_SYSINFO_EHDR);
 	p->code_cache = cache_size(s->code_cache);
 	p->nr_vcpus = s->nr_vcpus;
 	p->filter_len = filter.len;

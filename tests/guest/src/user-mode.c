@@ -17,118 +17,27 @@
 static u8 *code, *data, *stack;
 static u64 *l1, *root;
 
-/* ---- entering and leaving ---- */
-
-struct user_frame {
-	u64 rcx, r11, error, rip, cs, rflags, rsp, ss;
-};
-u64 um_saved_rsp;
-static struct trap_frame um_frame;
-static u64 um_gprs[4]; /* rax, rcx, r11, rdx at a system call */
-static u64 um_mask;
-static int um_how; /* 1: trap, 2: system call */
-static u64 um_cr2;
-
-void um_enter(u64 *frame);
-void um_syscall_entry(void);
-void um_leave(void);
-void um_on_syscall(u64 *f);
-
-/* The frame: rax, r11, rcx, flags, rip, cs, rflags, rsp, ss. */
-__asm__(".text\n.globl um_enter, um_leave, um_syscall_entry\n"
-	"um_enter:\n"
-	"push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
-	"mov %rsp, um_saved_rsp(%rip)\n"
-	"mov %rdi, %rsp\n"
-	"mov $23, %eax\n syscall\n"
-	"um_syscall_entry:\n" /* rcx, r11, rip, cs, rflags, rsp, ss */
-	"push %rdx\n push %rax\n mov %rsp, %rdi\n cld\n"
-	"call um_on_syscall\n"
-	"um_leave:\n"
-	"mov um_saved_rsp(%rip), %rsp\n"
-	"pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n ret\n");
-
-void um_on_syscall(u64 *f)
-{
-	um_how = 2;
-	um_mask = VCPU0->evtchn_upcall_mask;
-	um_gprs[0] = f[0];
-	um_gprs[3] = f[1];
-	um_gprs[1] = f[2];
-	um_gprs[2] = f[3];
-	um_frame.rip = f[4];
-	um_frame.cs = f[5];
-	um_frame.rflags = f[6];
-	um_frame.rsp = f[7];
-	um_frame.ss = f[8];
-}
-
-static bool um_on_trap(struct trap_frame *f)
-{
-	if ((f->rip < CODE || f->rip >= UNMAP + PAGE_SIZE) && (f->cs & 3) == 0)
-		return false;
-	um_how = 1;
-	um_frame = *f;
-	um_mask = VCPU0->evtchn_upcall_mask;
-	um_cr2 = VCPU0->arch.cr2;
-	/* Leave as from um_enter(). */
-	f->rip = (u64)um_leave;
-	f->cs = KERNEL_CS & ~3u; /* RPL 3 would be user mode again */
-	f->ss = KERNEL_DS;
-	f->rflags = 0x202;
-	f->rsp = um_saved_rsp;
-	return true;
-}
-
-static u64 um_rip, um_cs, um_rflags, um_rsp, um_ss, um_flags, um_rax;
-static void defaults(void)
-{
-	um_rip = CODE;
-	um_cs = 0xe033;
-	um_rflags = 0x202;
-	um_rsp = STACK + 2048;
-	um_ss = 0xe02b;
-	um_flags = 0;
-	um_rax = 0;
-}
-
-static void go(void)
-{
-	static u64 frame[16] __attribute__((aligned(16)));
-
-	um_how = 0;
-	frame[0] = um_rax;
-	frame[1] = 0x1111; /* r11 */
-	frame[2] = 0xcccc; /* rcx */
-	frame[3] = um_flags;
-	frame[4] = um_rip;
-	frame[5] = um_cs;
-	frame[6] = um_rflags;
-	frame[7] = um_rsp;
-	frame[8] = um_ss;
-	um_enter(frame);
-}
-
 static void report(const char *name, const u8 *text, unsigned int len)
 {
 	memset(code, 0xf4, 64); /* hlt: a #GP behind it */
 	memcpy(code, text, len);
-	go();
+	pvg_user_go();
 	printf("%s: ", name);
-	if (um_how == 2) {
+	if (pvg_user.how == PVG_USER_SYSCALL) {
 		printf("system call, rip+%lx cs %lx ss %lx rflags %lx rsp%c rax %lx",
-		       um_frame.rip - um_rip, um_frame.cs, um_frame.ss, um_frame.rflags & ~0xd5ul,
-		       um_frame.rsp == um_rsp ? '=' : '!', um_gprs[0]);
+		       pvg_user.f.rip - pvg_user_frame.rip, pvg_user.f.cs, pvg_user.f.ss,
+		       pvg_user.f.rflags & ~0xd5ul,
+		       pvg_user.f.rsp == pvg_user_frame.rsp ? '=' : '!', pvg_user.gprs[0]);
 	} else {
-		printf("%s", pvg_vector_name((unsigned int)um_frame.vector));
-		if (um_frame.error != TRAP_NO_ERROR)
-			printf(" error %lx", um_frame.error);
-		if (um_frame.vector == 14)
-			printf(" cr2 %lx", um_cr2);
-		printf(" rip+%lx cs %lx ss %lx rflags %lx", um_frame.rip - um_rip, um_frame.cs,
-		       um_frame.ss, um_frame.rflags & ~0xd5ul);
+		printf("%s", pvg_vector_name((unsigned int)pvg_user.f.vector));
+		if (pvg_user.f.error != TRAP_NO_ERROR)
+			printf(" error %lx", pvg_user.f.error);
+		if (pvg_user.f.vector == 14)
+			printf(" cr2 %lx", pvg_user.cr2);
+		printf(" rip+%lx cs %lx ss %lx rflags %lx", pvg_user.f.rip - pvg_user_frame.rip,
+		       pvg_user.f.cs, pvg_user.f.ss, pvg_user.f.rflags & ~0xd5ul);
 	}
-	printf(" mask %ld\n", um_mask);
+	printf(" mask %ld\n", pvg_user.mask);
 }
 
 #define U(name, ...)                                                                               \
@@ -174,6 +83,10 @@ static void instructions(void)
 	U("invd", 0x0f, 0x08);
 	U("swapgs", 0x0f, 0x01, 0xf8);
 	U("sysret", 0x48, 0x0f, 0x07);
+	U("sysenter without a callback", 0x0f, 0x34);
+	pvg_user_frame.rsp = UNMAP;
+	U("sysenter without a callback or a stack", 0x0f, 0x34);
+	pvg_user_frame.rsp = STACK + 2048;
 	U("sysexit", 0x48, 0x0f, 0x35);
 	U("rdpmc", 0x0f, 0x33);
 	U("rdtsc, then syscall", 0x0f, 0x31, 0xb8, 1, 0, 0, 0, SYSCALL);
@@ -232,45 +145,48 @@ static void frames(void)
 {
 #define WITH(name, assign)                                                                         \
 	do {                                                                                       \
-		defaults();                                                                        \
+		pvg_user_defaults(CODE, STACK + 2048);                                             \
 		assign;                                                                            \
 		U(name, 0xb8, 1, 0, 0, 0, SYSCALL);                                                \
-		defaults();                                                                        \
+		pvg_user_defaults(CODE, STACK + 2048);                                             \
 	} while (0)
 	WITH("iret plain", );
-	WITH("iret, in a system call", um_flags = 0x100);
-	WITH("iret, in a system call, rip non-canonical", (um_flags = 0x100, um_rip = 1ul << 63));
-	WITH("iret, rip non-canonical", um_rip = 1ul << 47);
-	WITH("iret, rip in a hole", um_rip = UNMAP);
-	WITH("iret, IF clear", um_rflags = 0x002);
-	WITH("iret, IOPL 3", um_rflags = 0x3202);
-	WITH("iret, NT", um_rflags = 0x4202);
-	WITH("iret, AC", um_rflags = 0x40202);
-	WITH("iret, VM", um_rflags = 0x20202);
-	WITH("iret, VIF VIP RF ID DF", um_rflags = 0x390602);
-	WITH("iret, TF", um_rflags = 0x302);
-	WITH("iret, rflags all ones", um_rflags = ~0x100ul);
-	WITH("iret, cs 0x33", um_cs = 0x33);
-	WITH("iret, cs null", um_cs = 3);
-	WITH("iret, cs 0xe03b", um_cs = 0xe03b);
-	WITH("iret, cs of data", um_cs = 0xe02b);
-	WITH("iret, cs beyond", um_cs = 0x1003);
-	WITH("iret, cs 32-bit", um_cs = 0xe023);
-	WITH("iret, ss null", um_ss = 3);
-	WITH("iret, ss 0", um_ss = 0);
-	WITH("iret, ss beyond", um_ss = 0x1003);
-	WITH("iret, ss code", um_ss = 0xe033);
-	WITH("iret, in a system call, cs and ss null", (um_flags = 0x100, um_cs = 3, um_ss = 3));
-	WITH("iret, rsp non-canonical", um_rsp = 1ul << 63);
-	WITH("iret, rsp 0", um_rsp = 0);
-	WITH("iret, odd rsp", um_rsp = STACK + 2047);
-	WITH("iret, in a system call, rflags all ones", (um_flags = 0x100, um_rflags = ~0x100ul));
+	WITH("iret, in a system call", pvg_user_frame.flags = 0x100);
+	WITH("iret, in a system call, rip non-canonical",
+	     (pvg_user_frame.flags = 0x100, pvg_user_frame.rip = 1ul << 63));
+	WITH("iret, rip non-canonical", pvg_user_frame.rip = 1ul << 47);
+	WITH("iret, rip in a hole", pvg_user_frame.rip = UNMAP);
+	WITH("iret, IF clear", pvg_user_frame.rflags = 0x002);
+	WITH("iret, IOPL 3", pvg_user_frame.rflags = 0x3202);
+	WITH("iret, NT", pvg_user_frame.rflags = 0x4202);
+	WITH("iret, AC", pvg_user_frame.rflags = 0x40202);
+	WITH("iret, VM", pvg_user_frame.rflags = 0x20202);
+	WITH("iret, VIF VIP RF ID DF", pvg_user_frame.rflags = 0x390602);
+	WITH("iret, TF", pvg_user_frame.rflags = 0x302);
+	WITH("iret, rflags all ones", pvg_user_frame.rflags = ~0x100ul);
+	WITH("iret, cs 0x33", pvg_user_frame.cs = 0x33);
+	WITH("iret, cs null", pvg_user_frame.cs = 3);
+	WITH("iret, cs 0xe03b", pvg_user_frame.cs = 0xe03b);
+	WITH("iret, cs of data", pvg_user_frame.cs = 0xe02b);
+	WITH("iret, cs beyond", pvg_user_frame.cs = 0x1003);
+	WITH("iret, cs 32-bit", pvg_user_frame.cs = 0xe023);
+	WITH("iret, ss null", pvg_user_frame.ss = 3);
+	WITH("iret, ss 0", pvg_user_frame.ss = 0);
+	WITH("iret, ss beyond", pvg_user_frame.ss = 0x1003);
+	WITH("iret, ss code", pvg_user_frame.ss = 0xe033);
+	WITH("iret, in a system call, cs and ss null",
+	     (pvg_user_frame.flags = 0x100, pvg_user_frame.cs = 3, pvg_user_frame.ss = 3));
+	WITH("iret, rsp non-canonical", pvg_user_frame.rsp = 1ul << 63);
+	WITH("iret, rsp 0", pvg_user_frame.rsp = 0);
+	WITH("iret, odd rsp", pvg_user_frame.rsp = STACK + 2047);
+	WITH("iret, in a system call, rflags all ones",
+	     (pvg_user_frame.flags = 0x100, pvg_user_frame.rflags = ~0x100ul));
 }
 
 static void settings(void)
 {
 	struct callback_register cb = {.type = CALLBACKTYPE_syscall,
-				       .address = (u64)um_syscall_entry};
+				       .address = (u64)pvg_user_syscall};
 	struct physdev_set_iopl iopl = {.iopl = 1};
 	struct physdev_set_iobitmap io = {.nr_ports = 65536};
 	static u8 bitmap[8192];
@@ -284,6 +200,15 @@ static void settings(void)
 	cb.type = CALLBACKTYPE_sysenter;
 	cb.flags = CALLBACKF_mask_events;
 	HC2(callback_op, CALLBACKOP_register, &cb);
+	/* With -EFAULT in rax: where the host has no stack there, it is what comes back in any
+	 * case. */
+	U("sysenter, callback masks events", 0x48, 0xc7, 0xc0, A32(-14), 0x0f, 0x34);
+	pvg_user_frame.rsp = UNMAP;
+	U("sysenter without a stack", 0x48, 0xc7, 0xc0, A32(-14), 0x0f, 0x34);
+	pvg_user_frame.rsp = STACK + 2048;
+	pvg_user_frame.rflags = 0x44602;
+	U("sysenter, other flags", 0x48, 0xc7, 0xc0, A32(-14), 0x0f, 0x34);
+	pvg_user_frame.rflags = 0x202;
 	HC2(physdev_op, PHYSDEVOP_set_iopl, &iopl);
 	U("IOPL 1: in", 0xe4, 0x80);
 	U("IOPL 1: cli", 0xfa);
@@ -372,17 +297,17 @@ void guest_main(void)
 {
 	static u8 kernel_stack[8192] __attribute__((aligned(16)));
 	struct callback_register cb = {.type = CALLBACKTYPE_syscall,
-				       .address = (u64)um_syscall_entry};
+				       .address = (u64)pvg_user_syscall};
 
 	pvg_events_init();
 	pvg_traps_init();
 	VCPU0->evtchn_upcall_mask = 0;
-	defaults();
+	pvg_user_defaults(CODE, STACK + 2048);
 	printf("build: %le\n", build());
 	printf("user root: %le\n", pvg_mmuext(MMUEXT_NEW_USER_BASEPTR, pvg_mfn_of(root), 0));
 	printf("user root again: %le\n", pvg_mmuext(MMUEXT_NEW_USER_BASEPTR, pvg_mfn_of(root), 0));
 	printf("stack: %le\n", HC2(stack_switch, KERNEL_DS, kernel_stack + sizeof(kernel_stack)));
-	pvg_trap_hook = um_on_trap;
+	pvg_trap_hook = pvg_user_trap;
 	U("syscall without a callback", 0xb8, 1, 0, 0, 0, SYSCALL);
 	HC2(callback_op, CALLBACKOP_register, &cb);
 	instructions();

@@ -51,7 +51,7 @@ static bool sysenter(struct kcpu *k)
 {
 	uint8_t insn[2];
 
-	if (!k->c.v->cb_sysenter.addr)
+	if (k->c.v->kernel_mode && !k->c.v->cb_sysenter.addr)
 		return false;
 	peek(k, insn, 2);
 	if (insn[0] != 0x0f || insn[1] != 0x34)

@@ -40,7 +40,7 @@ struct k {
 	struct xlate *x;
 	struct core_ctl_vcpu *ctlv;
 	struct k_frame *kframes;
-	uint64_t nr_frames;
+	uint64_t nr_frames, vdso;
 	uint64_t nr_maps;     /* mappings made since the window was last emptied */
 	uint32_t epoch;	      /* of the window, 0..127 << KF_EPOCH_SHIFT */
 	uint32_t low_epoch;   /* of its part for addresses in the low half */

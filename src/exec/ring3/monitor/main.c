@@ -92,6 +92,7 @@ static void map_memory(const struct k_params *p)
 	k.exec = k.c.ram + p->exec_off;
 	k.window_root = CORE_INVALID_MFN;
 	k.nr_frames = p->nr_frames;
+	k.vdso = p->vdso;
 	k.ctlv = &k.c.ctl->vcpu[p->vcpu];
 	smp_init(p);
 	k.tables = tlb_tables_of(k.id);

@@ -16,9 +16,11 @@
 #include "core/time/time.h"
 #include "exec/ring3/monitor/smp.h"
 
-#define HOST_CS64 0x33
-#define HOST_CS32 0x23
-#define HOST_SS	  0x2b
+#define HOST_CS64   0x33
+#define HOST_CS32   0x23
+#define VDSO_SIZE   0x2000u /* what `sysenter` may return to */
+#define HOST_SS	    0x2b
+#define HOST_EFAULT 14
 
 #define SIGILL_	 4
 #define SIGTRAP_ 5
@@ -188,10 +190,27 @@ static void on_syscall(struct u_slot *s, const struct siginfo_ *si)
 		core_user_sysenter(&k.c);
 }
 
+/*
+ * `sysenter` that never became a system call. The host's kernel takes it for one of its 32-bit
+ * vDSO, which keeps a register on the stack; where there is no stack it returns an error to the
+ * vDSO, which programs of a guest do not have: a jump, as 32-bit code, to where nothing is.
+ */
+static bool lost_sysenter(const struct u_slot *s, const struct u_frame *f)
+{
+	return (f->err & PF_FETCH) && f->cr2 == f->rip && f->cs == HOST_CS32 &&
+	       (uint32_t)f->rax == (uint32_t)-HOST_EFAULT &&
+	       (uint32_t)f->rip - (uint32_t)k.vdso < VDSO_SIZE &&
+	       (s->state->cs == HOST_CS64 || !user_allowed(f->cr2, PF_FETCH));
+}
+
 static void on_page_fault(struct u_slot *s, const struct u_frame *f)
 {
 	uint32_t access = (uint32_t)f->err & (PF_WRITE | PF_FETCH), error;
 
+	if (lost_sysenter(s, f)) {
+		core_user_sysenter(&k.c);
+		return;
+	}
 	if (debug_fault(s, f->cr2, access) || user_map(s, f->cr2, access, &error))
 		return;
 	if (debug_active(s, 0))
@@ -234,6 +253,7 @@ static void on_fault(struct u_slot *s, int sig, const struct u_frame *f)
 {
 	struct core_regs *r = &k.c.v->regs;
 	uint32_t err = (uint32_t)f->err;
+	uint8_t insn[2] = {0, 0};
 
 	switch (f->trapno) {
 	case CORE_VEC_PF:
@@ -257,12 +277,18 @@ static void on_fault(struct u_slot *s, int sig, const struct u_frame *f)
 		if (!load_selector())
 			core_exception(&k.c, CORE_VEC_GP, 0, 0);
 		return;
+	case CORE_VEC_UD:
+		(void)core_guest_read(&k.c, insn, r->rip, 2); /* zeros behind the end of a page */
+		if (insn[0] == 0x0f && insn[1] == 0x34)
+			core_user_sysenter(&k.c); /* AMD's processors do not know it here */
+		else
+			core_exception(&k.c, CORE_VEC_UD, 0, 0);
+		return;
 	case CORE_VEC_DB:
 		if (debug_trap(s))
 			return;
 		__attribute__((fallthrough));
 	case CORE_VEC_DE:
-	case CORE_VEC_UD:
 	case CORE_VEC_MF:
 	case CORE_VEC_XM:
 	case CORE_VEC_AC:
