@@ -22,6 +22,19 @@ INSN(ac, "pushfq\n orl $0x40000, (%rsp)\n popfq\n movl -0x27(%rsp), %eax\n pushf
 	 " andl $~0x40000, (%rsp)\n popfq");
 INSN(ac_aligned, "pushfq\n orl $0x40000, (%rsp)\n popfq\n movl -0x28(%rsp), %eax\n pushfq\n"
 		 " andl $~0x40000, (%rsp)\n popfq");
+#define WITH_AC(name, insns)                                                                       \
+	INSN(name, "pushfq\n orl $0x40000, (%rsp)\n popfq\n" insns                                 \
+		   "\n pushfq\n andl $~0x40000, (%rsp)\n popfq")
+WITH_AC(ac_word, "movw -0x27(%rsp), %ax");
+WITH_AC(ac_byte, "movb -0x27(%rsp), %al");
+WITH_AC(ac_store, "movq %rax, -0x84(%rsp)");
+WITH_AC(ac_quad4, "movq -0x84(%rsp), %rax");
+WITH_AC(ac_long4, "movl -0x84(%rsp), %eax");
+WITH_AC(ac_push, "subq $1, %rsp\n pushq %rax\n popq %rax\n addq $1, %rsp");
+WITH_AC(ac_hole, "movabsq $0x600000000001, %rax\n movl (%rax), %eax");
+WITH_AC(ac_nop, "nopl -0x27(%rsp)");
+WITH_AC(ac_lea, "leaq -0x27(%rsp), %rax");
+WITH_AC(ac_call, "pushfq\n popq %rax\n call 1f\n jmp 2f\n 1: ret\n 2: movl -0x2f(%rsp), %eax");
 INSN(rmw, "movabsq $0x600000000000, %rax\n lock incq (%rax)");
 INSN(rmw_plain, "movabsq $0x600000000000, %rax\n addl $1, (%rax)");
 INSN(movaps, "movaps 8+aligned(%rip), %xmm0");
@@ -50,6 +63,16 @@ void guest_main(void)
 	pvg_report("int $0x8f, DPL 3", t_int_8f);
 	pvg_report("misaligned with AC", t_ac);
 	pvg_report("aligned with AC", t_ac_aligned);
+	pvg_report("misaligned word with AC", t_ac_word);
+	pvg_report("a byte with AC", t_ac_byte);
+	pvg_report("misaligned store with AC", t_ac_store);
+	pvg_report("misaligned quadword, by 4, with AC", t_ac_quad4);
+	pvg_report("aligned by 4 with AC", t_ac_long4);
+	pvg_report("misaligned push with AC", t_ac_push);
+	pvg_report("a hole with AC", t_ac_hole);
+	pvg_report("long nop with AC", t_ac_nop);
+	pvg_report("lea with AC", t_ac_lea);
+	pvg_report("misaligned after a call with AC", t_ac_call);
 	pvg_report("lock inc of a hole", t_rmw);
 	pvg_report("add to a hole", t_rmw_plain);
 	pvg_report("movaps misaligned", t_movaps);

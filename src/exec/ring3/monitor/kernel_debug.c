@@ -6,10 +6,9 @@
  * should be, and it is known whether the place was touched or has changed. While the guest has
  * armed none for an address of its kernel, this costs a comparison for each entry.
  *
- * What differs from hardware: pushf of an instruction that is stepped this way shows the trap flag;
- * reading a place by an operand that begins in front of it is not noticed; a repeated string
- * instruction traps when it is done, and not at all where such an instruction has cleared or copied
- * what was a page table before.
+ * What differs from hardware: reading a place by an operand that begins in front of it is not
+ * noticed; a repeated string instruction traps when it is done, and not at all where such an
+ * instruction has cleared or copied what was a page table before.
  */
 #include "exec/ring3/monitor/kernel_debug.h"
 
@@ -134,13 +133,8 @@ static enum xlate_exit step(uint64_t touched)
 
 	look(before);
 	d.stepping = true;
-	r->rflags |= CORE_FLAG_TF;
+	xlate_step_next(k.x);
 	why = enter_guest();
-	if (!own_tf) {
-		r->rflags &= ~CORE_FLAG_TF;
-		if (why == XLATE_HYPERCALL)
-			r->gpr[11] &= ~CORE_FLAG_TF;
-	}
 	d.stepping = false;
 	forget_pages(false);
 	if (why != XLATE_STEP)

@@ -23,4 +23,7 @@ bool kdebug_refuses(uint64_t va);
 /* main.c */
 enum xlate_exit enter_guest(void);
 
+/* kernel_align.c: instead of enter_guest() while the guest's kernel has rflags.AC set. */
+enum xlate_exit kalign_enter(void);
+
 #endif

@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "core/cpu/cpu.h"
 #include "core/cpu/cpuid.h"
 #include "core/lib/mem.h"
 #include "core/time/time.h"
@@ -254,7 +255,13 @@ static void run_guest(void)
 
 	if (__builtin_expect((c->v->debugreg[7] & DR7_ENABLED) || kdebug_on, 0))
 		kdebug_enter();
-	why = enter_guest();
+	if (__builtin_expect(c->v->regs.rflags & CORE_FLAG_AC, 0) && !kdebug_on) {
+		why = kalign_enter();
+		if (!why)
+			return;
+	} else {
+		why = enter_guest();
+	}
 	if (__builtin_expect(kdebug_on, 0)) {
 		why = kdebug_exit(why);
 		if (!why)

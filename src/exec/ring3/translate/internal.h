@@ -158,7 +158,7 @@ struct xlate {
 	uint32_t exit_vector, exit_len, exit_error;
 	uint64_t exit_addr;
 	uint32_t cur_frag; /* of the last xlate_recover(), 0 = none */
-	uint32_t stepping;
+	uint32_t stepping, step_next;
 	uint32_t ts;	   /* cr0.TS */
 	uint32_t rdtscp;   /* is executed in place */
 	uint32_t fpu_lazy; /* FPU instructions have gates, see op_fpu.c */

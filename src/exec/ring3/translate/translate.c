@@ -295,6 +295,11 @@ static enum xlate_exit report(struct xlate *x, uint32_t info)
 	}
 }
 
+void xlate_step_next(struct xlate *x)
+{
+	x->step_next = 1;
+}
+
 enum xlate_exit xlate_enter(struct xlate *x)
 {
 	struct core_regs *r = x->cfg.regs;
@@ -308,7 +313,8 @@ enum xlate_exit xlate_enter(struct xlate *x)
 	XV->fs_unshift = -XV->fs_shift;
 	__builtin_memcpy(XV->sel, &r->cs, sizeof(XV->sel));
 	XV->flags = r->rflags & ~(RFLAGS_HW | RFLAGS_RF | RFLAGS_VM);
-	x->stepping = r->rflags & RFLAGS_TF ? 1 : 0;
+	x->stepping = (r->rflags & RFLAGS_TF) || x->step_next ? 1 : 0;
+	x->step_next = 0;
 	x->cur_frag = 0;
 	if (x->nr_verify && !(++x->nr_entered & 0xfff))
 		xlate_expire_verify(x);

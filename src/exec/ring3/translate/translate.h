@@ -138,6 +138,8 @@ enum xlate_exit {
 
 /* Run the guest from *regs until one of the above. */
 enum xlate_exit xlate_enter(struct xlate *x);
+/* The next xlate_enter() executes one instruction only, without rflags.TF: XLATE_STEP. */
+void xlate_step_next(struct xlate *x);
 unsigned int xlate_exit_vector(const struct xlate *x);
 unsigned int xlate_exit_len(const struct xlate *x);
 uint64_t xlate_exit_addr(const struct xlate *x);
@@ -163,6 +165,15 @@ void xlate_set_fpu_trap(struct xlate *x, bool trap);
 /* From now on `rdtscp` is executed in place (false, and at the start: it leaves), with this in ecx.
  */
 void xlate_set_rdtscp(struct xlate *x, bool in_place, uint32_t aux);
+
+/* For rflags.AC: is an access of the instruction at regs->rip not aligned? The first one that is
+ * not. */
+struct xlate_access {
+	uint64_t va;
+	unsigned int len;
+	bool write;
+};
+bool xlate_misaligned(const struct xlate *x, struct xlate_access *ret);
 
 /* ---- signal handlers ---------------------------------------------------------------------- */
 

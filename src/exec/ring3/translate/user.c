@@ -333,6 +333,53 @@ unsigned int xlate_guest_vector(const struct xlate *x, unsigned int host_vector)
 	return canonical(stack_operand(r, &i)) ? host_vector : 12;
 }
 
+/* 16 bytes and more are checked by nobody, or in any case (#GP); what has no power of two neither.
+ */
+static bool odd(struct xlate_access *a, uint64_t va, unsigned int n, bool write)
+{
+	*a = (struct xlate_access){.va = va, .len = n, .write = write};
+	return n <= 8 && (va & (n - 1)) != 0;
+}
+
+/* prefetches and the long nop: operands that nobody accesses */
+static bool insn_hint(const struct insn *i)
+{
+	return i->enc == IE_LEGACY && i->map == 1 && (i->op == 0x0d || (i->op & 0xf8) == 0x18);
+}
+
+bool xlate_misaligned(const struct xlate *x, struct xlate_access *ret)
+{
+	const struct core_regs *r = x->cfg.regs;
+	uint64_t stack;
+	struct insn i;
+
+	if (!fetch_insn(x, r->rip, &i) || insn_class(&i) == IC_LEA || insn_class(&i) == IC_SENS)
+		return false;
+	if (insn_class(&i) == IC_STR) {
+		unsigned int kind = i.op & 0xfe, width = !(i.op & 1) ? 1 : i.w ? 8 : i.p66 ? 2 : 4;
+
+		if (i.rep && !r->gpr[R_RCX])
+			return false;
+		return (string_si(&i) &&
+			odd(ret, r->gpr[R_RSI] + string_seg(r, &i), width, false)) ||
+		       (string_di(&i) &&
+			odd(ret, r->gpr[R_RDI], width, kind == 0xaa || kind == 0xa4));
+	}
+	if (((insn_has_mem(&i) && i.desc & (ID_MEM_READ | ID_MEM_WRITE) && !(i.desc & ID_VSIB)) ||
+	     insn_class(&i) == IC_MOFFS) &&
+	    !insn_hint(&i) &&
+	    odd(ret, operand(r, &i, r->rip + i.len) + bit_offset(r, &i),
+		insn_class(&i) != IC_MOFFS ? insn_mem_size[ID_MEMSIZE(i.desc)]
+		: !(i.op & 1)		   ? 1
+		: i.w			   ? 8
+		: i.p66			   ? 2
+					   : 4,
+		i.desc & ID_MEM_WRITE || (insn_class(&i) == IC_MOFFS && i.op & 2)))
+		return true;
+	stack = stack_operand(r, &i);
+	return stack && odd(ret, stack, i.p66 && !i.w ? 2 : 8, stack < r->gpr[R_RSP]);
+}
+
 /* ---- string instructions ------------------------------------------------------------------ */
 
 static enum xlate_exit page_fault(struct xlate *x, uint32_t err, uint64_t va)
