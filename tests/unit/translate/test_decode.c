@@ -100,9 +100,9 @@ static unsigned int compare(const uint8_t *p, unsigned int avail)
 					      ? -1
 					      : ZydisRegisterGetId(o->mem.index)))
 				bad(p, "index register");
-			/* (EVEX scales its 8-bit displacements) */
-			if ((i.enc != IE_EVEX || i.disp_len != 1) && insn_class(&i) != IC_NOP &&
-			    insn_disp(&i) != (o->mem.disp.has_displacement ? o->mem.disp.value : 0))
+			if (insn_class(&i) != IC_NOP &&
+			    insn_disp(&i) * (i.disp_len == 1 ? insn_disp8_scale(&i) : 1) !=
+				    (o->mem.disp.has_displacement ? o->mem.disp.value : 0))
 				bad(p, "displacement");
 		}
 		if (o->encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG && ID_REG(i.desc) == IK_GPR &&

@@ -50,6 +50,16 @@ static const struct form {
 	{"mov rsp, [rdi]; mov rax, rsp; mov rsp, r8",
 	 BYTES("\x48\x8b\x27\x48\x89\xe0\x4c\x89\xc4")},
 	{"movups xmm0, [rdi]; movups [rdi+16], xmm0", BYTES("\x0f\x10\x07\x0f\x11\x47\x10")},
+	{"evex: vmovdqu64 xmm16, [rdi+16]; vmovdqu64 [rdi+32], xmm16",
+	 BYTES("\x62\xe1\xfe\x08\x6f\x47\x01\x62\xe1\xfe\x08\x7f\x47\x02")},
+	{"evex: vmovdqu32 ymm17, [rdi+32]; vmovdqu32 [rdi], ymm17",
+	 BYTES("\x62\xe1\x7e\x28\x6f\x4f\x01\x62\xe1\x7e\x28\x7f\x0f")},
+	{"evex: vpabsd ymm18, [rdi+4]{1to8}; vmovdqu64 [rdi+32], ymm18",
+	 BYTES("\x62\xe2\x7d\x38\x1e\x57\x01\x62\xe1\xfe\x28\x7f\x57\x01")},
+	{"evex: vmovsd xmm19, [rdi+8]; vmovsd [rdi+16], xmm19",
+	 BYTES("\x62\xe1\xff\x08\x10\x5f\x01\x62\xe1\xff\x08\x11\x5f\x02")},
+	{"evex: vmovddup xmm20, [rdi+8]; vmovdqu64 [rdi+16], xmm20",
+	 BYTES("\x62\xe1\xff\x08\x12\x67\x01\x62\xe1\xfe\x08\x7f\x67\x01")},
 	{"lodsb", BYTES("\xac")},
 	{"stosq", BYTES("\x48\xab")},
 	{"movsd", BYTES("\xa5")},
@@ -65,6 +75,16 @@ static const struct form {
 	{"std; rep stosw; cld", BYTES("\xfd\xf3\x66\xab\xfc")},
 };
 #define NR (sizeof(forms) / sizeof(*forms))
+
+static bool can_run(const struct form *f)
+{
+	if (!VECTORS_COMPARED && (strstr(f->what, "xmm") || strstr(f->what, "ymm")))
+		return false;
+	if (strncmp(f->what, "evex", 4) || __builtin_cpu_supports("avx512vl"))
+		return true;
+	printf("%s: left out, this processor has no AVX-512\n", f->what);
+	return false;
+}
 
 /* Where the native run has what the guest has at a user address. */
 static uint64_t native_of(uint64_t user)
@@ -149,7 +169,7 @@ static void test_forms(void **state)
 
 	harness_begin();
 	for (f = 0; f < NR; f++) {
-		if (!VECTORS_COMPARED && strstr(forms[f].what, "xmm"))
+		if (!can_run(&forms[f]))
 			continue;
 		harness_reset();
 		for (k = 0; k < 6; k++)
@@ -179,7 +199,7 @@ static void test_page_faults(void **state)
 
 		if (f >= NR - 2) /* they run downwards */
 			break;
-		if (!VECTORS_COMPARED && strstr(forms[f].what, "xmm"))
+		if (!can_run(&forms[f]))
 			continue;
 		harness_reset();
 		user_absent = 0;

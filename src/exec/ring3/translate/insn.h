@@ -60,6 +60,11 @@ enum { IK_NONE, IK_GPR8, IK_GPR };
 #define ID_LOCK	      (1u << 25)	 /* takes a lock prefix (memory form) */
 #define ID_NOMEM      (1u << 26)	 /* ModRM always names registers */
 #define ID_FPU	      (1u << 27)	 /* #NM while cr0.TS is set */
+#define ID_BCAST(d)                                                                                \
+	(((d) >> 28) & 3)	 /* EVEX: log2 of the bytes of an element that is broadcast        \
+				  */
+#define ID_DISP8_L    (1u << 30) /* EVEX: displacements scale with the vector length */
+#define ID_DISP8_DDUP (1u << 31) /* EVEX: likewise, by vmovddup's rule; both: with an element */
 
 static const uint8_t insn_imm_len[8] = {0, 1, 2, 3, 4, 8, 0, 0};
 static const uint16_t insn_mem_size[16] = {0,  1, 2,  4,   8,	 16,  32, 64,
@@ -126,6 +131,35 @@ static inline int insn_index(const struct insn *i)
 	if (!i->has_sib || ((i->sib >> 3 & 7) | i->xb) == 4)
 		return -1;
 	return (i->sib >> 3 & 7) | i->xb;
+}
+/* EVEX: bytes of the operand in memory, by vector length and broadcast. */
+static inline unsigned int insn_evex_size(const struct insn *i)
+{
+	unsigned int size = insn_mem_size[ID_MEMSIZE(i->desc)];
+	uint8_t last = i->bytes[i->o_op - 1]; /* of the prefix: z, L'L, b, V', aaa */
+	unsigned int l = last >> 5 & 3;
+
+	switch (i->desc & (ID_DISP8_L | ID_DISP8_DDUP)) {
+	case ID_DISP8_L | ID_DISP8_DDUP:
+		return l < 2 ? size >> (2 - l) : size;
+	case ID_DISP8_DDUP:
+		return l ? 16u << l : 8;
+	case ID_DISP8_L:
+		if (last & 0x10)
+			return 1u << ID_BCAST(i->desc);
+		return l < 2 ? size >> (2 - l) : size;
+	default:
+		return size;
+	}
+}
+/* What an 8-bit displacement is multiplied by: EVEX counts in operands. */
+static inline unsigned int insn_disp8_scale(const struct insn *i)
+{
+	const uint32_t elements = ID_DISP8_L | ID_DISP8_DDUP;
+
+	if (i->enc != IE_EVEX)
+		return 1;
+	return (i->desc & elements) == elements ? 1u << ID_BCAST(i->desc) : insn_evex_size(i);
 }
 /* fnstenv, fnsave, fxsave, xsave, xsavec, xsaveopt: show where the last x87 instruction was. */
 static inline bool insn_saves_x87(const struct insn *i)

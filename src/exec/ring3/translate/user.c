@@ -102,6 +102,8 @@ static uint64_t operand(const struct core_regs *r, const struct insn *i, uint64_
 		int base = insn_base(i), index = insn_index(i);
 
 		ea = (uint64_t)insn_disp(i);
+		if (i->disp_len == 1)
+			ea *= insn_disp8_scale(i);
 		if (insn_rip_relative(i))
 			ea += next;
 		if (base >= 0)
@@ -139,9 +141,7 @@ static bool redirectable(const struct insn *i)
 {
 	if (insn_class(i) == IC_MOFFS)
 		return true;
-	/* (8-bit displacements of EVEX are scaled by what the tables do not say) */
-	return insn_class(i) == IC_COPY && insn_has_mem(i) && !(i->desc & ID_VSIB) &&
-	       !(i->enc == IE_EVEX && i->disp_len == 1);
+	return insn_class(i) == IC_COPY && insn_has_mem(i) && !(i->desc & ID_VSIB);
 }
 
 uint32_t xlate_user_site(struct xlate *x, uint64_t gva, const struct insn *i)
@@ -610,6 +610,8 @@ static unsigned int operand_size(struct xlate *x, const struct insn *i)
 
 	if (insn_class(i) == IC_MOFFS)
 		return 8;
+	if (i->enc == IE_EVEX)
+		return insn_evex_size(i);
 	if (n <= 512)
 		return n;
 	/* xsave and xrstor: legacy area, header, and the components they were asked for. */

@@ -471,12 +471,72 @@ static int has_displacement(const uint8_t *insn, unsigned int o_modrm)
 	return !decode(p, &in, ops) || in.raw.disp.size == 32;
 }
 
+/* By what an EVEX instruction multiplies an 8-bit displacement, by vector length and broadcast. */
+struct scales {
+	unsigned int n[3][2];
+};
+
+static void probe_scale(const uint8_t *insn, unsigned int o_modrm, const struct variant *v,
+			struct scales *ret)
+{
+	ZydisDecodedInstruction in;
+	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+	unsigned int i;
+	uint8_t p[32];
+
+	memcpy(p, insn, sizeof(p));
+	p[o_modrm] |= 0x40;
+	p[o_modrm + ((p[o_modrm] & 7) == 4 ? 2 : 1)] = 1;
+	if (v->l > 2 || !decode(p, &in, ops))
+		return;
+	for (i = 0; i < in.operand_count; i++)
+		if (ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
+			ret->n[v->l][v->b] = (unsigned int)ops[i].mem.disp.value;
+}
+
+static uint32_t code_of(unsigned int bytes)
+{
+	return bytes == 8 ? 3 : bytes == 4 ? 2 : bytes == 2 ? 1 : 0;
+}
+
+/* The same as a rule for insn_disp8_scale(); there is no other one. */
+static uint32_t describe_scale(const struct scales *s, uint32_t d)
+{
+	const unsigned int size = insn_mem_size[ID_MEMSIZE(d)];
+	unsigned int l, fixed = 1, shifted = 1, ddup = 1, b = 0;
+
+	for (l = 0; l < 3; l++) {
+		unsigned int n = s->n[l][0];
+
+		fixed &= !n || n == size;
+		shifted &= !n || n == size >> (2 - l);
+		ddup &= !n || n == (l ? 16u << l : 8);
+		if (s->n[l][1]) {
+			if (b && b != s->n[l][1])
+				abort();
+			b = s->n[l][1];
+		}
+	}
+	/* Compressed and expanded elements: as if there was one only. */
+	if (!fixed && !shifted && !ddup) {
+		b = s->n[2][0];
+		if (s->n[0][0] != b || s->n[1][0] != b || b > 8 || s->n[2][1])
+			abort();
+		return d | ID_DISP8_L | ID_DISP8_DDUP | code_of(b) << 28;
+	}
+	if (b && !shifted)
+		abort();
+	fixed &= !b;
+	return d | (fixed ? 0 : shifted ? ID_DISP8_L : ID_DISP8_DDUP) | code_of(b) << 28;
+}
+
 /* The union over all variants of one ModRM form: valid if any is. */
 static int probe_form(const struct probe *pr, int modrm, uint32_t *ret, int *has_modrm)
 {
 	ZydisDecodedInstruction in;
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
 	unsigned int nv = pr->enc == IE_LEGACY ? 1 : pr->enc == IE_VEX3 ? 4 : 32, k, sib;
+	struct scales scales = {0};
 	int found = 0;
 	uint8_t p[32];
 
@@ -507,6 +567,8 @@ static int probe_form(const struct probe *pr, int modrm, uint32_t *ret, int *has
 			if (modrm < 0xc0 && (in.attributes & ZYDIS_ATTRIB_HAS_MODRM) &&
 			    !has_displacement(p, n))
 				d |= ID_NOMEM;
+			if (modrm < 0xc0 && pr->enc == IE_EVEX)
+				probe_scale(p, n, &v, &scales);
 			*has_modrm = !!(in.attributes & ZYDIS_ATTRIB_HAS_MODRM);
 			if (found && ID_IMM(*ret) != ID_IMM(d) && ID_CLASS(d) != IC_UD)
 				abort();
@@ -520,6 +582,8 @@ static int probe_form(const struct probe *pr, int modrm, uint32_t *ret, int *has
 			break;
 		}
 	}
+	if (found && modrm < 0xc0 && pr->enc == IE_EVEX && ID_CLASS(*ret) != IC_UD)
+		*ret = describe_scale(&scales, *ret);
 	return found;
 }
 
