@@ -147,7 +147,7 @@ long core_hc_vcpu_op(struct core_ctx *c, const uint64_t arg[6])
 	switch ((uint32_t)arg[0]) {
 	case VCPUOP_initialise: /* ABI: served */
 		return core_vcpu_initialise(c, v, va);
-	case VCPUOP_up: /* ABI: served; -ENOSYS where the executor runs vCPU 0 only (kvm yet) */
+	case VCPUOP_up: /* ABI: served */
 		return core_vcpu_up(c, v);
 	case VCPUOP_down: /* ABI: served */
 		return core_vcpu_down(c, v);

@@ -133,7 +133,8 @@ class Vm:
         self.tmp = tempfile.TemporaryDirectory(prefix="pvv-vm-")
         self.dir = self.tmp.name
         initrd = os.path.join(self.dir, "initrd")
-        make_initramfs(initrd, os.path.join(build, "tests", "system", "kvm", "agent"),
+        agent = os.path.join(build, "tests", "system", "kvm", "agent")
+        make_initramfs(initrd, agent,
                        [os.path.join(build, "pvvirt"), *programs], files)
         port = os.path.join(self.dir, "port")
         self.path = os.path.join(self.dir, "run")
@@ -143,10 +144,14 @@ class Vm:
         self.log_path = log or os.path.join(self.dir, "console")
         # A virtual nanosecond for each instruction: time and timers depend on nothing else.
         count = ["-icount", "shift=0"] if icount else []
+        # Else the machine's counter is the host's. On a busy host the kernel counts its ticks wrong against the timer's,
+        # and all its time goes by several times too fast.
+        tsc = "" if icount else "tsc_early_khz=" + subprocess.run([agent, "tsc"], capture_output=True, text=True,
+                                                                  check=True).stdout.strip()
         self.qemu = subprocess.Popen(
             ["nice", "-n", "5", qemu, "-machine", "pc", "-accel", "tcg", *count, "-cpu", "max,-la57", "-smp", str(cpus), "-m", str(memory),
              "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", kernel, "-initrd", initrd,
-             "-append", "console=ttyS0 panic=-1 quiet mitigations=off tsc=reliable",
+             "-append", "console=ttyS0 panic=-1 quiet mitigations=off tsc=reliable " + tsc,
              "-serial", "file:" + self.log_path,
              "-chardev", "socket,id=port,path=" + port, "-device", "virtio-serial-pci",
              "-device", "virtserialport,chardev=port,name=agent"], stdin=subprocess.DEVNULL)
