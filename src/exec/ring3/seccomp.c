@@ -13,6 +13,7 @@
  * memory, and tests/unit/exec tries every call.
  */
 #include "exec/ring3/ring3.h"
+#include "exec/ring3/translate/layout.h"
 #include "exec/ring3/user.h"
 
 #include <assert.h>
@@ -66,6 +67,12 @@ static const struct rule rules[] = {
 	{SYS_munmap, 0, {}},
 	/* The balloon. */
 	{SYS_madvise, 1, {{2, ALL_BITS, MADV_REMOVE}}},
+	/* The translator's look-up table, and nothing else. */
+	{SYS_madvise,
+	 3,
+	 {{0, ALL_BITS, XLATE_TABLE},
+	  {1, ALL_BITS, XLATE_TABLE_SIZE},
+	  {2, ALL_BITS, MADV_DONTNEED}}},
 	/* What the kernel makes of a futex wait that was stopped or frozen. */
 	{SYS_restart_syscall, 0, {}},
 	/* Other vCPUs of the domain: interrupt one (and take the byte back out), let one run. */

@@ -26,6 +26,7 @@
 
 #include "exec/ring3/ring3.h"
 #include "exec/ring3/sys.h"
+#include "exec/ring3/translate/layout.h"
 
 #define PAGE 4096l
 #define RW   (PROT_READ | PROT_WRITE)
@@ -115,6 +116,9 @@ static void test_allowed(void **state)
 		{"futex wait", SYS_futex, {(long)&word, FUTEX_WAIT_BITSET, 1, 0, 0, -1}},
 		{"timer_settime", SYS_timer_settime, {77, 0, 0, 0}},
 		{"madvise remove", SYS_madvise, {ADDR, PAGE, MADV_REMOVE}},
+		{"madvise table",
+		 SYS_madvise,
+		 {XLATE_TABLE, XLATE_TABLE_SIZE, MADV_DONTNEED}},	       /* not there */
 		{"take the kicks", SYS_read, {K_FD_KICKED, (long)page, PAGE}}, /* not open */
 	};
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
@@ -153,6 +157,8 @@ static void test_forbidden_arguments(void **state)
 		{"mprotect none", SYS_mprotect, {ADDR, PAGE, PROT_NONE}},
 		{"mprotect high bits", SYS_mprotect, {ADDR, PAGE, PROT_READ | high}},
 		{"madvise dontneed", SYS_madvise, {(long)page, PAGE, MADV_DONTNEED}},
+		{"madvise part", SYS_madvise, {XLATE_TABLE, PAGE, MADV_DONTNEED}},
+		{"madvise beside", SYS_madvise, {XLATE_META, XLATE_TABLE_SIZE, MADV_DONTNEED}},
 		{"madvise hugepage", SYS_madvise, {(long)page, PAGE, MADV_HUGEPAGE}},
 		{"madvise hwpoison", SYS_madvise, {(long)page, PAGE, 100}},
 		{"futex requeue", SYS_futex, {(long)&word, FUTEX_REQUEUE, 1, 1, (long)&word, 0}},

@@ -30,6 +30,15 @@ const uint8_t native_end_code[8] = {0xff, 0x24, 0x25, 0xf0,
 				    0xff, 0xff, 0x00, 0x90}; /* [0xfffff0] */
 #define NATIVE_VEC 0xfff000ul				     /* the page with the vector */
 
+/* XLATE_TRIM=1: the look-up table is dropped before every third entry, in all tests. */
+#ifdef XLATE_NO_TABLE
+#define CAN_TRIM 0
+#else
+#define CAN_TRIM 1
+#endif
+static bool trims;
+static unsigned int nr_entered;
+
 static int ram_fd = -1;
 static uint8_t rights[NR_FRAMES], protect[NR_FRAMES];
 static uint64_t cache_size_used;
@@ -146,6 +155,12 @@ static void cb_note(void *priv, uint64_t mfn)
 
 uint64_t user_absent, user_swap, nr_user_asked;
 
+static void cb_zero(void *priv, uint64_t addr, uint64_t len)
+{
+	if (madvise((void *)addr, len, MADV_DONTNEED))
+		abort();
+}
+
 static uint32_t cb_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 {
 	uint64_t off;
@@ -174,7 +189,8 @@ void harness_reset(void)
 				   .kick = &kick_flag,
 				   .fetch = cb_fetch,
 				   .note = cb_note,
-				   .user = cb_user};
+				   .user = cb_user,
+				   .zero = cb_zero};
 	uint64_t k;
 
 	for (k = 0; k < NR_FRAMES; k++)
@@ -355,6 +371,8 @@ struct outcome run_guest(void)
 
 	for (;;) {
 		clear_last();
+		if (trims && !(++nr_entered % 3))
+			xlate_trim(X);
 		o.exit = xlate_enter(X);
 		if (o.exit == XLATE_KICKED)
 			continue;
@@ -463,6 +481,7 @@ bool harness_init(uint64_t cache_size)
 	unsigned int k;
 
 	cache_size_used = cache_size;
+	trims = CAN_TRIM && getenv("XLATE_TRIM");
 	xlate_areas(areas, cache_size);
 	for (k = 0; k < XLATE_NR_AREAS; k++)
 		if (!map_at(areas[k].addr, areas[k].size,

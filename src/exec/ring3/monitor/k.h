@@ -55,6 +55,7 @@ struct k {
 	uint32_t poll_streak; /* sensitive instructions since anything else happened */
 	uint32_t timer;	      /* kernel timer that kicks this vCPU */
 	uint64_t timer_ns;    /* system time it is armed for, ~0 = not armed */
+	uint64_t trim_ns;     /* not before that xlate_trim() again */
 	/* Left by the fault handler for the run loop. */
 	uint32_t exc_vector, exc_error;
 	uint64_t exc_cr2;

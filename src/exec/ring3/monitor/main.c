@@ -103,6 +103,12 @@ static void map_memory(const struct k_params *p)
 					  PROT_READ | PROT_WRITE, MAP_FIXED | MAP_NORESERVE);
 }
 
+static void zero_table(void *priv, uint64_t addr, uint64_t len)
+{
+	if (sys3(SYS_madvise, addr, len, MADV_DONTNEED))
+		k_die("the host refuses to take memory back (madvise)");
+}
+
 static void map_translator(uint64_t cache_size)
 {
 	struct xlate_area areas[XLATE_NR_AREAS];
@@ -113,6 +119,7 @@ static void map_translator(uint64_t cache_size)
 		.fetch = k_fetch,
 		.note = k_note,
 		.user = k_user,
+		.zero = zero_table,
 	};
 
 	xlate_areas(areas, cache_size);
@@ -174,6 +181,31 @@ static void sleep_until(uint32_t state, uint64_t ns)
 	__atomic_store_n(&k.ctlv->state, awake(), __ATOMIC_SEQ_CST);
 	if (k.smp)
 		smp_note_cpu();
+}
+
+/*
+ * A guest that sleeps for a while is idle, and gives the translator's look-up table back: most of
+ * it is of its boot. Seldom, because one that is not will want some of it again (10 ms of work at
+ * most).
+ */
+#define TRIM_SLEEP 250000000ull
+#define TRIM_EVERY 10000000000ull
+
+static void block(uint64_t wake_ns)
+{
+	if (xlate_worth_trimming(k.x)) {
+		uint64_t now = core_time_now(&k.c), then = now + TRIM_SLEEP;
+
+		if (now >= k.trim_ns && wake_ns > then) {
+			sleep_until(CORE_VCPU_BLOCKED, then);
+			if (core_time_now(&k.c) < then ||
+			    __atomic_load_n(&k.ctlv->kick, __ATOMIC_SEQ_CST))
+				return; /* it has something to do */
+			xlate_trim(k.x);
+			k.trim_ns = then + TRIM_EVERY;
+		}
+	}
+	sleep_until(CORE_VCPU_BLOCKED, wake_ns);
 }
 
 static void on_signal_exit(void)
@@ -404,7 +436,7 @@ void k_start(const struct k_params *p)
 			break;
 		case CORE_BLOCK:
 			k.ctlv->exits_block++;
-			sleep_until(CORE_VCPU_BLOCKED, c->v->wake_ns);
+			block(c->v->wake_ns);
 			break;
 		case CORE_PAUSE:
 			sleep_until(CORE_VCPU_PAUSED, ~0ull);

@@ -325,8 +325,8 @@ bool xlate_have_room(const struct xlate *x)
 {
 	return x->cold - x->hot > FRAG_HOST_MAX + (2u << 20) && x->nr_frags + 2 < MAX_FRAGS &&
 	       x->nr_edges + 2 * FRAG_MAX_INSNS + 16 < MAX_EDGES && x->nr_pages + 8 < MAX_PAGES &&
-	       x->nr_touched + 8 < MAX_TOUCHED && x->nr_far + FRAG_MAX_INSNS < MAX_FAR / 2 &&
-	       x->notes_used + (1u << 16) < NOTES_SIZE;
+	       x->nr_touched + TOUCHED_SPARE < MAX_TOUCHED &&
+	       x->nr_far + FRAG_MAX_INSNS < MAX_FAR / 2 && x->notes_used + (1u << 16) < NOTES_SIZE;
 }
 
 /* Code outside of the flat table's windows: exact mode, until none has been seen for long. */
@@ -440,7 +440,7 @@ uint32_t xlate_translate(struct xlate *x, uint64_t gva, bool called, uint32_t *e
 	xlate_end_frag(x, e);
 	if ((e->f->flags & FRAG_VERIFY) && !x->stepping && !x->redo)
 		xlate_map(x, gva, frag_body(e->f));
-	if (x->stepping)
+	if (x->stepping || x->redo)
 		e->f->flags |= FRAG_STEP;
 	enlist(x, e->fi);
 	x->st.fragments++;

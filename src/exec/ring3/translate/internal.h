@@ -64,7 +64,7 @@ enum exit_code {
 
 #define FRAG_DEAD    1u
 #define FRAG_VERIFY  2u
-#define FRAG_STEP    4u
+#define FRAG_STEP    4u	 /* a single instruction, for this once: not in the lookup tables */
 #define FRAG_SNIPPET 8u	 /* a redirected instruction, see user.c */
 #define FRAG_FPU     16u /* contains FPU instructions: translated for the cr0.TS of now */
 #define FRAG_CALLED  32u /* begins with an entry for calls, see op_call() */
@@ -137,6 +137,8 @@ struct user_site {
 #define MAX_FAR	       (1u << 20) /* a power of two; hash */
 #define MAX_USER_SITES (1u << 12)
 #define MAX_TOUCHED    (1u << 17)
+#define TOUCHED_SPARE  8u	  /* for one fragment */
+#define TRIM_MIN       128u	  /* pages of the flat table: half a MiB */
 #define FILTER_FRAMES  (1u << 24) /* powers of two; beyond them, bits are shared */
 #define FILTER_PAGES   (1u << 20)
 
@@ -179,6 +181,7 @@ struct xlate {
 	struct far_entry *far;
 	struct user_site *user; /* 1..nr_user */
 	uint32_t *touched;	/* pages of the flat table that were filled */
+	uint32_t trimmed;	/* others may have had entries, see xlate_trim() */
 	uint64_t *touched_map;	/* a bit for each page of the flat table */
 	struct em *em;		/* scratch of xlate_translate() */
 
@@ -230,7 +233,7 @@ static inline bool in_window(uint64_t gva)
 }
 #define FLAT_INDEX(gva) ((uint32_t)(gva) + 0x7fffffffu)
 #define FLAT(gva)	(((uint32_t *)XLATE_TABLE)[FLAT_INDEX(gva)])
-uint32_t xlate_lookup(const struct xlate *x, uint64_t gva) XLATE_HIDDEN; /* 0 = not translated */
+uint32_t xlate_lookup(struct xlate *x, uint64_t gva) XLATE_HIDDEN; /* 0 = not translated */
 void xlate_map(struct xlate *x, uint64_t gva, uint32_t host) XLATE_HIDDEN;
 void xlate_unmap(struct xlate *x, uint64_t gva, uint32_t host) XLATE_HIDDEN;
 void xlate_forget_lookups(struct xlate *x) XLATE_HIDDEN;
@@ -243,7 +246,7 @@ static inline uint32_t frag_body(const struct frag *f)
 	return f->host + (f->flags & FRAG_CALLED ? CALL_ENTRY : 0);
 }
 /* As xlate_lookup(), but only if there is an entry for calls in front of it. */
-uint32_t xlate_lookup_call(const struct xlate *x, uint64_t gva) XLATE_HIDDEN;
+uint32_t xlate_lookup_call(struct xlate *x, uint64_t gva) XLATE_HIDDEN;
 
 /* ---- block.c ---- */
 /*

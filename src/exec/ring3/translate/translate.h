@@ -114,6 +114,8 @@ struct xlate_config {
 	 * Answers are remembered: see xlate_user_forget().
 	 */
 	uint32_t (*user)(void *priv, uint64_t va, bool write, uint8_t **ret);
+	/* Give the memory of these pages back; they are zero from now on. May be NULL. */
+	void (*zero)(void *priv, uint64_t addr, uint64_t len);
 	/* Addresses in [user_from, 2^47) are redirected; 0 = those outside of the window. */
 	uint64_t user_from;
 };
@@ -248,10 +250,18 @@ void xlate_user_forget(struct xlate *x);
 void xlate_user_forget_va(struct xlate *x, uint64_t va);
 void xlate_user_forget_writes(struct xlate *x);
 
+/*
+ * The look-up table takes four times the memory of the guest code that was run. This gives it back;
+ * what is needed again is made from the recovery notes, a page at a time (some microseconds each).
+ * For a guest that sleeps; outside of the cache only. Worth it: there is some.
+ */
+bool xlate_worth_trimming(const struct xlate *x);
+void xlate_trim(struct xlate *x);
+
 struct xlate_stats {
 	uint64_t fragments, guest_insns, guest_bytes, host_bytes;
 	uint64_t edges_resolved, misses, invalidated_frames, invalidated_fragments, flushes;
-	uint64_t exact_mode, verify_frames, user_sites, user_accesses;
+	uint64_t exact_mode, verify_frames, user_sites, user_accesses, trims;
 };
 void xlate_get_stats(const struct xlate *x, struct xlate_stats *ret);
 
