@@ -89,6 +89,12 @@ static void what_a_pv_guest_reads(void **state)
 	assert_int_equal(get(t, 0x17a), 0);
 	assert_int_equal(get(t, 0x401), 0);
 	assert_int_equal(get(t, 0x400), ~0ull);
+	assert_int_equal(get(t, 0x47f), 0);
+	assert_int_equal(get(t, 0x280), 0);
+	assert_true(core_msr_write(&t->c, 0x29f, ~0ull));
+	assert_true(core_msr_write(&t->c, 0x404, ~0ull));
+	assert_true(core_msr_write(&t->c, 0x405, 0));
+	assert_false(core_msr_write(&t->c, 0x405, 1));
 	assert_int_equal(get(t, 0xc0000103), 0);
 	/* Nothing behind them, but they exist: power, thermal and counter registers. */
 	static const uint32_t zero[] = {0x17, 0xc1, 0xce, 0x10a, 0x140, 0x186, 0x198, 0x199, 0x19c};
@@ -161,6 +167,7 @@ static void vendors_differ(void **state)
 	assert_int_equal(get(t, 0xc0011029), 2);
 	assert_int_equal(get(t, 0xc0010064), 0);
 	assert_int_equal(get(t, 0x179), 2);
+	assert_false(rd(t, 0x280, &value));
 	assert_false(rd(t, 0x1a0, &value));
 	assert_true(core_msr_write(&t->c, 0xc0010015, 0));
 	assert_false(core_msr_write(&t->c, 0x1a0, 0));

@@ -567,6 +567,12 @@ static void iret_to_user_by_sysret(void **state)
 	assert_int_equal(r->cs, FLAT_USER_CS64);
 	assert_int_equal(r->ss, FLAT_USER_SS64);
 	assert_int_equal(REG(t, RAX), 1);
+	/* r11 is not the flags that come of it: bits that there are none of, but no IOPL and no VM.
+	 */
+	core_toggle_mode(&t->c);
+	f.rflags = ~(uint64_t)(CORE_FLAG_TF | CORE_FLAG_IF);
+	do_iret(t, &f);
+	assert_int_equal(REG(t, R11), ~(uint64_t)(CORE_FLAG_TF | CORE_FLAG_IOPL | CORE_FLAG_VM));
 	dom_free(t);
 }
 
