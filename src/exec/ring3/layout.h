@@ -3,6 +3,7 @@
  * The address space of K, the kernel process of ring3.
  *
  *   0x0000_0010_0000  the monitor image: text, data, bss, stacks
+ *   0x0000_0800_0000  the board of gang.h, to read; behind it the own claim
  *   0x0000_1000_0000  vCPU page, code cache, lookup tables (translate/layout.h), below 64 GiB
  *   0x0010_0000_0000  (64 GiB) the domain's memfd, all of it: "the RAM view"
  *   0x0080_0000_0000  (512 GiB) the window: guest virtual addresses shifted by S.
@@ -16,6 +17,7 @@
 #define PVV_RING3_LAYOUT_H
 
 #define K_IMAGE_BASE 0x100000ul
+#define K_GANG	     0x8000000ul
 #define K_RAM_BASE   0x1000000000ul
 #define K_RAM_MAX    0x7000000000ul
 
@@ -27,6 +29,7 @@
 #define K_FD_MEMORY   3
 #define K_FD_DOORBELL 4
 #define K_FD_IMAGE    5 /* only until the image is mapped */
+#define K_FD_GANG     6 /* only until the board of gang.h is mapped */
 /* With more than one vCPU (adr/0012): a pipe for each whose readers are sent SIGUSR1. */
 #define K_FD_KICKED   31 /* the own one's end to read from */
 #define K_FD_KICK     32 /* + n: write a byte to interrupt vCPU n */
@@ -77,6 +80,7 @@ struct k_params {
 	uint64_t rlimit_as;
 	uint64_t code_cache; /* bytes, 0 = default */
 	uint32_t vcpu, nr_vcpus;
+	uint32_t gang_slot;		  /* on the board, GANG_NONE: there is none */
 	uint64_t vdso;			  /* the host's, unmapped: see monitor/user.c */
 	uint64_t smp_off;		  /* what the vCPUs share, see monitor/smp.h */
 	uint32_t mapper_len, thread_len;  /* filters of the U processes, see user.h */

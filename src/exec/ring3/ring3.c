@@ -4,6 +4,7 @@
  * the start, the others when the guest brings them up. They end together.
  */
 #include "exec/ring3/ring3.h"
+#include "exec/ring3/gang.h"
 #include "exec/ring3/user.h"
 
 #include <errno.h>
@@ -34,6 +35,7 @@ struct vcpu {
 	pid_t pid;
 	bool ended;
 	struct ring3_usage usage;
+	struct gang_place gang;
 };
 
 struct exec {
@@ -109,6 +111,9 @@ static int watch_ends(struct exec *e)
 
 static int start_vcpu(struct exec *e, unsigned int id)
 {
+	if (e->vcpu[id].gang.slot == GANG_NONE)
+		gang_join(e->shares, &e->vcpu[id].gang);
+
 	const struct ring3_spawn s = {
 		.name = e->name,
 		.memory_fd = e->memory->fd,
@@ -120,6 +125,8 @@ static int start_vcpu(struct exec *e, unsigned int id)
 		.affinity = e->has_affinity >> id & 1 ? e->affinity[id] : NULL,
 		.shares = e->shares,
 		.code_cache = e->code_cache,
+		.gang_fd = e->vcpu[id].gang.fd,
+		.gang_slot = e->vcpu[id].gang.slot,
 	};
 	struct epoll_event ev = {.events = EPOLLIN, .data.u32 = id};
 	int pidfd, r = ring3_spawn(&s, &pidfd, &e->vcpu[id].pid);
@@ -163,6 +170,7 @@ static int ring3_start(const struct exec_params *params, struct exec **ret_exec)
 	e->code_cache = params->code_cache;
 	for (unsigned int i = 0; i < CORE_MAX_VCPUS; i++) {
 		e->vcpu[i].pidfd = -1;
+		e->vcpu[i].gang = (struct gang_place){.fd = -1, .slot = GANG_NONE};
 		if (!params->affinity[i])
 			continue;
 		memcpy(e->affinity[i], params->affinity[i], sizeof(e->affinity[i]));
@@ -233,7 +241,7 @@ static const char *meaning_of(int status)
 	case 121:
 		return "the program that started it has ended";
 	case 122:
-		return "it cannot have its three descriptors (RLIMIT_NOFILE must be 11 at least)";
+		return "it cannot have its three descriptors (RLIMIT_NOFILE must be 12 at least)";
 	case 123:
 		return "there is no address space for the guest's memory (RLIMIT_AS?)";
 	case 124:
@@ -348,9 +356,11 @@ static void ring3_destroy(struct exec *e)
 	if (!e)
 		return;
 	ring3_kill(e);
-	for (unsigned int i = 0; i < e->nr_vcpus; i++)
+	for (unsigned int i = 0; i < e->nr_vcpus; i++) {
 		if (e->vcpu[i].pidfd >= 0)
 			close(e->vcpu[i].pidfd);
+		gang_leave(&e->vcpu[i].gang);
+	}
 	ring3_kicks_close(&e->kicks);
 	if (e->ends >= 0)
 		close(e->ends);

@@ -34,7 +34,8 @@
 #define MAX_CHECKS 3
 #define ALL_BITS   (~0ull)
 
-/* All 64 bits of an argument, after a mask, must have this value. */
+/* All 64 bits of an argument, after a mask, must have this value; FROM: its high half, at least. */
+#define FROM 0ull
 struct check {
 	unsigned int arg;
 	uint64_t mask, value;
@@ -65,8 +66,8 @@ static const struct rule rules[] = {
 	  {4, ALL_BITS, K_FD_MEMORY}}},
 	{SYS_mprotect, 1, {{2, ALL_BITS, PROT_READ}}},
 	{SYS_munmap, 0, {}},
-	/* The balloon. */
-	{SYS_madvise, 1, {{2, ALL_BITS, MADV_REMOVE}}},
+	/* The balloon: in the RAM view, and not what lies below it (gang.h). */
+	{SYS_madvise, 2, {{2, ALL_BITS, MADV_REMOVE}, {0, FROM, K_RAM_BASE}}},
 	/* The translator's look-up table, and nothing else. */
 	{SYS_madvise,
 	 3,
@@ -168,6 +169,7 @@ static void answer(struct ring3_filter *f, uint32_t action)
 
 #define HALF_INSNS  3u /* of check_half() */
 #define CHECK_INSNS (2u * HALF_INSNS)
+#define FROM_INSNS  2u
 
 /* On a mismatch skip what is left of the rule: `left` instructions behind this half. */
 static void check_half(struct ring3_filter *f, size_t offset, uint32_t mask, uint32_t value,
@@ -180,14 +182,23 @@ static void check_half(struct ring3_filter *f, size_t offset, uint32_t mask, uin
 
 static void add_rule(struct ring3_filter *f, const struct rule *rule)
 {
-	unsigned int left = rule->nr_checks * CHECK_INSNS + 1; /* and its ALLOW */
+	unsigned int left = 1; /* its ALLOW */
 
+	for (unsigned int i = 0; i < rule->nr_checks; i++)
+		left += rule->checks[i].mask == FROM ? FROM_INSNS : CHECK_INSNS;
 	load(f, offsetof(struct seccomp_data, nr));
 	emit(f, BPF_JMP | BPF_JEQ | BPF_K, 0, (uint8_t)left, rule->nr);
 	for (unsigned int i = 0; i < rule->nr_checks; i++) {
 		const struct check *c = &rule->checks[i];
 		size_t at = offsetof(struct seccomp_data, args) + 8 * c->arg;
 
+		if (c->mask == FROM) {
+			left -= FROM_INSNS;
+			load(f, at + 4);
+			emit(f, BPF_JMP | BPF_JGE | BPF_K, 0, (uint8_t)left,
+			     (uint32_t)(c->value >> 32));
+			continue;
+		}
 		left -= HALF_INSNS;
 		check_half(f, at, (uint32_t)c->mask, (uint32_t)c->value, left);
 		left -= HALF_INSNS;

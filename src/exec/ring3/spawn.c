@@ -33,13 +33,15 @@
 #define CACHE_MIN (4ull << 20) /* the translator insists on that */
 _Static_assert(sizeof(struct k_params) <= TRAMP_LEN - 4096, "two pages of parameters");
 
-#define MAX_FDS (4 + CORE_MAX_VCPUS)
+#define MAX_FDS (5 + CORE_MAX_VCPUS)
 
 struct child_args {
 	pid_t parent;
-	/* Memory, doorbell, image; then with more than one vCPU what interrupts them. */
+	/* Memory, doorbell, image, perhaps the board of gang.h; then with more than one vCPU what
+	 * interrupts them. */
 	int nr_fds, fd[MAX_FDS], to[MAX_FDS];
 	int above;			  /* all of to[] */
+	bool interrupted;		  /* by the pipes */
 	unsigned int gap[MAX_FDS + 1][2]; /* descriptor ranges to close first */
 	char name[16], root[2];
 	uintptr_t rseq_area;
@@ -114,7 +116,7 @@ IN_CHILD __attribute__((noreturn)) static void child(const struct child_args *a)
 			sys_exit(122);
 	if (sys3(SYS_close_range, a->above, ~0u, 0))
 		sys_exit(124);
-	if (a->nr_fds > 3) {
+	if (a->interrupted) {
 		/* From now on a byte in the pipe is a SIGUSR1 for this process. */
 		if (sys3(SYS_fcntl, K_FD_KICKED, F_SETOWN, sys0(SYS_getpid)) ||
 		    sys3(SYS_fcntl, K_FD_KICKED, F_SETSIG, SIGUSR1) ||
@@ -142,8 +144,11 @@ static void pass_descriptors(struct child_args *a, const struct ring3_spawn *s, 
 	pass(a, s->memory_fd, K_FD_MEMORY);
 	pass(a, s->doorbell_fd, K_FD_DOORBELL);
 	pass(a, image_fd, K_FD_IMAGE);
+	if (s->gang_fd >= 0)
+		pass(a, s->gang_fd, K_FD_GANG);
 	if (!s->kicks || s->kicks->nr == 0)
 		return;
+	a->interrupted = true;
 	pass(a, s->kicks->rd[s->vcpu], K_FD_KICKED);
 	for (unsigned int i = 0; i < s->kicks->nr; i++)
 		pass(a, s->kicks->wr[i], K_FD_KICK + (int)i);
@@ -245,6 +250,7 @@ static void fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr
 	p->vdso = getauxval(AT_SYSINFO_EHDR);
 	p->code_cache = cache_size(s->code_cache);
 	p->nr_vcpus = s->nr_vcpus;
+	p->gang_slot = s->gang_slot;
 	p->filter_len = filter.len;
 	memcpy(p->filter, filter.insn, filter.len * sizeof(filter.insn[0]));
 	ring3_filter_make_nursery(&filter);

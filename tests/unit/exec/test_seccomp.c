@@ -115,7 +115,7 @@ static void test_allowed(void **state)
 	const struct call refused[] = {
 		{"futex wait", SYS_futex, {(long)&word, FUTEX_WAIT_BITSET, 1, 0, 0, -1}},
 		{"timer_settime", SYS_timer_settime, {77, 0, 0, 0}},
-		{"madvise remove", SYS_madvise, {ADDR, PAGE, MADV_REMOVE}},
+		{"madvise remove", SYS_madvise, {K_RAM_BASE, PAGE, MADV_REMOVE}},
 		{"madvise table",
 		 SYS_madvise,
 		 {XLATE_TABLE, XLATE_TABLE_SIZE, MADV_DONTNEED}},	       /* not there */
@@ -156,6 +156,8 @@ static void test_forbidden_arguments(void **state)
 		{"mprotect exec", SYS_mprotect, {ADDR, PAGE, PROT_READ | PROT_EXEC}},
 		{"mprotect none", SYS_mprotect, {ADDR, PAGE, PROT_NONE}},
 		{"mprotect high bits", SYS_mprotect, {ADDR, PAGE, PROT_READ | high}},
+		{"madvise remove below the RAM", SYS_madvise, {K_GANG, PAGE, MADV_REMOVE}},
+		{"madvise remove just below", SYS_madvise, {K_RAM_BASE - PAGE, PAGE, MADV_REMOVE}},
 		{"madvise dontneed", SYS_madvise, {(long)page, PAGE, MADV_DONTNEED}},
 		{"madvise part", SYS_madvise, {XLATE_TABLE, PAGE, MADV_DONTNEED}},
 		{"madvise beside", SYS_madvise, {XLATE_META, XLATE_TABLE_SIZE, MADV_DONTNEED}},

@@ -111,6 +111,10 @@ static inline uint64_t window_guest_va(uint64_t host)
 	return host - K_SHIFT;
 }
 
+/* ---- main.c ---- */
+/* Until a kick, or system time `ns`; what others see as the state meanwhile. */
+void k_sleep(uint32_t state, uint64_t ns);
+
 /* ---- signal.c ---- */
 void signals_init(void);
 void timer_init(void);

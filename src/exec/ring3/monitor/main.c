@@ -6,6 +6,7 @@
  */
 #include "exec/ring3/monitor/kernel_debug.h"
 #include "exec/ring3/monitor/dr.h"
+#include "exec/ring3/monitor/gang.h"
 #include "exec/ring3/monitor/smp.h"
 
 #include <linux/futex.h>
@@ -164,7 +165,7 @@ static uint32_t awake(void)
 	return k.smp ? CORE_VCPU_MONITOR : CORE_VCPU_GUEST;
 }
 
-static void sleep_until(uint32_t state, uint64_t ns)
+void k_sleep(uint32_t state, uint64_t ns)
 {
 	struct {
 		uint64_t sec, ns;
@@ -181,6 +182,14 @@ static void sleep_until(uint32_t state, uint64_t ns)
 	__atomic_store_n(&k.ctlv->state, awake(), __ATOMIC_SEQ_CST);
 	if (k.smp)
 		smp_note_cpu();
+}
+
+/* There is nothing to do. */
+static void sleep_until(uint32_t state, uint64_t ns)
+{
+	gang_idle();
+	k_sleep(state, ns);
+	gang_awake();
 }
 
 /*
@@ -341,9 +350,11 @@ static void run_guest(void)
 		core_exception(c, 1, 0, 0);
 		break;
 	case XLATE_SIGNAL:
+		gang_tick();
 		on_signal_exit();
 		break;
 	case XLATE_KICKED:
+		gang_tick();
 		k.ctlv->exits_kick++;
 		k.timer_ns = ~0ull;
 		break;
@@ -411,6 +422,7 @@ void k_start(const struct k_params *p)
 	signals_init();
 	timer_init();
 	nursery_hide_cpuid();
+	gang_init(p);
 	close_the_door(p);
 
 	if (k.smp)
@@ -424,11 +436,13 @@ void k_start(const struct k_params *p)
 	for (;;) {
 		switch (core_next(c)) {
 		case CORE_RUN:
+			if (__builtin_expect(gang.look, 0) && !gang_turn())
+				break;
 			/* Behind core_next(): the mark was set before the event it delivers. */
 			if (__builtin_expect(c->ctl->code_stale != 0, 0) ||
 			    (k.smp && k.peers->stale_lock))
 				k_code_stale();
-			timer_arm(core_timers_next(c));
+			timer_arm(gang_timer(core_timers_next(c)));
 			if (c->v->kernel_mode)
 				run_guest();
 			else

@@ -14,6 +14,7 @@
 #include <linux/futex.h>
 
 #include "core/time/time.h"
+#include "exec/ring3/monitor/gang.h"
 #include "exec/ring3/monitor/k.h"
 
 #define SOON	   60000u /* cycles, about 20 us: a short turn */
@@ -44,14 +45,17 @@ bool turn_by_yield(struct u_slot *s)
 	return s->quick >= QUICK;
 }
 
-static void judge(struct u_slot *s, bool yielded, uint32_t given)
+static void judge(struct u_slot *s, bool yielded, bool ordered, uint32_t given)
 {
 	uint32_t started = __atomic_load_n(&s->state->started, __ATOMIC_RELAXED);
-	uint32_t told = __atomic_load_n(&s->state->told, __ATOMIC_RELAXED);
+	uint32_t told = __atomic_load_n(&s->state->told, __ATOMIC_RELAXED), between;
 
 	pace.came = cycles();
 	if (told - started > SOON)
 		s->quick = 0;
+	between = pace.came - given;
+	gang_handed(pace.came,
+		    ordered || told - started > between ? 0 : between - (told - started));
 	if (!yielded)
 		return;
 	if (started - given > LATE || pace.came - told > LATE) {
@@ -115,7 +119,7 @@ void turn_give(struct u_slot *s, bool yield)
 {
 	struct u_state *st = s->state;
 	unsigned int yields = yield ? UF_YIELDS : 0;
-	bool kicked = false, slept = false;
+	bool kicked = false, slept = false, ordered = s->order->nr != 0;
 	uint32_t given = cycles(), turn;
 
 	give(s);
@@ -144,5 +148,5 @@ void turn_give(struct u_slot *s, bool yield)
 		     (turn & UT_MAPPING) && k.ctlv->kick ? (long)soon() : 0, 0, UF_WAIT_K);
 	}
 	waiting = NULL;
-	judge(s, yield && !slept, given);
+	judge(s, yield && !slept, ordered, given);
 }
