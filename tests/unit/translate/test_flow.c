@@ -347,7 +347,6 @@ static void test_call_into_fragment(void **state)
 	static const uint8_t g[] = {0xe8, 0xe0, 0xff, 0xff, 0xff, 0xe8,
 				    0xdb, 0xff, 0xff, 0xff, 0x0f, 0x05};
 	uint64_t ret = CODE + 0x20;
-	uint32_t inner;
 
 	harness_begin();
 	harness_reset();
@@ -360,8 +359,9 @@ static void test_call_into_fragment(void **state)
 	memcpy(guest_ptr(STACK), &ret, 8);
 	assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
 	assert_int_equal(R.gpr[R_RAX], 7);
-	inner = xlate_lookup_call(X, CODE + 5);
-	assert_int_not_equal(inner, 0);
+#ifndef XLATE_NO_TABLE /* (there calls are made in the exact way) */
+	assert_int_not_equal(xlate_lookup_call(X, CODE + 5), 0);
+#endif
 	assert_int_equal(xlate_lookup_call(X, CODE), 0); /* nobody called that */
 	/* both are gone when the code changes, and the calls find the new one */
 	poke(CODE + 7, "\x05", 1);
