@@ -1,43 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The board of gang.h: made when the first vCPU of this program starts, gone with the last. It is a
- * file in /dev/shm that all programs of a user share, for vCPUs of different programs meet on a
- * processor as well. Where that is not possible it is a memfd, and only those of this program know
- * of each other.
+ * The board of gang.h: a file in /dev/shm that all programs of a user share, for vCPUs of different
+ * programs meet on a processor as well. Nothing is kept in this program but a descriptor for each
+ * vCPU, and it is read and written, not mapped: whatever becomes of the file, it is no SIGBUS here.
  *
- * Nothing here has to be tidied up after a program that was killed: a number belongs to whoever
- * holds the lock of its byte in the file, a claim ends by itself, and the last one to go removes
- * the file. What other programs of the same user write is believed as far as turns go; they could
- * stop our processes as well.
+ * Nothing has to be tidied up after a program that was killed: a number belongs to whoever holds
+ * the lock of its byte in the file, a claim ends by itself, and the last one to go removes the
+ * file. What other programs of the same user write is believed as far as turns go; they could stop
+ * our processes as well.
  */
 #include "exec/ring3/gang.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "exec/ring3/ring3.h"
 
-#define HERE GANG_SLOTS /* the byte on which each program that uses the file has a shared lock */
-
-const char *gang_dir = "/dev/shm";
-
-static struct {
-	pthread_mutex_t lock;
-	struct gang_board *board;
-	int fd;
-	pid_t pid; /* of the program whose state this is; a fork of it starts anew */
-	unsigned int places;
-	bool mine[GANG_SLOTS];
-	char path[128]; /* "": a memfd */
-} gang = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
+#define HERE  GANG_SLOTS       /* the byte on which each place has a shared lock */
+#define ENTRY (GANG_SLOTS + 1) /* and the one to lock while entering */
 
 /* Locks of the open file: the kernel gives them back with its last descriptor. */
 static bool lock_byte(int fd, short type, off_t at)
@@ -64,83 +52,41 @@ static bool is_ours(int fd)
 	       (st.st_mode & 077) == 0 && st.st_nlink <= 1;
 }
 
-static int open_shared(void)
+static bool path_of(const char *dir, char *ret, size_t size)
 {
-	int fd;
+	int n = snprintf(ret, size, "%s/pvvirt-turns.1.%u", dir ? dir : "/dev/shm",
+			 (unsigned int)geteuid());
 
-	snprintf(gang.path, sizeof(gang.path), "%s/pvvirt-turns.1.%u", gang_dir,
-		 (unsigned int)geteuid());
+	return n > 0 && (size_t)n < size;
+}
+
+/* With pages behind what is about to be used: a full /dev/shm is no SIGBUS of K later. */
+static bool provide(int fd, off_t at, off_t len)
+{
+	return posix_fallocate(fd, at, len) == 0;
+}
+
+static int board_open(const char *path)
+{
 	for (int i = 0; i < 5; i++) {
-		fd = open(gang.path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+		int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+
 		if (fd < 0)
 			return -1;
-		if (is_ours(fd) && lock_byte(fd, F_RDLCK, HERE) && is_named(fd, gang.path))
+		if (is_ours(fd) && lock_byte(fd, F_RDLCK, HERE) && is_named(fd, path) &&
+		    provide(fd, 0, GANG_CLAIMS) && ftruncate(fd, GANG_SIZE) == 0)
 			return fd;
 		close(fd);
 	}
 	return -1;
 }
 
-/* With pages behind what is about to be used: a full /dev/shm is no SIGBUS later. */
-static bool provide(int fd, off_t at, off_t len)
-{
-	return posix_fallocate(fd, at, len) == 0;
-}
-
-static bool use(int fd)
-{
-	void *p;
-
-	if (!provide(fd, 0, GANG_CLAIMS) || ftruncate(fd, GANG_SIZE))
-		return false;
-	p = mmap(NULL, GANG_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED)
-		return false;
-	gang.board = p;
-	gang.fd = fd;
-	gang.pid = getpid();
-	return true;
-}
-
-static bool board_open(void)
-{
-	int fd = open_shared();
-
-	if (fd >= 0 && use(fd))
-		return true;
-	if (fd >= 0)
-		close(fd);
-	gang.path[0] = '\0';
-	fd = ring3_memfd("pvv-turns");
-	if (fd >= 0 && use(fd))
-		return true;
-	if (fd >= 0)
-		close(fd);
-	return false;
-}
-
-static void board_close(void)
+static void board_close(int fd, const char *path)
 {
 	/* Nobody else is here, and who comes now sees that the name is no longer this file's. */
-	if (gang.path[0] && lock_byte(gang.fd, F_WRLCK, HERE) && is_named(gang.fd, gang.path))
-		unlink(gang.path);
-	munmap(gang.board, GANG_SIZE);
-	close(gang.fd);
-	gang.board = NULL;
-	gang.fd = -1;
-}
-
-/* The locks are the parent's, and so is what they stand for. */
-static void forget_parents(void)
-{
-	if (!gang.board || gang.pid == getpid())
-		return;
-	munmap(gang.board, GANG_SIZE);
-	close(gang.fd);
-	gang.board = NULL;
-	gang.fd = -1;
-	gang.places = 0;
-	memset(gang.mine, 0, sizeof(gang.mine));
+	if (lock_byte(fd, F_WRLCK, HERE) && is_named(fd, path))
+		unlink(path);
+	close(fd);
 }
 
 static uint64_t hash(uint64_t h, const void *data, size_t len)
@@ -223,68 +169,79 @@ static uint32_t weight_for(uint32_t shares)
 	return weight;
 }
 
-static bool take(uint32_t slot)
+static bool put(int fd, const void *data, size_t len, off_t at)
 {
-	if (gang.mine[slot] || !lock_byte(gang.fd, F_WRLCK, (off_t)slot))
+	return pwrite(fd, data, len, at) == (ssize_t)len;
+}
+
+static off_t member_at(uint32_t slot)
+{
+	return GANG_MEMBERS + (off_t)slot * (off_t)sizeof(struct gang_member);
+}
+
+/* The number is locked; what is there may be of one who was killed. */
+static bool enter(int fd, uint32_t slot, uint32_t shares)
+{
+	const off_t nr_at = offsetof(struct gang_board, nr);
+	const struct gang_claim none = {0};
+	const struct gang_member m = {
+		.used = 1,
+		.cpu = ~0u,
+		.group = group_now(),
+		.weight = weight_for(shares),
+	};
+	const struct timespec moment = {.tv_nsec = 1000000};
+	uint32_t nr = 0;
+	int tries = 0;
+
+	if (!put(fd, &none, sizeof(none), GANG_CLAIMS + (off_t)slot * 4096) ||
+	    !put(fd, &m, sizeof(m), member_at(slot)))
 		return false;
-	if (!provide(gang.fd, GANG_CLAIMS + (off_t)slot * 4096, 4096)) {
-		lock_byte(gang.fd, F_UNLCK, (off_t)slot);
-		return false;
+	while (!lock_byte(fd, F_WRLCK, ENTRY)) {
+		if (tries++ == 50)
+			return false;
+		nanosleep(&moment, NULL);
 	}
-	gang.mine[slot] = true;
-	return true;
+	bool ok = pread(fd, &nr, sizeof(nr), nr_at) == sizeof(nr);
+	if (ok && nr <= slot) {
+		nr = slot + 1;
+		ok = put(fd, &nr, sizeof(nr), nr_at);
+	}
+	lock_byte(fd, F_UNLCK, ENTRY);
+	return ok;
 }
 
-static void enter(uint32_t slot, uint32_t shares)
+void gang_join(const char *dir, uint32_t shares, struct gang_place *ret)
 {
-	struct gang_member *m = &gang.board->member[slot];
-	uint32_t nr = __atomic_load_n(&gang.board->nr, __ATOMIC_RELAXED);
+	char path[128];
+	uint32_t slot = 0;
+	int fd;
 
-	/* Perhaps from one who was killed. */
-	memset((uint8_t *)gang.board + GANG_CLAIMS + slot * 4096u, 0, sizeof(struct gang_claim));
-	m->cpu = ~0u;
-	m->group = group_now();
-	m->weight = weight_for(shares);
-	__atomic_store_n(&m->used, 1, __ATOMIC_RELEASE);
-	while (nr <= slot && !__atomic_compare_exchange_n(&gang.board->nr, &nr, slot + 1, false,
-							  __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-		;
-}
-
-void gang_join(uint32_t shares, struct gang_place *ret)
-{
 	*ret = (struct gang_place){.fd = -1, .slot = GANG_NONE};
-	pthread_mutex_lock(&gang.lock);
-	forget_parents();
-	if (gang.board || board_open()) {
-		uint32_t slot = 0;
-
-		while (slot < GANG_SLOTS && !take(slot))
-			slot++;
-		if (slot < GANG_SLOTS) {
-			enter(slot, shares);
-			gang.places++;
-			*ret = (struct gang_place){.fd = gang.fd, .slot = slot};
-		} else if (gang.places == 0) {
-			board_close();
-		}
-	}
-	pthread_mutex_unlock(&gang.lock);
+	if (!path_of(dir, path, sizeof(path)) || (fd = board_open(path)) < 0)
+		return;
+	while (slot < GANG_SLOTS && !lock_byte(fd, F_WRLCK, (off_t)slot))
+		slot++;
+	if (slot < GANG_SLOTS && provide(fd, GANG_CLAIMS + (off_t)slot * 4096, 4096) &&
+	    enter(fd, slot, shares))
+		*ret = (struct gang_place){.fd = fd, .slot = slot};
+	else
+		board_close(fd, path);
 }
 
-void gang_leave(struct gang_place *p)
+void gang_leave(const char *dir, struct gang_place *p)
 {
+	const uint32_t used = 0;
+	char path[128];
+
 	if (p->slot == GANG_NONE)
 		return;
-	pthread_mutex_lock(&gang.lock);
-	forget_parents();
-	if (gang.board && gang.mine[p->slot]) {
-		__atomic_store_n(&gang.board->member[p->slot].used, 0, __ATOMIC_RELEASE);
-		lock_byte(gang.fd, F_UNLCK, (off_t)p->slot);
-		gang.mine[p->slot] = false;
-		if (--gang.places == 0)
-			board_close();
-	}
-	pthread_mutex_unlock(&gang.lock);
+	(void)put(p->fd, &used, sizeof(used),
+		  member_at(p->slot) + (off_t)offsetof(struct gang_member, used));
+	lock_byte(p->fd, F_UNLCK, (off_t)p->slot);
+	if (path_of(dir, path, sizeof(path)))
+		board_close(p->fd, path);
+	else
+		close(p->fd);
 	*p = (struct gang_place){.fd = -1, .slot = GANG_NONE};
 }

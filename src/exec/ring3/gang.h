@@ -127,16 +127,14 @@ static inline void gang_look(const void *board, uint32_t self, uint64_t now, str
 
 /* ---- the library's side: gang.c ---- */
 struct gang_place {
-	int fd;	       /* the board; ours to look at, not to close. -1: none */
+	int fd;	       /* the board, held as long as the place; -1: none */
 	uint32_t slot; /* GANG_NONE: none */
 };
 /*
- * A place for a vCPU about to start. It always succeeds: without a board, or without room on it,
- * the vCPU simply takes no turns.
+ * A place for a vCPU about to start, on the board in `dir` (NULL: /dev/shm). Without a board, or
+ * without room on it, the vCPU simply takes no turns.
  */
-void gang_join(uint32_t shares, struct gang_place *ret);
-void gang_leave(struct gang_place *p);
-/* Where the board is; the test of this has one of its own. */
-extern const char *gang_dir;
+void gang_join(const char *dir, uint32_t shares, struct gang_place *ret);
+void gang_leave(const char *dir, struct gang_place *p);
 
 #endif

@@ -112,7 +112,7 @@ static int watch_ends(struct exec *e)
 static int start_vcpu(struct exec *e, unsigned int id)
 {
 	if (e->vcpu[id].gang.slot == GANG_NONE)
-		gang_join(e->shares, &e->vcpu[id].gang);
+		gang_join(NULL, e->shares, &e->vcpu[id].gang);
 
 	const struct ring3_spawn s = {
 		.name = e->name,
@@ -359,7 +359,7 @@ static void ring3_destroy(struct exec *e)
 	for (unsigned int i = 0; i < e->nr_vcpus; i++) {
 		if (e->vcpu[i].pidfd >= 0)
 			close(e->vcpu[i].pidfd);
-		gang_leave(&e->vcpu[i].gang);
+		gang_leave(NULL, &e->vcpu[i].gang);
 	}
 	ring3_kicks_close(&e->kicks);
 	if (e->ends >= 0)

@@ -199,9 +199,10 @@ static char dir[] = "/tmp/pvv-gang-XXXXXX", file[96];
 static int make_dir(void **state)
 {
 	strcpy(dir + sizeof(dir) - 7, "XXXXXX");
-	gang_dir = mkdtemp(dir);
+	char *made = mkdtemp(dir);
+
 	snprintf(file, sizeof(file), "%s/pvvirt-turns.1.%u", dir, (unsigned int)geteuid());
-	return gang_dir ? 0 : -1;
+	return made ? 0 : -1;
 }
 
 static int remove_dir(void **state)
@@ -222,7 +223,7 @@ static pid_t other_program(uint32_t *slot)
 	if (pid == 0) {
 		struct gang_place p;
 
-		gang_join(0, &p);
+		gang_join(dir, 0, &p);
 		if (write(up[1], &p.slot, sizeof(p.slot)) != sizeof(p.slot))
 			_exit(1);
 		for (;;)
@@ -251,29 +252,29 @@ static void test_programs(void **state)
 
 	assert_int_equal(stat(file, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
-	gang_join(0, &a);
-	gang_join(0, &b);
-	assert_true(a.fd >= 0 && a.fd == b.fd);
+	gang_join(dir, 0, &a);
+	gang_join(dir, 0, &b);
+	assert_true(a.fd >= 0 && b.fd >= 0);
 	assert_true(a.slot != b.slot && a.slot != other && b.slot != other);
 	/* The other is killed: its number is free, and what it wanted is forgotten. */
 	end(pid);
-	gang_join(0, &c);
+	gang_join(dir, 0, &c);
 	assert_int_equal(c.slot, other);
-	gang_leave(&c);
+	gang_leave(dir, &c);
 	assert_int_equal(c.slot, GANG_NONE);
-	gang_leave(&c);
+	gang_leave(dir, &c);
 	/* The last one removes the file, and no other. */
 	pid = other_program(&second);
-	gang_leave(&a);
-	gang_leave(&b);
+	gang_leave(dir, &a);
+	gang_leave(dir, &b);
 	assert_int_equal(stat(file, &st), 0);
-	gang_join(0, &a);
+	gang_join(dir, 0, &a);
 	end(pid);
-	gang_leave(&a);
+	gang_leave(dir, &a);
 	assert_int_equal(stat(file, &st), -1);
 }
 
-/* What is not ours is not used: this program then has a board of its own. */
+/* What is not ours is not used: then there are no turns. */
 static void test_not_ours(void **state)
 {
 	struct gang_place p;
@@ -282,26 +283,24 @@ static void test_not_ours(void **state)
 
 	assert_true(fd >= 0);
 	assert_int_equal(fchmod(fd, 0666), 0); /* others could write to it */
-	gang_join(0, &p);
-	assert_true(p.fd >= 0 && p.slot == 0);
+	gang_join(dir, 0, &p);
+	assert_true(p.fd == -1 && p.slot == GANG_NONE);
 	assert_int_equal(fstat(fd, &st), 0);
 	assert_int_equal(st.st_size, 0);
-	gang_leave(&p);
+	gang_leave(dir, &p);
 	assert_int_equal(stat(file, &st), 0); /* and not removed */
 	unlink(file);
 	close(fd);
 
 	assert_int_equal(symlink("/etc/passwd", file), 0);
-	gang_join(0, &p);
-	assert_int_equal(p.slot, 0);
-	gang_leave(&p);
+	gang_join(dir, 0, &p);
+	assert_int_equal(p.slot, GANG_NONE);
+	gang_leave(dir, &p);
 	unlink(file);
 
-	gang_dir = "/nonexistent";
-	gang_join(0, &p);
-	assert_int_equal(p.slot, 0);
-	gang_leave(&p);
-	gang_dir = dir;
+	gang_join("/nonexistent", 0, &p);
+	assert_int_equal(p.slot, GANG_NONE);
+	gang_leave("/nonexistent", &p);
 }
 
 static void test_full(void **state)
@@ -309,12 +308,12 @@ static void test_full(void **state)
 	static struct gang_place p[GANG_SLOTS + 1];
 
 	for (uint32_t i = 0; i <= GANG_SLOTS; i++) {
-		gang_join(1024, &p[i]);
+		gang_join(dir, 1024, &p[i]);
 		assert_int_equal(p[i].slot, i < GANG_SLOTS ? i : GANG_NONE);
 	}
 	assert_int_equal(p[GANG_SLOTS].fd, -1);
 	for (uint32_t i = 0; i <= GANG_SLOTS; i++)
-		gang_leave(&p[i]);
+		gang_leave(dir, &p[i]);
 }
 
 int main(void)
