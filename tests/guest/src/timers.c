@@ -38,16 +38,21 @@ static long wait_event(u64 due)
 static void set_timer_op(void)
 {
 	u64 due = pvg_now() + 5 * MS, seen;
-	long late;
+	long late, set, cancel;
 
 	R("set_timer_op in 5 ms", HC1(set_timer_op, due));
 	late = wait_event(due);
 	printf("  it came, and not early: %d\n", late >= 0);
 	R("set_timer_op in the past", HC1(set_timer_op, 1));
 	printf("  it came: %d\n", wait_event(0) >= 0);
-	seen = pvg_port_count[timer_port];
-	R("set_timer_op in 5 ms", HC1(set_timer_op, pvg_now() + 5 * MS));
-	R("set_timer_op 0 (cancel)", HC1(set_timer_op, 0));
+	do { /* once more on a machine so busy that it was due before it was cancelled */
+		seen = pvg_port_count[timer_port];
+		due = pvg_now() + 5 * MS;
+		set = HC1(set_timer_op, due);
+		cancel = HC1(set_timer_op, 0);
+	} while (pvg_now() >= due);
+	R("set_timer_op in 5 ms", set);
+	R("set_timer_op 0 (cancel)", cancel);
 	pvg_spin_ns(15 * MS);
 	pvg_force_callback();
 	printf("  events: %d\n", (int)(pvg_port_count[timer_port] - seen));
