@@ -93,8 +93,14 @@ static void test_cycles(void **state)
 	}
 	if (cycles > 21) {
 		assert_int_equal(count_fds(), fds);
+#ifdef __SANITIZE_ADDRESS__
+		print_message("memory is not looked at: AddressSanitizer keeps what was freed, and "
+			      "finds leaks itself\n");
+		(void)rss;
+#else
 		/* Room for the allocator, none for a leak per cycle. */
 		assert_in_range(rss_kib(), 1, rss + 2048);
+#endif
 	}
 	pvv_domain_unref(dom);
 	pvv_host_unref(host);

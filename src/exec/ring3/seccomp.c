@@ -72,7 +72,7 @@ static const struct rule rules[] = {
 	{SYS_madvise,
 	 3,
 	 {{0, ALL_BITS, XLATE_TABLE},
-	  {1, ALL_BITS, XLATE_TABLE_SIZE},
+	  {1, ALL_BITS, XLATE_TABLE_FULL},
 	  {2, ALL_BITS, MADV_DONTNEED}}},
 	/* What the kernel makes of a futex wait that was stopped or frozen. */
 	{SYS_restart_syscall, 0, {}},

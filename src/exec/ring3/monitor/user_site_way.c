@@ -82,6 +82,17 @@ static bool is_nop(const struct insn *i)
 	       ((i->map == 0 && i->op == 0x90) || (i->map == 1 && i->op == 0x1f));
 }
 
+/* (the decoder looks at 16 bytes, of which those behind the page are not ours to look at) */
+static uint32_t decode(struct insn *i, const uint8_t *code, uint32_t at)
+{
+	uint8_t end[16] = {0};
+
+	if (at + sizeof(end) <= PAGE)
+		return insn_decode(i, code + at, PAGE - at);
+	memcpy(end, code + at, PAGE - at);
+	return insn_decode(i, end, PAGE - at);
+}
+
 /* The length of what aligns: nops, or int3. */
 static uint32_t padding(const uint8_t *code, uint32_t at)
 {
@@ -89,7 +100,7 @@ static uint32_t padding(const uint8_t *code, uint32_t at)
 	struct insn i;
 
 	while (end < PAGE && (end & 15 || end == at)) {
-		n = insn_decode(&i, code + end, PAGE - end);
+		n = decode(&i, code, end);
 		if (!n || !(code[end] == 0xcc || is_nop(&i)))
 			break;
 		end += n;
@@ -124,7 +135,7 @@ static unsigned int spots_near(const uint8_t *code, const uint8_t *copy, uint32_
 
 		if (room >= SHORT_JUMP && nr < SPOTS && is_free(code, copy, at, room))
 			spot[nr++] = (struct site_spot){(uint16_t)at, (uint16_t)room, false};
-		n = insn_decode(&i, code + at, PAGE - at);
+		n = decode(&i, code, at);
 		if (!n || insn_class(&i) == IC_LONG)
 			break;
 		away = goes_away(&i);

@@ -38,12 +38,13 @@
 #define XLATE_NO_TABLE 1
 #endif
 #endif
+#define XLATE_TABLE_FULL 0x400000000 /* what the monitor has, which no sanitizer touches */
 #ifdef XLATE_NO_TABLE
 #define XLATE_TABLE_SIZE 0x1000
 #define XLATE_META	 0x60001000
 #define XLATE_META_SIZE	 0x1fff0000
 #else
-#define XLATE_TABLE_SIZE 0x400000000
+#define XLATE_TABLE_SIZE XLATE_TABLE_FULL
 #define XLATE_META	 0x500000000
 #define XLATE_META_SIZE	 0x40000000
 #endif
