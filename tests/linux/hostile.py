@@ -59,7 +59,8 @@ class Hostile(unittest.TestCase):
         bad = [line for line in out.splitlines() if TROUBLE.search(line) and "segfault" not in line]
         self.assertEqual(bad, [])
         if linuxlib.EXECUTOR != "ring3":
-            return  # (another executor has no such tasks)
+            print(f"not looked for with {linuxlib.EXECUTOR}: the tasks of ring3 and their filters")
+            return
         names = [name for name, _ in watch.seen.values()]
         self.assertGreaterEqual(names.count("pvv:guest"), 2, "the vCPU and its nursery")
         self.assertGreaterEqual(names.count("pvv-user"), 2, "the two tasks of a program")
