@@ -251,6 +251,7 @@ static bool serve_write_fault(uint64_t gva, struct xlate_sigregs *s)
 }
 
 static void (*step_hook)(const struct core_regs *r);
+static unsigned int steps_left; /* then a kick; 0 = none */
 
 /* SIGTRAP after each host instruction: look, and go on. */
 static void host_step(enum xlate_where where, struct xlate_sigregs *s)
@@ -262,6 +263,12 @@ static void host_step(enum xlate_where where, struct xlate_sigregs *s)
 		xlate_recover(X, s, NULL);
 		seen = R;
 		R = saved;
+		if (steps_left && !--steps_left) {
+			R = seen;
+			xlate_leave(X, s);
+			last.exit = -1;
+			break;
+		}
 		step_hook(&seen);
 		break;
 	case XLATE_LEAVING:
@@ -405,6 +412,26 @@ struct outcome run_guest_stepped(void (*on_step)(const struct core_regs *r))
 	o.addr = 0;
 	o.fetch = false;
 	return o;
+}
+
+static void no_hook(const struct core_regs *r)
+{
+}
+
+bool run_guest_kicked_at(unsigned int step)
+{
+	struct outcome o;
+
+	steps_left = step;
+	o = run_guest_stepped(no_hook);
+	/* The rest, as far as it is still to be run. */
+	if (o.exit == -1)
+		o = run_guest();
+	if (o.exit != XLATE_HYPERCALL)
+		abort();
+	step = steps_left;
+	steps_left = 0;
+	return step == 0;
 }
 
 struct outcome run_native(struct core_regs *r)

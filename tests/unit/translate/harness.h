@@ -82,6 +82,9 @@ struct outcome run_native_stepped(struct core_regs *r, void (*on_step)(const str
  * is called with the state that xlate_recover() makes of that position (R itself is not disturbed).
  */
 struct outcome run_guest_stepped(void (*on_step)(const struct core_regs *r));
+/* Likewise, and then to the end: kicked behind that many host instructions in the cache. False:
+ * there are not so many. */
+bool run_guest_kicked_at(unsigned int step);
 /* Called in signal handlers with the precise state in R; see kick tests. NULL = none. */
 extern void (*on_stop)(void);
 

@@ -493,18 +493,61 @@ static void test_tlb_boundaries(void **state)
 	assert_true(nr_steps > 300 || !X->bmi2);
 }
 
+/* A kick at any host instruction of an access across pages: all of it is done, and done once. */
+static void test_kicks_across_pages(void **state)
+{
+	static uint8_t want[0x6000];
+	unsigned int f, k, step, nr = 0;
+
+	harness_begin();
+	for (f = 0; f < NR; f++) {
+		struct core_regs start, end;
+
+		if (not_stepped(forms[f].what))
+			continue;
+		harness_reset();
+		check_form(&forms[f], USER_BASE + 0x2fff, DATA + 0x2000, 3);
+		memset(&start, 0, sizeof(start));
+		rnd_seed(f);
+		for (k = 0; k < 16; k++)
+			start.gpr[k] = rnd();
+		start.gpr[R_RSP] = STACK;
+		start.gpr[R_RDI] = start.gpr[R_RSI] = USER_BASE + 0x2fff;
+		start.gpr[R_RCX] = 3;
+		start.gpr[R_RAX] = 0x41;
+		start.rflags = 0x202 | 0x8d5;
+		start.rip = CODE;
+		fill(f);
+		R = start;
+		assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
+		end = R;
+		memcpy(want, ram_guest + USER_RAM, sizeof(want));
+		for (step = 1;; step++) {
+			bool kicked;
+
+			fill(f);
+			R = start;
+			kicked = run_guest_kicked_at(step);
+			if (memcmp(ram_guest + USER_RAM, want, sizeof(want)) ||
+			    memcmp(R.gpr, end.gpr, sizeof(R.gpr)))
+				fail_msg("%s, kicked behind %u instructions", forms[f].what, step);
+			if (!kicked)
+				break;
+			nr++;
+		}
+	}
+	printf("%u kicks\n", nr);
+	assert_true(nr > 50);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_forms),
-		cmocka_unit_test(test_page_faults),
-		cmocka_unit_test(test_read_only),
-		cmocka_unit_test(test_tlb),
-		cmocka_unit_test(test_tlb_code),
-		cmocka_unit_test(test_tlb_rights),
-		cmocka_unit_test(test_tlb_boundaries),
-		cmocka_unit_test(test_tlb_window),
-		cmocka_unit_test(test_other_insn_at_site),
+		cmocka_unit_test(test_forms),	       cmocka_unit_test(test_page_faults),
+		cmocka_unit_test(test_read_only),      cmocka_unit_test(test_tlb),
+		cmocka_unit_test(test_tlb_code),       cmocka_unit_test(test_tlb_rights),
+		cmocka_unit_test(test_tlb_boundaries), cmocka_unit_test(test_kicks_across_pages),
+		cmocka_unit_test(test_tlb_window),     cmocka_unit_test(test_other_insn_at_site),
 	};
 
 	if (!harness_init(0))

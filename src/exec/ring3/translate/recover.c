@@ -174,9 +174,29 @@ static void recover_stub(struct xlate *x, const struct frag *f, uint32_t rip, st
 	apply(r, ACT_FIX(FIX_POP8), it.gva, it.gva + it.glen, 0, ret);
 }
 
+/* The expansion that this is in; false: behind all of the fragment. */
+static bool find_note(const struct xlate *x, const struct frag *f, uint32_t rip,
+		      struct note_iter *it)
+{
+	for (xlate_notes_start(x, f, it); xlate_notes_next(it); xlate_notes_advance(it))
+		if (rip - it->host < it->hlen)
+			return true;
+	return it->p != it->end || rip - it->host < it->hlen;
+}
+
+static uint32_t action_at(const struct note_iter *it, uint32_t off)
+{
+	for (uint32_t k = 0; k < it->nsteps; k++) {
+		if (off < it->steps[4 * k])
+			return step_action(it->steps + 4 * k);
+		off -= it->steps[4 * k];
+	}
+	return 0;
+}
+
 void xlate_recover(struct xlate *x, const struct xlate_sigregs *s, struct xlate_recovered *ret)
 {
-	uint32_t rip = (uint32_t)s->rip, off, act = 0, k;
+	uint32_t rip = (uint32_t)s->rip, act;
 	struct core_regs *r = x->cfg.regs;
 	struct xlate_recovered dummy;
 	const struct frag *f;
@@ -194,21 +214,11 @@ void xlate_recover(struct xlate *x, const struct xlate_sigregs *s, struct xlate_
 		recover_stub(x, f, rip, r, ret);
 		return;
 	}
-	for (xlate_notes_start(x, f, &it); xlate_notes_next(&it); xlate_notes_advance(&it))
-		if (rip - it.host < it.hlen)
-			break;
-	if (it.p == it.end && rip - it.host >= it.hlen) { /* behind the last one: alignment */
+	if (!find_note(x, f, rip, &it)) { /* behind the last one: alignment */
 		r->rip = it.gva;
 		return;
 	}
-	off = rip - it.host;
-	for (k = 0; k < it.nsteps; k++) {
-		if (off < it.steps[4 * k]) {
-			act = step_action(it.steps + 4 * k);
-			break;
-		}
-		off -= it.steps[4 * k];
-	}
+	act = action_at(&it, rip - it.host);
 	apply(r, act, it.gva, it.gva + it.glen, s->rsp, ret);
 	if (ACT_GET_FIX(act) == FIX_FS)
 		x->fs_stale = 1;
@@ -224,12 +234,31 @@ void xlate_recover(struct xlate *x, const struct xlate_sigregs *s, struct xlate_
 	}
 }
 
+/*
+ * Behind a redirected instruction of which something is still to be done: its operand lay across
+ * pages and is to be written back, say (xlate_user_done()). The guest's state is not complete here,
+ * and the next thing that happens is that the cache is left.
+ */
+static bool unfinished(const struct xlate *x, uint32_t rip)
+{
+	const struct frag *f;
+	struct note_iter it;
+	uint32_t frag;
+
+	if (!x->bounce_len && !x->saved_site)
+		return false;
+	frag = xlate_frag_of(x, rip);
+	f = &x->frags[frag];
+	return frag && (f->flags & FRAG_SNIPPET) && rip < f->body_end &&
+	       find_note(x, f, rip, &it) && (action_at(&it, rip - it.host) & ACT_NEXT);
+}
+
 enum xlate_where xlate_where(const struct xlate *x, uint64_t rip)
 {
 	if (rip < 0x10000)
 		return XLATE_MISS;
 	if (rip >= x->hot_start && rip < x->hot)
-		return XLATE_IN_CACHE;
+		return unfinished(x, (uint32_t)rip) ? XLATE_LEAVING : XLATE_IN_CACHE;
 	if (rip >= XLATE_CACHE && rip < x->cache_end)
 		return XLATE_LEAVING;
 	if (rip >= (uintptr_t)xlate_asm_entry_begin && rip < (uintptr_t)xlate_asm_entry_end)
