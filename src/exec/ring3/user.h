@@ -97,9 +97,12 @@
 #define UF_WAIT_G	1
 #define UF_WAIT_K	2
 
-#define UF_SEGMENTS 1 /* load ds, es, fs and gs from `sel` */
-#define UF_FLAGS    2 /* the handler came in with flags that iretq refuses */
-#define UF_YIELD    4 /* K will be back soon: first give it the processor, then sleep */
+#define UF_SEGMENTS 1  /* load ds, es, fs and gs from `sel` */
+#define UF_FLAGS    2  /* the handler came in with flags that iretq refuses */
+#define UF_YIELD    4  /* K will be back soon: first give it the processor, then sleep */
+#define UF_BASES    8  /* load fs_base and gs_base */
+#define UF_IRETQ    16 /* popfq and a jump, in a tenth of its time, are not enough */
+#define UF_XSAVEOPT 32 /* the processor has it */
 /*
  * Times to do that: the first can come back at once, when the one who yields is so far behind the
  * other in what it has had of the processor that it is still its turn.

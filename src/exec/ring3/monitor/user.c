@@ -61,6 +61,7 @@ static void load_state(struct u_slot *s)
 {
 	struct u_state *st = s->state;
 	const struct core_regs *r = &k.c.v->regs;
+	uint32_t flags;
 
 	memcpy(st->gpr, r->gpr, sizeof(st->gpr));
 	st->rip = r->rip;
@@ -73,7 +74,13 @@ static void load_state(struct u_slot *s)
 	st->gs_base = r->gs_base;
 	st->fpmask = fpu_mask();
 	st->fpstate = fpu_give(s);
-	st->flags = s->nt ? UF_FLAGS : 0;
+	flags = fpu_flags();
+	if (s->nt)
+		flags |= UF_FLAGS;
+	if (st->cs != HOST_CS64 || (st->rflags & CORE_FLAG_TF))
+		flags |= UF_IRETQ;
+	if (!s->bases || s->fs_base != r->fs_base || s->gs_base != r->gs_base)
+		flags |= UF_BASES;
 	st->frame = 0;
 	if (st->cs == HOST_CS32 && r->ds) {
 		/* 32-bit code uses all of them. The guest's descriptors are not the host's: flat
@@ -83,8 +90,9 @@ static void load_state(struct u_slot *s)
 		st->es = r->es ? HOST_SS : 0;
 		st->fs = r->fs ? HOST_SS : 0;
 		st->gs = r->gs ? HOST_SS : 0;
-		st->flags |= UF_SEGMENTS;
+		flags |= UF_SEGMENTS | UF_BASES;
 	}
+	st->flags = flags;
 }
 
 /* ---- out ---------------------------------------------------------------------------------- */
@@ -99,11 +107,23 @@ static const uint8_t *frame_at(const struct u_slot *s, uint64_t at, uint64_t roo
 	return s->block + off;
 }
 
-static void take_registers(const struct u_frame *f, const struct u_state *st)
+/* What G has said that it has; if it lies it goes on with what it really has. */
+static void take_bases(struct u_slot *s)
 {
 	struct core_regs *r = &k.c.v->regs;
-	uint64_t fs_base = __atomic_load_n(&st->fs_base, __ATOMIC_RELAXED);
-	uint64_t gs_base = __atomic_load_n(&st->gs_base, __ATOMIC_RELAXED);
+
+	s->fs_base = __atomic_load_n(&s->state->fs_base, __ATOMIC_RELAXED);
+	s->gs_base = __atomic_load_n(&s->state->gs_base, __ATOMIC_RELAXED);
+	s->bases = true;
+	if (core_canonical(s->fs_base))
+		r->fs_base = s->fs_base;
+	if (core_canonical(s->gs_base))
+		r->gs_base = s->gs_base;
+}
+
+static void take_registers(struct u_slot *s, const struct u_frame *f)
+{
+	struct core_regs *r = &k.c.v->regs;
 
 	r->gpr[R_RAX] = f->rax;
 	r->gpr[R_RCX] = f->rcx;
@@ -126,10 +146,7 @@ static void take_registers(const struct u_frame *f, const struct u_state *st)
 	/* The guest's own selectors where the host has its flat ones. */
 	if (f->cs != host_cs(r->cs))
 		r->cs = f->cs == HOST_CS32 ? FLAT_USER_CS32 : FLAT_USER_CS64;
-	if (core_canonical(fs_base))
-		r->fs_base = fs_base;
-	if (core_canonical(gs_base))
-		r->gs_base = gs_base;
+	take_bases(s);
 }
 
 /* A system call without a signal. */
@@ -137,16 +154,12 @@ static void on_site(struct u_slot *s)
 {
 	struct u_state *st = s->state;
 	struct core_regs *r = &k.c.v->regs;
-	uint64_t fs_base, gs_base, rflags, rip;
+	uint64_t rflags, rip;
 
 	memcpy(r->gpr, st->gpr, sizeof(r->gpr));
-	fs_base = __atomic_load_n(&st->fs_base, __ATOMIC_RELAXED);
-	gs_base = __atomic_load_n(&st->gs_base, __ATOMIC_RELAXED);
+	__asm__ volatile("" ::: "memory"); /* what was copied is what is used */
+	take_bases(s);
 	rflags = __atomic_load_n(&st->rflags, __ATOMIC_RELAXED);
-	if (core_canonical(fs_base))
-		r->fs_base = fs_base;
-	if (core_canonical(gs_base))
-		r->gs_base = gs_base;
 	fpu_came_back(s, U_BLOCK + UB_STATE + US_FPU);
 	s->fpu_live = true;
 	s->nt = rflags & CORE_FLAG_NT;
@@ -315,6 +328,7 @@ static void came_back(struct u_slot *s, uint64_t at)
 		return;
 	}
 	s->fpu_live = false;
+	s->bases = false;
 	if (!p) {
 		/* A kick before the guest's first instruction; or G made it up, and then the kernel
 		 * kills the program. */
@@ -330,6 +344,7 @@ static void came_back(struct u_slot *s, uint64_t at)
 	}
 	memcpy(&f, p + UC_REGS, sizeof(f));
 	memcpy(&si, p + UC_SIGINFO, sizeof(si));
+	__asm__ volatile("" ::: "memory"); /* what was copied is what is used */
 	rewound = (si.signo == SIGUSR1_ || si.signo == SIGTRAP_) && site_rewind(s, &f);
 	if (IN_STUB(f.rip)) {
 		/* What iretq or xrstor refused, which G alone can have made: registers as they
@@ -339,7 +354,7 @@ static void came_back(struct u_slot *s, uint64_t at)
 	}
 	fpu_came_back(s, f.fpstate);
 	s->nt = f.eflags & CORE_FLAG_NT;
-	take_registers(&f, s->state);
+	take_registers(s, &f);
 	if (debug_active(s, 0))
 		debug_came_back(s, si.signo == SIGUSR1_ ||
 					   (si.signo != SIGSYS_ &&

@@ -59,6 +59,8 @@ struct u_slot {
 	bool order_failed;  /* a call of that order */
 	uint32_t quick;	    /* short turns in a row */
 	bool nt;	    /* G came in with the NT flag set */
+	bool bases;	    /* the next two are known: what G has */
+	uint64_t fs_base, gs_base;
 	struct tlb_queue gone;
 	bool fpu_live; /* G still has the vector registers that it came with, as home says */
 	bool plain;    /* no sites: it executes single steps */
@@ -173,6 +175,8 @@ static inline bool debug_active(const struct u_slot *s, uint64_t dr7)
 
 /* ---- user_fpu.c ---- */
 void fpu_setup(void);
+/* UF_XSAVEOPT, or 0 */
+uint32_t fpu_flags(void);
 /* G came back, its vector registers are in the image at U address `at`. */
 void fpu_came_back(const struct u_slot *s, uint64_t at);
 /* The guest's kernel needs them: into K. */

@@ -21,6 +21,7 @@
 
 static struct {
 	uint64_t mask;
+	bool xsaveopt;
 	uint32_t mxcsr_mask;
 	uint32_t end[8]; /* end of each component in a standard image */
 } fpu;
@@ -49,6 +50,8 @@ void fpu_setup(void)
 			k_die("this processor's vector state is larger than the ring3 executor "
 			      "knows");
 	}
+	__asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(0xd), "c"(1));
+	fpu.xsaveopt = a & 1;
 	__asm__ volatile("fxsave64 %0" : "=m"(buffer));
 	memcpy(&fpu.mxcsr_mask, buffer + 28, 4);
 	if (!fpu.mxcsr_mask)
@@ -60,13 +63,33 @@ uint64_t fpu_mask(void)
 	return fpu.mask;
 }
 
+uint32_t fpu_flags(void)
+{
+	return fpu.xsaveopt ? UF_XSAVEOPT : 0;
+}
+
+/*
+ * XSAVEOPT leaves out what is in its initial state, and what is still as the last XRSTOR made it,
+ * if that was from the same address. K never does that; G does, at a site, and between its XRSTOR
+ * and its XSAVEOPT nobody but G writes there.
+ */
+static void save(uint8_t *image)
+{
+	uint32_t a = (uint32_t)fpu.mask, d = (uint32_t)(fpu.mask >> 32);
+
+	memset(image + AT_BV, 0, HEADER);
+	if (fpu.xsaveopt)
+		__asm__ volatile("xsaveopt64 (%0)" : : "r"(image), "a"(a), "d"(d) : "memory");
+	else
+		__asm__ volatile("xsave64 (%0)" : : "r"(image), "a"(a), "d"(d) : "memory");
+}
+
 /* From memory that the guest can write to: a copy, made such that XRSTOR accepts it. */
 static void load(const uint8_t *image, uint64_t room)
 {
-	uint64_t bv;
+	uint64_t bv = __atomic_load_n((const uint64_t *)(image + AT_BV), __ATOMIC_RELAXED);
 	uint32_t mxcsr, len = LEGACY + HEADER;
 
-	memcpy(&bv, image + AT_BV, sizeof(bv));
 	bv &= fpu.mask;
 	for (unsigned int i = 2; i < 8; i++)
 		if ((bv >> i & 1) && fpu.end[i] > len)
@@ -118,17 +141,11 @@ bool fpu_in_user(void)
 
 uint64_t fpu_give(struct u_slot *s)
 {
-	uint8_t *image = s->state->fpu;
-
 	/* (nothing to load where nothing has changed) */
 	if (home.slot == s)
 		return s->fpu_live ? 0 : home.at;
 	s->fpu_live = false;
 	fpu_claim();
-	memset(image + AT_BV, 0, HEADER);
-	__asm__ volatile("xsave64 (%0)"
-			 :
-			 : "r"(image), "a"((uint32_t)fpu.mask), "d"((uint32_t)(fpu.mask >> 32))
-			 : "memory");
+	save(s->state->fpu);
 	return U_BLOCK + UB_STATE + US_FPU;
 }

@@ -26,6 +26,7 @@
 
 static struct {
 	uint32_t came;	     /* when the last one gave the turn to K */
+	uint32_t asked;	     /* when K was about to give it back */
 	uint32_t wait, next; /* hand-overs until the next try; and after the next late one */
 	uint32_t good;
 } pace = {.next = TRY_FIRST};
@@ -37,7 +38,8 @@ static uint32_t cycles(void)
 
 bool turn_by_yield(struct u_slot *s)
 {
-	s->quick = cycles() - pace.came < SOON ? s->quick + 1 : 0;
+	pace.asked = cycles();
+	s->quick = pace.asked - pace.came < SOON ? s->quick + 1 : 0;
 	if (pace.wait) {
 		pace.wait--;
 		return false;
@@ -120,7 +122,7 @@ void turn_give(struct u_slot *s, bool yield)
 	struct u_state *st = s->state;
 	unsigned int yields = yield ? UF_YIELDS : 0;
 	bool kicked = false, slept = false, ordered = s->order->nr != 0;
-	uint32_t given = cycles(), turn;
+	uint32_t given = pace.asked, turn;
 
 	give(s);
 	for (;;) {
@@ -133,7 +135,7 @@ void turn_give(struct u_slot *s, bool yield)
 			kick(s);
 			continue;
 		}
-		if (yields && cycles() - given < LATE) {
+		if (yields && (yields == UF_YIELDS || cycles() - given < LATE)) {
 			yields--;
 			sys0(SYS_sched_yield);
 			continue;

@@ -236,12 +236,19 @@ u_site_saved:
 	mov	%rdx, STATE + US_GSBASE
 	mov	STATE + US_FPMASK, %eax
 	mov	STATE + US_FPMASK + 4, %edx
-	xsave64	STATE + US_FPU
-	movq	$US_SITE, STATE + US_FRAME
+	testl	$UF_XSAVEOPT, STATE + US_FLAGS
+	jz	1f
+	xsaveopt64 STATE + US_FPU
+	jmp	2f
+1:	xsave64	STATE + US_FPU
+2:	movq	$US_SITE, STATE + US_FRAME
 	mov	$STATE, %eax
 	jmp	u_report
 u_site_end:
 
+	/* (a kick that meets this comes here again, with the inner frame) */
+u_report_again:
+	mov	UC_RSP(%rsp), %rsp
 u_report:
 	mov	%rax, %rbx
 	rdtsc
@@ -314,11 +321,13 @@ u_resume:
 	mov	US_SEL + 2(%rbx), %es
 	mov	US_SEL + 4(%rbx), %fs
 	mov	US_SEL + 6(%rbx), %gs
-2:	mov	US_FSBASE(%rbx), %rax
+2:	testl	$UF_BASES, US_FLAGS(%rbx)
+	jz	3f
+	mov	US_FSBASE(%rbx), %rax
 	wrfsbase %rax
 	mov	US_GSBASE(%rbx), %rax
 	wrgsbase %rax
-	mov	US_GPR + 0(%rbx), %rax
+3:	mov	US_GPR + 0(%rbx), %rax
 	mov	US_GPR + 8(%rbx), %rcx
 	mov	US_GPR + 16(%rbx), %rdx
 	mov	US_GPR + 40(%rbx), %rbp
@@ -332,8 +341,15 @@ u_resume:
 	mov	US_GPR + 104(%rbx), %r13
 	mov	US_GPR + 112(%rbx), %r14
 	mov	US_GPR + 120(%rbx), %r15
-	lea	US_IRET(%rbx), %rsp
 u_switched:
+	testl	$UF_IRETQ, US_FLAGS(%rbx)
+	jnz	2f
+	lea	US_IRET + 16(%rbx), %rsp
+	mov	US_GPR + 24(%rbx), %rbx
+	popfq
+	pop	%rsp
+	jmp	*STATE + US_IRET
+2:	lea	US_IRET(%rbx), %rsp
 	testl	$UF_FLAGS, US_FLAGS(%rbx)
 	jnz	4f
 3:	mov	US_GPR + 24(%rbx), %rbx
@@ -352,7 +368,7 @@ u_in_stub:
 	jb	u_tell			/* K finds out which site that was */
 	cmp	$(u_resume - u_stub), %ecx
 	jae	1f
-	cmp	$(u_report - u_stub), %ecx
+	cmp	$(u_report_again - u_stub), %ecx
 	jb	3f
 	/* What G may go on with the signal has reset. */
 	mov	%rax, %rbx
@@ -364,8 +380,7 @@ u_in_stub:
 	cmp	$(u_told - u_stub), %ecx
 	jae	u_wait_again
 	/* From u_report on it is settled which frame is told. */
-	mov	UC_RSP(%rsp), %rsp
-	jmp	u_report
+	jmp	u_report_again
 3:	mov	UC_RSP(%rsp), %rsp
 	jmp	u_handler
 1:	cmp	$(u_switched - u_stub), %ecx
