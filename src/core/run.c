@@ -138,7 +138,9 @@ enum core_action core_next(struct core_ctx *c)
 {
 	struct core_vcpu *v = c->v;
 	enum core_action action;
-	bool timers = v->wake_ns != CORE_NEVER || v->runstate.state != RUNSTATE_running;
+	/* Is a timer due? Whoever sets one to an earlier time clears wake_ns. */
+	bool timers = v->wake_ns == 0 || v->runstate.state != RUNSTATE_running ||
+		      (v->wake_ns != CORE_NEVER && !c->kicked_at_wake);
 
 	if (__atomic_load_n(&c->ctl->vcpu[v->id].kick, __ATOMIC_SEQ_CST) != 0 ||
 	    __atomic_load_n(&c->ctl->request, __ATOMIC_RELAXED) != 0 || v->paused) {
@@ -165,6 +167,7 @@ enum core_action core_next(struct core_ctx *c)
 	if (core_vcpu_blocked(v) || v->polling || v->runstate.state != RUNSTATE_running) {
 		run_again(c);
 		core_timers_run(c);
+		timers = true;
 	}
 
 	if (v->nmi_pending && !v->nmi_masked)
@@ -172,7 +175,8 @@ enum core_action core_next(struct core_ctx *c)
 	core_event_upcall(c);
 	if (__atomic_load_n(&c->d->stop, __ATOMIC_RELAXED) != 0)
 		return CORE_STOP;
-	v->wake_ns = core_timers_next(c);
+	if (timers || v->upcall_hold != 0)
+		v->wake_ns = core_timers_next(c);
 	return CORE_RUN;
 }
 

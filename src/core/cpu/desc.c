@@ -4,7 +4,6 @@
 #include "core/cpu/bounce.h"
 #include "core/cpu/cpu.h"
 #include "core/lib/bitops.h"
-#include "core/lib/mem.h"
 #include "core/mm/mm.h"
 #include "core/run.h"
 
@@ -32,17 +31,15 @@ static uint64_t reserved_entry(unsigned int index)
 static uint64_t gdt_entry(struct core_ctx *c, unsigned int index)
 {
 	const struct core_vcpu *v = c->v;
-	uint64_t desc;
+	const uint64_t *frame;
 
 	if (index >= FIRST_RESERVED_GDT_ENTRY)
 		return reserved_entry(index);
 	/* The last page counts as a whole. From there to its own page Xen maps zeroes. */
 	if (index / 512 >= (v->gdt_ents + 511) / 512)
 		return 0;
-	const uint8_t *frame = core_frame_ptr(c, v->gdt_frames[index / 512]);
-
-	memcpy(&desc, frame + index % 512 * 8, sizeof(desc));
-	return desc;
+	frame = core_frame_ptr(c, v->gdt_frames[index / 512]);
+	return __atomic_load_n(&frame[index % 512], __ATOMIC_RELAXED);
 }
 
 enum core_desc_result core_desc_read(struct core_ctx *c, uint16_t sel, uint64_t *ret)
@@ -60,13 +57,15 @@ enum core_desc_result core_desc_read(struct core_ctx *c, uint16_t sel, uint64_t 
 	if (index >= v->ldt_ents)
 		return DESC_OUTSIDE;
 
+	const uint64_t *frame;
 	uint64_t mfn;
 
 	if (!core_ldt_frame(c, index, &mfn)) {
 		*ret = v->ldt_base + index * 8ull;
 		return DESC_FAULT;
 	}
-	memcpy(ret, (uint8_t *)core_frame_ptr(c, mfn) + index % 512 * 8, sizeof(*ret));
+	frame = core_frame_ptr(c, mfn);
+	*ret = __atomic_load_n(&frame[index % 512], __ATOMIC_RELAXED);
 	return DESC_OK;
 }
 

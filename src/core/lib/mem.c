@@ -4,6 +4,7 @@
  * best for whole pages, and short copies of constant size never get here. Must be compiled with
  * -fno-builtin, else the compiler turns the loops into calls to themselves.
  */
+#define CORE_LIB_MEM_CALLS
 #include "core/lib/mem.h"
 
 #include <stdint.h>

@@ -73,17 +73,24 @@ size_t core_guest_read(struct core_ctx *c, void *dst, uint64_t va, size_t len)
 /*
  * A mapping that was writable when it was looked up may lead to what is a page table by now: the
  * hold keeps it from becoming one while it is written. If it is refused, the translation was stale
- * or the guest is racing with itself.
+ * or the guest is racing with itself. With one vCPU nothing else makes a frame a page table.
  */
+static bool hold(struct core_ctx *c, uint64_t mfn)
+{
+	if (c->d->nr_vcpus == 1)
+		return mfn < c->d->nr_frames && frame_writable(frame_word(&c->frames[mfn]));
+	return frame_get_writable(c->frames, c->d->nr_frames, mfn);
+}
+
 static bool write_page(struct core_ctx *c, uint64_t root, uint64_t va, const void *src, size_t n)
 {
-	uint64_t mfn, nr = c->d->nr_frames;
+	uint64_t mfn;
 
 	if (!lookup(c, root, va, true, &mfn))
 		return false;
-	if (!frame_get_writable(c->frames, nr, mfn)) {
+	if (!hold(c, mfn)) {
 		c->walk.va[(va >> 12) & 15] = 0;
-		if (!lookup(c, root, va, true, &mfn) || !frame_get_writable(c->frames, nr, mfn))
+		if (!lookup(c, root, va, true, &mfn) || !hold(c, mfn))
 			return false;
 	}
 	memcpy((uint8_t *)core_frame_ptr(c, mfn) + (va & 0xfff), src, n);
@@ -91,7 +98,8 @@ static bool write_page(struct core_ctx *c, uint64_t root, uint64_t va, const voi
 	 * Behind a locked instruction: either we see that another vCPU marks the frame as code, or
 	 * it reads what we wrote.
 	 */
-	frame_put_writable(c->frames, nr, mfn);
+	if (c->d->nr_vcpus > 1)
+		frame_put_writable(c->frames, c->d->nr_frames, mfn);
 	core_frame_dirtied(c, mfn);
 	return true;
 }

@@ -20,9 +20,7 @@ static bool hold(struct core_frame *f, uint32_t one, uint32_t all)
 					      __ATOMIC_RELAXED));
 
 	word = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
-	if (frame_refs(word) != 0 &&
-	    (one == FRAME_READER || (word & FRAME_TREF_MASK) == 0 ||
-	     (word & (FRAME_TYPE_MASK | FRAME_VALID)) == FRAME_IS_WRITABLE))
+	if (one == FRAME_READER ? frame_refs(word) != 0 : frame_writable(word))
 		return true;
 	__atomic_sub_fetch(&f->aux, one, __ATOMIC_SEQ_CST);
 	return false;

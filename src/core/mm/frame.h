@@ -95,6 +95,14 @@ static inline bool frame_is(uint64_t word, enum frame_type type)
 	       (word & FRAME_TREF_MASK) != 0 && frame_refs(word) != 0;
 }
 
+/* Somebody owns it, and it is nothing that must not be written to. */
+static inline bool frame_writable(uint64_t word)
+{
+	return frame_refs(word) != 0 &&
+	       ((word & FRAME_TREF_MASK) == 0 ||
+		(word & (FRAME_TYPE_MASK | FRAME_VALID)) == FRAME_IS_WRITABLE);
+}
+
 /* ---- references, under mm_lock -------------------------------------------------------------- */
 
 /* A frame without references (free, or not the guest's) and a saturated one are refused. */

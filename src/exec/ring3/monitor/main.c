@@ -415,6 +415,7 @@ void k_start(const struct k_params *p)
 	map_memory(p);
 	k.exc_vector = K_NO_EXC;
 	core_attach(c, p->vcpu);
+	c->kicked_at_wake = true; /* by timer_arm() */
 	user_init(p);
 	map_translator(p->code_cache);
 	fpu_init();
@@ -442,7 +443,7 @@ void k_start(const struct k_params *p)
 			if (__builtin_expect(c->ctl->code_stale != 0, 0) ||
 			    (k.smp && k.peers->stale_lock))
 				k_code_stale();
-			timer_arm(gang_timer(core_timers_next(c)));
+			timer_arm(gang_timer(c->v->wake_ns));
 			if (c->v->kernel_mode)
 				run_guest();
 			else
