@@ -302,6 +302,11 @@ static void run_guest(void)
 			return;
 	} else {
 		why = enter_guest();
+		/* Its first FPU instruction: nobody else has to know. */
+		if (why == XLATE_FPU) {
+			fpu_claim();
+			why = enter_guest();
+		}
 	}
 	if (__builtin_expect(kdebug_on, 0)) {
 		why = kdebug_exit(why);

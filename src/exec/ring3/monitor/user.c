@@ -40,7 +40,7 @@ struct siginfo_ {
 };
 
 /* What happened last, for user_run(): the page to map as soon as the guest has dealt with it. */
-static uint64_t retry_va, retry_root;
+static uint64_t retry_va, retry_root, retry_rip;
 static uint32_t retry_access;
 
 /* ---- in ----------------------------------------------------------------------------------- */
@@ -237,6 +237,7 @@ static void on_page_fault(struct u_slot *s, const struct u_frame *f)
 	retry_va = f->cr2;
 	retry_access = access;
 	retry_root = k.c.v->user_root;
+	retry_rip = f->rip;
 	core_exception(&k.c, CORE_VEC_PF, error | PF_USER, f->cr2);
 }
 
@@ -396,7 +397,8 @@ void user_run(void)
 		site_plain(s);
 	user_drain();
 	if (retry_va) {
-		if (retry_root == k.c.v->user_root)
+		/* (not where the guest answers with a signal) */
+		if (retry_root == k.c.v->user_root && retry_rip == k.c.v->regs.rip)
 			(void)user_map(s, retry_va, retry_access, &error);
 		retry_va = 0;
 	}

@@ -49,13 +49,6 @@ xlate_asm_entry_begin:
 	wrfsbase %rax
 #endif
 	mov XV(XV_REGS), %rax
-	mov R_RFLAGS, %ecx
-	and $FLAGS, %ecx
-	or $0x202, %ecx
-#ifdef XLATE_HOSTED
-	or XV(XV_HOST_TF), %ecx
-#endif
-	push %rcx
 	mov R_(4), %rdx
 	add XV(XV_SHIFT), %rdx
 	mov R_(1), %rcx
@@ -71,11 +64,37 @@ xlate_asm_entry_begin:
 	mov R_(13), %r13
 	mov R_(14), %r14
 	mov R_(15), %r15
-	popfq
+#ifdef XLATE_HOSTED
+	cmpl $0, XV(XV_HOST_TF)
+	jne 1f
+#endif
+	testl $0x400, R_RFLAGS
+	jnz 1f
+	/* Without DF they need no popfq, which takes 20 cycles: OF by an addition, the others by sahf. */
 	mov %rdx, %rsp
-	mov R_(2), %rdx
+	mov R_RFLAGS, %eax
+	mov %eax, %edx
+	shr $11, %edx
+	and $1, %edx
+	mov %al, %ah
+	mov %dl, %al
+	add $0x7f, %al
+	sahf
+	mov XV(XV_REGS), %rax
+2:	mov R_(2), %rdx
 	mov R_(0), %rax
 	jmp *XV(XV_RESUME)
+1:	mov R_RFLAGS, %eax
+	and $FLAGS, %eax
+	or $0x202, %eax
+#ifdef XLATE_HOSTED
+	or XV(XV_HOST_TF), %eax
+#endif
+	push %rax
+	mov XV(XV_REGS), %rax
+	popfq
+	mov %rdx, %rsp
+	jmp 2b
 	.globl xlate_asm_entry_end
 	.hidden xlate_asm_entry_end
 xlate_asm_entry_end:

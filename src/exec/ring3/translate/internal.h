@@ -192,6 +192,7 @@ struct xlate {
 		uint64_t faults;
 	} stored[64];
 	uint32_t xsave_end[64]; /* of each component in a standard image, 0 = the host has it not */
+	uint64_t xsave_has;	/* a bit for each that it has, from 2 on */
 	uint32_t bmi2;		/* the processor has rorx and shrx */
 	uint32_t by_window;	/* xlate_store_by_window() */
 	uint32_t tlb_used[2];	/* user_tlb.c: there are entries for reads, for writes */

@@ -102,6 +102,7 @@ static void find_xsave_ends(struct xlate *x)
 		c = k;
 		__asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
 		x->xsave_end[k] = a + b;
+		x->xsave_has |= 1ull << k;
 	}
 }
 

@@ -618,9 +618,11 @@ static unsigned int operand_size(struct xlate *x, const struct insn *i)
 	uint64_t asked = (uint32_t)x->cfg.regs->gpr[R_RAX] | x->cfg.regs->gpr[R_RDX] << 32;
 
 	n = 512 + 64;
-	for (unsigned int k = 2; k < 63; k++)
-		if ((asked >> k & 1) && x->xsave_end[k] > n)
-			n = x->xsave_end[k];
+	for (uint64_t m = asked & x->xsave_has; m; m &= m - 1) {
+		uint32_t end = x->xsave_end[__builtin_ctzll(m)];
+
+		n = end > n ? end : n;
+	}
 	return n;
 }
 
