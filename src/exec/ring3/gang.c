@@ -54,7 +54,7 @@ static bool is_ours(int fd)
 
 static bool path_of(const char *dir, char *ret, size_t size)
 {
-	int n = snprintf(ret, size, "%s/pvvirt-turns.1.%u", dir ? dir : "/dev/shm",
+	int n = snprintf(ret, size, "%s/pvvirt-turns.2.%u", dir ? dir : "/dev/shm",
 			 (unsigned int)geteuid());
 
 	return n > 0 && (size_t)n < size;
@@ -89,73 +89,6 @@ static void board_close(int fd, const char *path)
 	close(fd);
 }
 
-static uint64_t hash(uint64_t h, const void *data, size_t len)
-{
-	const unsigned char *p = data;
-
-	while (len--)
-		h = (h ^ *p++) * 0x100000001b3ull;
-	return h;
-}
-
-/*
- * The directory of this program's control group for the processor. Version 1 has a line with that
- * controller's name; else the line of version 2, which has none, names the group, and the nearest
- * one above it with a weight of its own is what counts.
- */
-static void cpu_group(char *ret, size_t size)
-{
-	char line[4096], path[4200];
-	FILE *f = fopen("/proc/self/cgroup", "re");
-
-	snprintf(ret, size, "/sys/fs/cgroup");
-	while (f && fgets(line, sizeof(line), f)) {
-		char *names = strchr(line, ':'), *where = names ? strchr(names + 1, ':') : NULL;
-
-		if (!where)
-			continue;
-		*where++ = '\0';
-		where[strcspn(where, "\n")] = '\0';
-		names++;
-		if (strcmp(names, "cpu") == 0 || strcmp(names, "cpu,cpuacct") == 0 ||
-		    strcmp(names, "cpuacct,cpu") == 0) {
-			snprintf(ret, size, "/sys/fs/cgroup/cpu%s", where);
-			break;
-		}
-		if (*names)
-			continue;
-		for (;;) {
-			char *last = strrchr(where, '/');
-
-			snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.weight", where);
-			if (!last || !where[1] || access(path, F_OK) == 0)
-				break;
-			last[last == where] = '\0';
-		}
-		snprintf(ret, size, "/sys/fs/cgroup%s", where);
-	}
-	if (f)
-		fclose(f);
-}
-
-/*
- * Those in one control group share its time equally, as turns do. Between groups the host's
- * scheduler decides, by weights that may change: no turns there.
- */
-static uint64_t group_now(void)
-{
-	uint64_t ret = 0xcbf29ce484222325ull;
-	char dir[4200];
-	struct stat st;
-
-	cpu_group(dir, sizeof(dir));
-	ret = hash(ret, dir, strlen(dir));
-	/* The same name in another namespace is another group. */
-	if (stat(dir, &st) == 0 || stat("/proc/self/ns/cgroup", &st) == 0)
-		ret = hash(ret, &st.st_ino, sizeof(st.st_ino));
-	return ret;
-}
-
 /* As the host's scheduler will weigh it: a step of niceness is a quarter. */
 static uint32_t weight_for(uint32_t shares)
 {
@@ -184,16 +117,12 @@ static bool enter(int fd, uint32_t slot, uint32_t shares)
 {
 	const off_t nr_at = offsetof(struct gang_board, nr);
 	const struct gang_claim none = {0};
-	const struct gang_member m = {
-		.used = 1,
-		.cpu = ~0u,
-		.group = group_now(),
-		.weight = weight_for(shares),
-	};
+	struct gang_member m = {.used = 1, .cpu = ~0u, .weight = weight_for(shares)};
 	const struct timespec moment = {.tv_nsec = 1000000};
 	uint32_t nr = 0;
 	int tries = 0;
 
+	gang_read_group(0, &m);
 	if (!put(fd, &none, sizeof(none), GANG_CLAIMS + (off_t)slot * 4096) ||
 	    !put(fd, &m, sizeof(m), member_at(slot)))
 		return false;
@@ -227,6 +156,38 @@ void gang_join(const char *dir, uint32_t shares, struct gang_place *ret)
 		*ret = (struct gang_place){.fd = fd, .slot = slot};
 	else
 		board_close(fd, path);
+}
+
+/* Everything but what K writes there, and what does not change. */
+static void read_again(struct gang_place *p, pid_t pid)
+{
+	const size_t from = offsetof(struct gang_member, depth);
+	struct gang_member m;
+
+	gang_read_group(pid, &m);
+	(void)put(p->fd, (const uint8_t *)&m + from, sizeof(m) - from,
+		  member_at(p->slot) + (off_t)from);
+}
+
+void gang_heard(struct gang_place *p, pid_t pid)
+{
+	struct timespec now;
+	uint64_t asks;
+
+	if (p->slot == GANG_NONE)
+		return;
+	/* A monitor that asks all the time is heard once a second. */
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	if (now.tv_sec == p->heard)
+		return;
+	p->heard = now.tv_sec;
+	if (pread(p->fd, &asks, sizeof(asks),
+		  GANG_CLAIMS + (off_t)p->slot * 4096 + (off_t)offsetof(struct gang_claim, asks)) !=
+		    sizeof(asks) ||
+	    asks == p->asks)
+		return;
+	p->asks = asks;
+	read_again(p, pid);
 }
 
 void gang_leave(const char *dir, struct gang_place *p)

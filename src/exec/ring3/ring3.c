@@ -225,6 +225,9 @@ static void ring3_doorbell_clear(struct exec *e)
 
 	if (read(e->doorbell, &n, sizeof(n)) < 0)
 		return; /* EAGAIN: nobody rang */
+	for (unsigned int i = 0; i < e->nr_vcpus; i++)
+		if (e->vcpu[i].pidfd >= 0)
+			gang_heard(&e->vcpu[i].gang, e->vcpu[i].pid);
 }
 
 static int ring3_end_fd(struct exec *e)

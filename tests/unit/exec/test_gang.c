@@ -2,6 +2,7 @@
 /* Turns on a processor (exec/ring3/gang.h): whose it is, and the board of several programs. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -174,6 +175,155 @@ static void test_hostile(void **state)
 	assert_int_equal(v.off, 0);
 }
 
+/* Whatever the user's other programs write: a turn that comes, or none. */
+static void test_nonsense(void **state)
+{
+	uint64_t x = 88172645463325252ull;
+
+	for (int round = 0; round < 200; round++) {
+		board()->nr = 40;
+		for (uint32_t i = 0; i < 40; i++) {
+			struct gang_member *m = &board()->member[i];
+			uint8_t *p = (uint8_t *)m;
+
+			for (size_t at = 0; at < sizeof(*m); at++) {
+				x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+				p[at] = (uint8_t)(x >> 30);
+			}
+			m->cpu = x % 16 ? 1 : 2;
+			m->depth = x % 3 ? m->depth % (GANG_LEVELS + 2) : m->depth;
+			m->read = x % 5 ? NOW - x % GANG_STALE : m->read;
+			for (uint32_t d = 0; d < GANG_LEVELS; d++)
+				m->level[d].id &= d;
+			claim(i)->until = x % 7 ? NOW + LONG : x;
+		}
+		for (uint32_t i = 0; i < 40; i++) {
+			struct gang_view v;
+
+			gang_look(image, i, NOW, &v);
+			assert_true(v.alone || !v.left != !v.wait);
+			assert_true(v.left <= GANG_SLICE && v.period <= 64ull * GANG_SLICE);
+			assert_true(v.wait < v.period || !v.wait);
+		}
+	}
+}
+
+/* A vCPU in a group of its own below the top one. */
+static void add_group(uint32_t slot, uint32_t cpu, uint64_t group, uint32_t weight)
+{
+	add(slot, cpu, group, GANG_WEIGHT, NOW + LONG);
+	struct gang_member *m = &board()->member[slot];
+
+	m->read = NOW - 1000;
+	m->depth = 2;
+	m->level[0] = (struct gang_level){.id = 1};
+	m->level[1] = (struct gang_level){.id = group, .weight = weight};
+}
+
+/* Groups have what their weights give them, and what is in them shares that. */
+static void test_groups(void **state)
+{
+	static const uint32_t two[] = {0, 1}, three[] = {0, 1, 2}, four[] = {0, 1, 2, 3};
+	unsigned int got[4];
+
+	add_group(0, 1, 50, 1024);
+	add_group(1, 1, 51, 1024);
+	shares(two, 2, 3000, got);
+	assert_in_range(got[0], 1480, 1520);
+	board()->member[0].level[1].weight = 512;
+	shares(two, 2, 3000, got);
+	assert_in_range(got[0], 980, 1020);
+	/* Two in one group, one in the other; and one that is in none, beside both. */
+	add_group(0, 1, 50, 1024);
+	add_group(2, 1, 51, 1024);
+	shares(three, 3, 4000, got);
+	assert_in_range(got[0], 1970, 2030);
+	assert_in_range(got[2], 980, 1020);
+	add_group(3, 1, 1, 0);
+	board()->member[3].depth = 1;
+	shares(four, 4, 6000, got);
+	assert_in_range(got[3], 1960, 2040);
+	assert_in_range(got[0], 1960, 2040);
+	assert_in_range(got[1], 970, 1030);
+}
+
+/* A group below a group: what the upper ones have is divided among the lower ones. */
+static void test_nested(void **state)
+{
+	static const uint32_t who[] = {0, 1, 2};
+	unsigned int got[3];
+
+	for (uint32_t i = 0; i < 3; i++) {
+		add_group(i, 1, 60 + i, 1024);
+		board()->member[i].depth = 3;
+		board()->member[i].level[2] = board()->member[i].level[1];
+		board()->member[i].level[1] =
+			(struct gang_level){.id = i ? 71 : 70, .weight = i ? 1024 : 2048};
+	}
+	board()->member[1].level[2].weight = 3072;
+	shares(who, 3, 12000, got);
+	assert_in_range(got[0], 7900, 8100);
+	assert_in_range(got[1], 2900, 3100);
+	assert_in_range(got[2], 900, 1100);
+}
+
+/* A group that wants another processor, too, has half of its weight on each. */
+static void test_elsewhere(void **state)
+{
+	static const uint32_t who[] = {0, 1};
+	unsigned int got[2];
+
+	add_group(0, 1, 50, 1024);
+	add_group(1, 1, 51, 1024);
+	add_group(2, 2, 51, 1024);
+	shares(who, 2, 3000, got);
+	assert_in_range(got[0], 1960, 2040);
+	claim(2)->until = NOW;
+	shares(who, 2, 3000, got);
+	assert_in_range(got[0], 1480, 1520);
+}
+
+/* Where the weights are not known, there are turns in each group only, and somebody has to ask. */
+static void test_unknown(void **state)
+{
+	struct gang_view v;
+
+	add_group(0, 1, 50, 1024);
+	add_group(1, 1, 51, 1024);
+	gang_look(image, 0, NOW, &v);
+	assert_false(v.alone || v.old);
+	board()->member[0].read = NOW - GANG_OLD;
+	gang_look(image, 0, NOW, &v);
+	assert_true(v.old && !v.alone);
+	gang_look(image, 1, NOW, &v);
+	assert_false(v.old || v.alone);
+	board()->member[0].read = NOW - GANG_STALE;
+	gang_look(image, 0, NOW, &v);
+	assert_true(v.old && v.alone);
+	gang_look(image, 1, NOW, &v);
+	assert_true(v.alone && !v.old);
+	claim(1)->until = NOW; /* nobody else: nothing to ask for */
+	gang_look(image, 0, NOW, &v);
+	assert_false(v.old);
+	add_group(0, 1, 50, 1024);
+	add_group(1, 1, 51, 1024);
+	board()->member[1].level[0].id = 2; /* another tree */
+	gang_look(image, 0, NOW, &v);
+	assert_true(v.alone);
+	board()->member[1].level[0].id = 1;
+	board()->member[1].depth = ~0u; /* nonsense */
+	gang_look(image, 0, NOW, &v);
+	assert_true(v.alone);
+	gang_look(image, 1, NOW, &v);
+	assert_true(v.alone);
+	/* Too many of several groups: each group by itself. */
+	for (uint32_t i = 0; i < 2 * GANG_FEW; i++)
+		add_group(i, 1, i % 2 ? 50 : 51, 1024);
+	gang_look(image, 0, NOW, &v);
+	assert_false(v.alone);
+	assert_int_equal(v.period, GANG_FEW * (uint64_t)GANG_SLICE);
+}
+
 static void test_too_many(void **state)
 {
 	struct gang_view v;
@@ -201,7 +351,7 @@ static int make_dir(void **state)
 	strcpy(dir + sizeof(dir) - 7, "XXXXXX");
 	char *made = mkdtemp(dir);
 
-	snprintf(file, sizeof(file), "%s/pvvirt-turns.1.%u", dir, (unsigned int)geteuid());
+	snprintf(file, sizeof(file), "%s/pvvirt-turns.2.%u", dir, (unsigned int)geteuid());
 	return made ? 0 : -1;
 }
 
@@ -316,6 +466,124 @@ static void test_full(void **state)
 		gang_leave(dir, &p[i]);
 }
 
+/* ---- control groups ----------------------------------------------------------------------- */
+
+/* A group below our own, for the processor; false: none can be made here. */
+static bool make_group(char *path, size_t size, bool *ret_v1)
+{
+	static const char *const tops[] = {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup"};
+	char line[512], file_[700];
+	struct stat st;
+
+	for (int i = 0; i < 2; i++) {
+		FILE *f = fopen("/proc/self/cgroup", "re");
+		char own[256] = "";
+
+		while (f && fgets(line, sizeof(line), f)) {
+			char *names = strchr(line, ':') + 1, *where = strchr(names, ':');
+
+			*where++ = '\0';
+			where[strcspn(where, "\n")] = '\0';
+			if (i == 0 ? strstr(names, "cpu") && !strstr(names, "cpuset") : !*names)
+				snprintf(own, sizeof(own), "%s", where);
+		}
+		if (f)
+			fclose(f);
+		snprintf(path, size, "%s%s/pvv-test-%d", tops[i], own, (int)getpid());
+		if (!*own || mkdir(path, 0755))
+			continue;
+		*ret_v1 = i == 0;
+		snprintf(file_, sizeof(file_), "%s/%s", path, i ? "cpu.weight" : "cpu.shares");
+		if (stat(file_, &st) == 0)
+			return true;
+		rmdir(path);
+	}
+	return false;
+}
+
+static void write_to(const char *dir_, const char *name, const char *text)
+{
+	char path[700];
+
+	snprintf(path, sizeof(path), "%s/%s", dir_, name);
+	FILE *f = fopen(path, "we");
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void test_read_group(void **state)
+{
+	struct gang_member own = {0}, m = {0};
+	char path[512], text[32];
+	bool v1;
+	pid_t pid;
+
+	gang_read_group(0, &own);
+	gang_read_group(getpid(), &m);
+	assert_int_equal(m.group, own.group);
+	assert_int_equal(m.depth, own.depth);
+	assert_true(m.group != 0 && own.depth <= GANG_LEVELS);
+	if (!make_group(path, sizeof(path), &v1)) {
+		print_message("skipped: no control group for the processor can be made here\n");
+		return;
+	}
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		for (;;)
+			pause();
+	snprintf(text, sizeof(text), "%d", (int)pid);
+	write_to(path, "cgroup.procs", text);
+	write_to(path, v1 ? "cpu.shares" : "cpu.weight", v1 ? "3072" : "300");
+	gang_read_group(pid, &m);
+	assert_true(m.group != own.group);
+	assert_true(own.depth == 0 || m.depth == own.depth + 1);
+	/* (one of those above it may have a limit, or it is too deep) */
+	if (m.depth > 0) {
+		assert_int_equal(m.level[m.depth - 1].id, m.group);
+		assert_int_equal(m.level[m.depth - 1].weight, 3 * GANG_WEIGHT);
+	} else {
+		print_message("not looked at: the weight, for a group above has a limit\n");
+	}
+	/* One that has a limit stays out of turns with others. */
+	write_to(path, v1 ? "cpu.cfs_quota_us" : "cpu.max", "50000");
+	gang_read_group(pid, &m);
+	assert_int_equal(m.depth, 0);
+	assert_true(m.group != own.group);
+	end(pid);
+	assert_int_equal(rmdir(path), 0);
+}
+
+/* What K asks for is read when the doorbell rings, and not more often than once a second. */
+static void test_heard(void **state)
+{
+	const off_t asks_at = offsetof(struct gang_claim, asks);
+	struct gang_place p;
+	struct gang_member m;
+	uint64_t asks = 1;
+
+	gang_join(dir, 0, &p);
+	assert_true(p.fd >= 0);
+	const off_t at = GANG_MEMBERS + (off_t)p.slot * (off_t)sizeof(m);
+	const off_t read_at = at + (off_t)offsetof(struct gang_member, read);
+	const uint64_t none = 0;
+
+	assert_int_equal(pwrite(p.fd, &none, sizeof(none), read_at), sizeof(none));
+	gang_heard(&p, getpid());
+	assert_int_equal(pread(p.fd, &m, sizeof(m), at), sizeof(m));
+	assert_int_equal(m.read, 0); /* it did not ask */
+	p.heard = 0;
+	assert_int_equal(
+		pwrite(p.fd, &asks, sizeof(asks), GANG_CLAIMS + (off_t)p.slot * 4096 + asks_at),
+		sizeof(asks));
+	gang_heard(&p, getpid());
+	assert_int_equal(pread(p.fd, &m, sizeof(m), at), sizeof(m));
+	assert_true(m.read != 0 && m.used == 1 && m.cpu == ~0u && m.weight != 0);
+	gang_leave(dir, &p);
+	gang_heard(&p, getpid());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -323,10 +591,17 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_weights, fresh, gone),
 		cmocka_unit_test_setup_teardown(test_not_in_line, fresh, gone),
 		cmocka_unit_test_setup_teardown(test_hostile, fresh, gone),
+		cmocka_unit_test_setup_teardown(test_nonsense, fresh, gone),
+		cmocka_unit_test_setup_teardown(test_groups, fresh, gone),
+		cmocka_unit_test_setup_teardown(test_nested, fresh, gone),
+		cmocka_unit_test_setup_teardown(test_elsewhere, fresh, gone),
+		cmocka_unit_test_setup_teardown(test_unknown, fresh, gone),
 		cmocka_unit_test_setup_teardown(test_too_many, fresh, gone),
 		cmocka_unit_test_setup_teardown(test_programs, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_not_ours, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_full, make_dir, remove_dir),
+		cmocka_unit_test(test_read_group),
+		cmocka_unit_test_setup_teardown(test_heard, make_dir, remove_dir),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,7 @@
 
 #include "core/run.h"
 #include "core/time/time.h"
+#include "exec/ring3/monitor/user.h"
 #include "exec/ring3/sys.h"
 
 #define LOOK	   (1u << 21) /* cycles between two looks at the board: 0.7 ms */
@@ -46,6 +47,7 @@ static struct {
 	uint64_t lost;	/* of 2^16, of late */
 	uint64_t rest;	/* the next one */
 	uint64_t until; /* of the last one */
+	uint64_t asked; /* for the weight of its group */
 	uint32_t good;
 } g;
 
@@ -149,6 +151,16 @@ static void judge(uint64_t now)
 	__atomic_store_n(&g.claim->off, now + g.rest, __ATOMIC_RELAXED);
 }
 
+/* Others of another group want the processor, too: what are their weights now? */
+static void ask(uint64_t now)
+{
+	if (now - g.asked < GANG_OLD)
+		return;
+	g.asked = now;
+	__atomic_store_n(&g.claim->asks, g.claim->asks + 1, __ATOMIC_RELEASE);
+	core_ring_doorbell(&k.c);
+}
+
 /* There are no turns, because this one or another said so. */
 static void rested(uint64_t until)
 {
@@ -179,6 +191,7 @@ static void wait(struct gang_view *v, uint64_t now)
 		if (late)
 			gang_handed((uint32_t)now, (uint32_t)(now - from));
 		g.fresh = true;
+		turn_afresh();
 		if (__atomic_load_n(&k.ctlv->kick, __ATOMIC_RELAXED))
 			return;
 		gang_look(g.board, g.slot, now, v);
@@ -208,6 +221,8 @@ bool gang_turn(void)
 		gang_look(g.board, g.slot, now, &v);
 	}
 	g.fresh = false;
+	if (v.old)
+		ask(now);
 	if (v.off) {
 		rested(v.off);
 		say(0);

@@ -100,6 +100,8 @@ void order_check(struct u_slot *s);
 bool turn_by_yield(struct u_slot *s);
 /* G runs (after M's orders, if there are any) until it gives the turn back, or is kicked. */
 void turn_give(struct u_slot *s, bool yield);
+/* Everybody else sleeps now: what was learned of late ones says nothing about that. */
+void turn_afresh(void);
 /* For the kick's handler: if K waits for a guest thread, end that wait. */
 void user_kicked(void);
 

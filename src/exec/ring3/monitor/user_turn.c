@@ -47,6 +47,12 @@ bool turn_by_yield(struct u_slot *s)
 	return s->quick >= QUICK;
 }
 
+void turn_afresh(void)
+{
+	pace.wait = 0;
+	pace.next = TRY_FIRST;
+}
+
 static void judge(struct u_slot *s, bool yielded, bool ordered, uint32_t given)
 {
 	uint32_t started = __atomic_load_n(&s->state->started, __ATOMIC_RELAXED);
