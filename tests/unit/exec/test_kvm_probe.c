@@ -240,8 +240,9 @@ static void test_hangs(void **state)
 	if (ms < 9000) {
 		assert_non_null(strstr(a.reason, "take longer than 1500 ms"));
 		assert_in_range(ms, 1400, 9000);
-	} else { /* it did not get 1.5 s */
-		assert_non_null(strstr(a.reason, "too busy"));
+	} else { /* it did not get 1.5 s, or only just before the end */
+		assert_true(strstr(a.reason, "too busy") ||
+			    strstr(a.reason, "take longer than 1500 ms"));
 	}
 }
 
