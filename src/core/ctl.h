@@ -92,6 +92,7 @@ struct core_boot {
 	uint8_t uuid[16];
 	int64_t wallclock_offset_ns; /* guest wall clock minus host's CLOCK_REALTIME */
 	uint32_t flags;		     /* CORE_BOOT_* */
+	uint64_t arch_caps;	     /* what IA32_ARCH_CAPABILITIES reads as */
 	uint32_t nr_cpuid;	     /* CPUID policy, answered for forced-emulation CPUID */
 	struct core_cpuid {
 		uint32_t leaf, subleaf, flags; /* flags bit 0: subleaf matters */

@@ -4,8 +4,8 @@
  * processor brings stays away until someone has thought about it.
  *
  * Left out although Xen's PV guests see them on some hosts:
- *   - what needs an MSR that the core does not have: IBRS/STIBP/SSBD/ARCH_CAPABILITIES, ITSC
- *     and TSC deadline; MONITOR/MWAIT; performance counters;
+ *   - what needs an MSR that the core does not have: IBRS/STIBP/SSBD, ITSC and TSC
+ *     deadline; MONITOR/MWAIT; performance counters;
  *   - FSGSBASE: guest kernel code would read the executor's own segment bases;
  *   - TSX: an abort rolls back behind the translator's back; PKU, LA57, UMIP: need CR4 bits;
  *   - MOVDIRI, MOVDIR64B, SERIALIZE, VP2INTERSECT: off in Xen too unless asked for;
@@ -49,9 +49,10 @@
 	(B(1) /* AVX512VBMI */ | B(6) /* AVX512VBMI2 */ | B(8) /* GFNI */ | B(9) /* VAES */ |      \
 	 B(10) /* VPCLMULQDQ */ | B(11) /* AVX512VNNI */ | B(12) /* AVX512BITALG */ |              \
 	 B(14) /* AVX512VPOPCNTDQ */ | B(22) /* RDPID */ | B(25) /* CLDEMOTE */)
-#define L7_ECX_AVX    (B(9) | B(10))
-#define L7_ECX_AVX512 (B(1) | B(6) | B(11) | B(12) | B(14))
-#define L7_EDX	      B(4) /* FSRM */
+#define L7_ECX_AVX	 (B(9) | B(10))
+#define L7_ECX_AVX512	 (B(1) | B(6) | B(11) | B(12) | B(14))
+#define L7_EDX		 B(4) /* FSRM */
+#define L7_EDX_ARCH_CAPS B(29)
 /* Leaf 7, subleaf 1. */
 #define L71_EAX                                                                                    \
 	(B(4) /* AVX-VNNI */ | B(5) /* AVX512BF16 */ | B(10) /* FZRM */ | B(11) /* FSRS */ |       \
@@ -284,4 +285,23 @@ uint64_t cpuid_policy_xcr0(const struct core_boot *boot)
 		if (boot->cpuid[i].leaf == 0xd && boot->cpuid[i].subleaf == 0)
 			return (uint64_t)boot->cpuid[i].edx << 32 | boot->cpuid[i].eax;
 	return 0;
+}
+
+void cpuid_policy_arch_caps(struct core_boot *boot, uint64_t caps)
+{
+	struct core_cpuid *vendor = NULL, *features = NULL;
+
+	for (uint32_t i = 0; i < boot->nr_cpuid; i++) {
+		struct core_cpuid *e = &boot->cpuid[i];
+
+		if (e->leaf == 0)
+			vendor = e;
+		else if (e->leaf == 7 && e->subleaf == 0)
+			features = e;
+	}
+	boot->arch_caps = 0;
+	if (!caps || !vendor || vendor->ebx != 0x756e6547 /* "Genu"ineIntel */ || !features)
+		return;
+	features->edx |= L7_EDX_ARCH_CAPS;
+	boot->arch_caps = caps;
 }

@@ -24,6 +24,12 @@ typedef struct cpuid_regs cpuid_fn(void *opaque, uint32_t leaf, uint32_t subleaf
  */
 void cpuid_policy(struct core_boot *boot, cpuid_fn *ask, void *opaque);
 
+/*
+ * Then, on Intel's processors: what the guest reads in IA32_ARCH_CAPABILITIES (archcaps.h), and
+ * that there is such a register. 0: there is none.
+ */
+void cpuid_policy_arch_caps(struct core_boot *boot, uint64_t caps);
+
 /* XCR0 bits the policy offers: what XSETBV may set. 0: no XSAVE. */
 uint64_t cpuid_policy_xcr0(const struct core_boot *boot);
 

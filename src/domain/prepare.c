@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <time.h>
 
+#include "domain/archcaps.h"
 #include "domain/clock.h"
 #include "domain/cpuid.h"
 #include "domain/image/image.h"
@@ -96,6 +97,7 @@ static int build(struct run *r)
 	if (!clock_tsc_trusted())
 		r->boot.flags |= CORE_BOOT_TSC_UNSTABLE;
 	cpuid_policy(&r->boot, NULL, NULL);
+	cpuid_policy_arch_caps(&r->boot, arch_caps(r->ops->translates));
 	clock_publish(memory_ctl(&r->mem), &since);
 	return 0;
 }

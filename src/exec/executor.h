@@ -82,6 +82,7 @@ struct exec_exits {
 
 struct exec_ops {
 	const char *name; /* "ring3", "kvm" */
+	bool translates;  /* the guest's kernel is executed elsewhere than where it lies */
 	/* Bytes it wants in the memfd for its own use (exec_memory.exec_off). NULL: none. */
 	uint64_t (*region)(uint64_t nr_frames, unsigned int nr_vcpus);
 	/* Can this host run it? Takes at most 2 s, has no side effects. Always fills *ret. */

@@ -84,7 +84,7 @@ static bool is_intel_pmu(uint32_t msr)
 	       (msr >= MSR_FIXED_CTR_CTRL && msr <= MSR_GLOBAL_OVF_CTRL);
 }
 
-static bool read_intel(uint32_t msr, uint64_t *ret)
+static bool read_intel(const struct core_ctx *c, uint32_t msr, uint64_t *ret)
 {
 	*ret = 0;
 	if (msr >= MSR_MC0_CTL2 && msr <= MSR_MC31_CTL2)
@@ -92,11 +92,13 @@ static bool read_intel(uint32_t msr, uint64_t *ret)
 	switch (msr) {
 	case MSR_PLATFORM_ID:
 	case MSR_PLATFORM_INFO: /* no CPUID faulting */
-	case MSR_ARCH_CAPABILITIES:
 	case MSR_MISC_FEATURES:
 	case MSR_PERF_STATUS:
 	case MSR_PERF_CTL:
 	case MSR_THERM_STATUS:
+		return true;
+	case MSR_ARCH_CAPABILITIES:
+		*ret = c->ctl->boot.arch_caps;
 		return true;
 	case MSR_FEATURE_CONTROL:
 		*ret = 1; /* locked, nothing enabled */
@@ -183,7 +185,7 @@ static bool read_known(struct core_ctx *c, uint32_t msr, uint64_t *ret)
 	}
 	if (vendor == CORE_VENDOR_AMD)
 		return read_amd(msr, ret);
-	return vendor == CORE_VENDOR_INTEL && read_intel(msr, ret);
+	return vendor == CORE_VENDOR_INTEL && read_intel(c, msr, ret);
 }
 
 bool core_msr_read(struct core_ctx *c, uint32_t msr, uint64_t *ret)

@@ -379,6 +379,7 @@ static uint64_t ring3_region(uint64_t nr_frames, unsigned int nr_vcpus)
 
 const struct exec_ops exec_ring3 = {
 	.name = "ring3",
+	.translates = true,
 	.region = ring3_region,
 	.probe = ring3_probe,
 	.start = ring3_start,

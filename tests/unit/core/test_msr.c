@@ -101,6 +101,9 @@ static void what_a_pv_guest_reads(void **state)
 
 	for (unsigned int i = 0; i < sizeof(zero) / sizeof(zero[0]); i++)
 		assert_int_equal(get(t, zero[i]), 0);
+	t->c.ctl->boot.arch_caps = 1ull << 62 | 1;
+	assert_int_equal(get(t, 0x10a), 1ull << 62 | 1);
+	assert_false(core_msr_write(&t->c, 0x10a, 0));
 	assert_int_not_equal(get(t, 0x8b), 0);
 	dom_free(t);
 }
