@@ -42,7 +42,8 @@ static void print_text(const char *json)
 		const char *end = strchr(p, '\n'), *yes = strstr(p, "\"available\": true");
 
 		if (yes && (!end || yes < end))
-			printf("  %-8s available\n", name);
+			printf("  %-8s available%s%s%s\n", name, *reason ? " (" : "", reason,
+			       *reason ? ")" : "");
 		else
 			printf("  %-8s not available: %s\n", name, reason);
 	}

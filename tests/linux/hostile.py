@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """User programs that attack the ring3 executor's pages in their address space (guest/hostile.c): only they may die. And
-each task of a domain's processes has its filter for system calls (doc/security.md)."""
+each task of a domain's processes has its filter for system calls, and no descriptor but its own (doc/security.md)."""
+import ctypes
 import os
 import pathlib
 import re
@@ -15,13 +16,14 @@ linuxlib.need_kernels()
 
 
 def tasks(pid):
-    """Those of the sandboxes below this process, (name, Seccomp of /proc/.../status) by task."""
+    """Those of the sandboxes below this process, (name, Seccomp of /proc/.../status, descriptors) by task."""
     out = {}
     for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
         try:
             name, status = (task / "comm").read_text().strip(), (task / "status").read_text()
             if name in ("pvv:guest", "pvv-user"):
-                out[task.name] = (name, re.search(r"^Seccomp:\s+(\d)", status, re.M)[1])
+                fds = tuple(sorted(os.readlink(fd).split(" ")[0] for fd in (task / "fd").iterdir()))
+                out[task.name] = (name, re.search(r"^Seccomp:\s+(\d)", status, re.M)[1], fds)
             for child in (task / "children").read_text().split():
                 out.update(tasks(child))
         except OSError:
@@ -29,18 +31,32 @@ def tasks(pid):
     return out
 
 
+def has_userfaultfd():
+    """With UFFD_USER_MODE_ONLY, and protection of shared memory."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(323, 1)
+    if fd < 0:
+        return False
+    api = (ctypes.c_uint64 * 3)(0xaa, 1 << 0 | 1 << 7 | 1 << 10 | 1 << 12, 0)
+    ok = libc.ioctl(fd, ctypes.c_ulong(0xc018aa3f), api) == 0
+    os.close(fd)
+    return ok
+
+
 class Watch(threading.Thread):
-    """Looks at the tasks while a guest runs: all that were seen, and those that had no filter a second later, either."""
+    """Looks at the tasks while a guest runs: all that were seen, and those that had no filter, or too many descriptors, a
+    second later, either."""
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.seen, self.bare, self.stop = {}, [], threading.Event()
+        self.seen, self.bare, self.rich, self.stop = {}, [], [], threading.Event()
 
     def run(self):
         before = {}
         while not self.stop.wait(1):
             now = tasks(os.getpid())
             self.bare += [t for t in now.items() if t[1][1] != "2" and before.get(t[0]) == t[1]]
+            self.rich += [t for t in now.items() if t[1][0] == "pvv-user" and len(t[1][2]) > 1 and before.get(t[0]) == t[1]]
             self.seen.update(now)
             before = now
 
@@ -61,10 +77,16 @@ class Hostile(unittest.TestCase):
         if linuxlib.EXECUTOR != "ring3":
             print(f"not looked for with {linuxlib.EXECUTOR}: the tasks of ring3 and their filters")
             return
-        names = [name for name, _ in watch.seen.values()]
+        names = [name for name, _, _ in watch.seen.values()]
         self.assertGreaterEqual(names.count("pvv:guest"), 2, "the vCPU and its nursery")
         self.assertGreaterEqual(names.count("pvv-user"), 2, "the two tasks of a program")
         self.assertEqual(watch.bare, [], "tasks without a filter")
+        self.assertEqual(watch.rich, [], "tasks of programs with more than the memory")
+        held = [fd for name, _, fds in watch.seen.values() for fd in fds if "userfaultfd" in fd and name == "pvv:guest"]
+        if has_userfaultfd():
+            self.assertNotEqual(held, [], "those that protect pages of programs (doc/adr/0017)")
+        else:
+            print("not looked for on this host: descriptors of userfaultfd")
 
     def test_all(self):
         self.attack(12)

@@ -46,10 +46,10 @@ def command(kernel, initrd, cmdline, memory="256M", *args):
             "--memory", memory, "--cmdline", "console=hvc0 " + cmdline, *args]
 
 
-def run(kernel, initrd, cmdline="quiet", memory="256M", args=(), timeout=240):
+def run(kernel, initrd, cmdline="quiet", memory="256M", args=(), timeout=240, wrapper=()):
     """Runs until the guest ends. (exit status, console as text, stderr)"""
     timeout *= SLOW
-    r = subprocess.run(command(kernel, initrd, cmdline, memory, "--timeout", str(timeout), *args),
+    r = subprocess.run([*wrapper, *command(kernel, initrd, cmdline, memory, "--timeout", str(timeout), *args)],
                        stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout + 30)
     return r.returncode, plain(r.stdout), r.stderr.decode()
 

@@ -34,6 +34,13 @@
 #define K_FD_KICKED   31 /* the own one's end to read from */
 #define K_FD_KICK     32 /* + n: write a byte to interrupt vCPU n */
 
+/* + the slot of a U process: its userfaultfd, if the host has that (monitor/user_remote.c) */
+#define K_FD_REMOTE	256
+/* UFFD_FEATURE_PAGEFAULT_FLAG_WP, _SIGBUS, _MINOR_SHMEM, _WP_HUGETLBFS_SHMEM: that one is the
+ * newest. */
+#define REMOTE_FEATURES (1ul << 0 | 1ul << 7 | 1ul << 10 | 1ul << 12)
+#define REMOTE_FLAGS	(O_CLOEXEC | O_NONBLOCK | 1 /* UFFD_USER_MODE_ONLY */)
+
 #define K_FILTER_MAX	    256 /* BPF instructions */
 #define U_MAPPER_FILTER_MAX 128
 #define U_THREAD_FILTER_MAX 64

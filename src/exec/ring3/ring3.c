@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -20,6 +21,7 @@
 #include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -72,6 +74,18 @@ static bool can_kill_by_filter(void)
 	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
 }
 
+/* As each process of guest programs asks for it (monitor/nursery.c). */
+static bool can_protect_remotely(void)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = REMOTE_FEATURES};
+	int fd = (int)syscall(SYS_userfaultfd, REMOTE_FLAGS);
+	bool ret = fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
 static void ring3_probe(struct exec_probe *ret)
 {
 	memset(ret, 0, sizeof(*ret));
@@ -93,6 +107,13 @@ static void ring3_probe(struct exec_probe *ret)
 			 "(FSGSBASE)");
 	else
 		ret->available = true;
+	if (ret->available && !can_protect_remotely())
+		snprintf(ret->reason, sizeof(ret->reason),
+			 "page faults and mprotect() of guest programs take longer, for the host "
+			 "has no "
+			 "userfaultfd for shared memory (Linux 5.19 or newer has it), or a "
+			 "container "
+			 "forbids it");
 }
 
 static void ring3_destroy(struct exec *e);

@@ -17,11 +17,14 @@
 #include "exec/ring3/user.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/ioctl.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,6 +49,9 @@ struct rule {
 	unsigned int nr_checks;
 	struct check checks[MAX_CHECKS];
 };
+
+#define REMOTE_SLOTS 255ull
+static_assert(U_SLOTS <= REMOTE_SLOTS + 1 && K_FD_REMOTE % (REMOTE_SLOTS + 1) == 0, "one mask");
 
 /* The frequent ones first. */
 static const struct rule rules[] = {
@@ -79,6 +85,11 @@ static const struct rule rules[] = {
 	/* Other vCPUs of the domain: interrupt one (and take the byte back out), let one run. */
 	{SYS_write, 2, {{0, ~(uint64_t)(CORE_MAX_VCPUS - 1), K_FD_KICK}, {2, ALL_BITS, 1}}},
 	{SYS_read, 1, {{0, ALL_BITS, K_FD_KICKED}}},
+	/* U processes, which see nothing but the memfd: some of their pages are not writable, or
+	 * are again (monitor/user_remote.c). */
+	{SYS_ioctl, 2, {{0, ~REMOTE_SLOTS, K_FD_REMOTE}, {1, ALL_BITS, UFFDIO_WRITEPROTECT}}},
+	{SYS_ioctl, 2, {{0, ~REMOTE_SLOTS, K_FD_REMOTE}, {1, ALL_BITS, UFFDIO_REGISTER}}},
+	{SYS_ioctl, 2, {{0, ~REMOTE_SLOTS, K_FD_REMOTE}, {1, ALL_BITS, UFFDIO_CONTINUE}}},
 	{SYS_exit_group, 0, {}},
 };
 
@@ -111,7 +122,7 @@ static const struct rule mapper_rules[] = {
  * counts). N and M do not catch it: it ends them. There is nothing in here that opens, connects,
  * reads or executes anything, no clone() but the two that are needed, and no other signal.
  */
-#define CLONE_CHILD    ((uint64_t)SIGCHLD)
+#define CLONE_CHILD    (CLONE_FILES | (uint64_t)SIGCHLD)
 #define CLONE_THREAD_G (CLONE_VM | CLONE_PARENT | (uint64_t)SIGCHLD)
 
 static const struct rule nursery_rules[] = {
@@ -140,6 +151,10 @@ static const struct rule nursery_rules[] = {
 	{SYS_prctl, 1, {{0, ALL_BITS, PR_SET_PDEATHSIG}}},
 	{SYS_prctl, 1, {{0, ALL_BITS, PR_SET_NAME}}},
 	{SYS_getppid, 0, {}},
+	{SYS_userfaultfd, 1, {{0, ALL_BITS, REMOTE_FLAGS}}},
+	{SYS_ioctl, 1, {{1, ALL_BITS, UFFDIO_API}}},
+	{SYS_dup2, 1, {{1, ~REMOTE_SLOTS, K_FD_REMOTE}}},
+	{SYS_close, 0, {}},
 	{SYS_close_range, 0, {}},
 	{SYS_mremap, 0, {}},
 	{SYS_rt_sigaction, 0, {}},

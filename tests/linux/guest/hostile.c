@@ -404,7 +404,8 @@ static int haunt(void *last)
 		"mov $1, %%ecx\n\t"
 		"mov %[turn], %%eax\n\t"
 		"xchg %%ecx, (%%rax)\n"
-		"2:\tmov (%[page]), %%rcx\n\t"
+		"2:\tlock addq $0, (%[page])\n\t" /* may it be written, and read? */
+		"mov (%[page]), %%rcx\n\t"
 		"mov %%rcx, 16(%[ghost])\n\t"
 		"incq 8(%[ghost])\n\t"
 		"jmp 2b"
@@ -443,6 +444,9 @@ static void haunted_house(uint64_t how)
 	case 1:
 		mprotect((void *)haunted, 4096, PROT_NONE);
 		break;
+	case 2:
+		mprotect((void *)haunted, 4096, PROT_READ);
+		break;
 	default: /* and with all others */
 		munmap((void *)haunted, 4096);
 		munmap(stack, 65536);
@@ -455,7 +459,7 @@ static void haunted_house(uint64_t how)
 
 static void ghosts(void)
 {
-	for (uint64_t how = 0; how < 3; how++)
+	for (uint64_t how = 0; how < 4; how++)
 		for (int i = 0; i < 3; i++)
 			step(haunted_house, how);
 }

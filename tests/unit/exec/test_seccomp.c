@@ -13,12 +13,16 @@
 
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/close_range.h>
 #include <linux/futex.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -27,6 +31,7 @@
 #include "exec/ring3/ring3.h"
 #include "exec/ring3/sys.h"
 #include "exec/ring3/translate/layout.h"
+#include "exec/ring3/user.h"
 
 #define PAGE 4096l
 #define RW   (PROT_READ | PROT_WRITE)
@@ -120,6 +125,12 @@ static void test_allowed(void **state)
 		 SYS_madvise,
 		 {XLATE_TABLE, XLATE_TABLE_FULL, MADV_DONTNEED}},	       /* not there */
 		{"take the kicks", SYS_read, {K_FD_KICKED, (long)page, PAGE}}, /* not open */
+		{"protect", SYS_ioctl, {K_FD_REMOTE, (long)UFFDIO_WRITEPROTECT, (long)page}},
+		{"protect in the last",
+		 SYS_ioctl,
+		 {K_FD_REMOTE + U_SLOTS - 1, (long)UFFDIO_WRITEPROTECT, (long)page}},
+		{"register", SYS_ioctl, {K_FD_REMOTE, (long)UFFDIO_REGISTER, (long)page}},
+		{"put there", SYS_ioctl, {K_FD_REMOTE, (long)UFFDIO_CONTINUE, (long)page}},
 	};
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
 		int r = try(&refused[i], 0, 0);
@@ -134,6 +145,16 @@ static void test_forbidden_arguments(void **state)
 {
 	const long high = 1l << 32;
 	const struct call calls[] = {
+		{"protect elsewhere", SYS_ioctl, {5, (long)UFFDIO_WRITEPROTECT, (long)page}},
+		{"copy", SYS_ioctl, {K_FD_REMOTE, (long)UFFDIO_COPY, (long)page}},
+		{"protect behind the last",
+		 SYS_ioctl,
+		 {K_FD_REMOTE + 256, (long)UFFDIO_REGISTER, (long)page}},
+		{"protect with high bits",
+		 SYS_ioctl,
+		 {K_FD_REMOTE, (long)UFFDIO_REGISTER | high, (long)page}},
+		{"any descriptor's", SYS_ioctl, {K_FD_REMOTE, FIOCLEX, 0}},
+		{"userfaultfd", SYS_userfaultfd, {O_CLOEXEC | O_NONBLOCK | 1}},
 		{"mmap exec", SYS_mmap, {ADDR, PAGE, RW | PROT_EXEC, FIX, K_FD_MEMORY, 0}},
 		{"mmap exec only", SYS_mmap, {ADDR, PAGE, PROT_EXEC, FIX, K_FD_MEMORY, 0}},
 		{"mmap odd protection", SYS_mmap, {ADDR, PAGE, RW | high, FIX, K_FD_MEMORY, 0}},
@@ -271,11 +292,13 @@ static void test_nursery(void **state)
 		{"pwrite", SYS_pwrite64, {K_FD_MEMORY, (long)page, 4, 0}},
 		{"futex wake", SYS_futex, {(long)&word, FUTEX_WAKE, 1, 0, 0, 0}},
 		{"yield", SYS_sched_yield, {0}},
-		{"a child", SYS_clone, {SIGCHLD, 0, 0, 0, 0, 0}},
+		{"a child", SYS_clone, {CLONE_FILES | SIGCHLD, 0, 0, 0, 0, 0}},
 		{"die with the parent", SYS_prctl, {PR_SET_PDEATHSIG, SIGKILL}},
 		{"name", SYS_prctl, {PR_SET_NAME, (long)"x"}},
 		{"getppid", SYS_getppid, {0}},
-		{"close", SYS_close_range, {K_FD_MEMORY + 1, ~0u, 0}},
+		{"close", SYS_close_range, {K_FD_MEMORY + 1, ~0u, CLOSE_RANGE_UNSHARE}},
+		{"for K", SYS_dup2, {K_FD_MEMORY, K_FD_REMOTE}},
+		{"not for itself", SYS_close, {5}},
 		{"sigprocmask", SYS_rt_sigprocmask, {0, 0, 0, 8}},
 		{"sigaction", SYS_rt_sigaction, {SIGUSR1, 0, 0, 8}},
 		{"sigaltstack", SYS_sigaltstack, {0, 0}},
@@ -283,6 +306,7 @@ static void test_nursery(void **state)
 	};
 	const struct call refused[] = {
 		{"wait4", SYS_wait4, {-1, 0, WNOHANG, 0}},
+		{"ask for an interface", SYS_ioctl, {K_FD_MEMORY, (long)UFFDIO_API, (long)page}},
 		{"kill", SYS_kill, {1 << 23, SIGUSR1}},
 		{"tgkill", SYS_tgkill, {1 << 23, 1 << 23, SIGUSR1}},
 		/* (in no page: nothing is moved, whatever is there) */
@@ -298,9 +322,16 @@ static void test_nursery(void **state)
 		{"kill with another signal", SYS_kill, {1 << 23, SIGKILL}},
 		{"look whether it is there", SYS_kill, {1 << 23, 0}},
 		{"tgkill with another", SYS_tgkill, {1 << 23, 1 << 23, SIGTERM}},
-		{"child in a namespace", SYS_clone, {SIGCHLD | 0x10000000, 0, 0, 0, 0, 0}},
+		{"child in a namespace",
+		 SYS_clone,
+		 {CLONE_FILES | SIGCHLD | 0x10000000, 0, 0, 0, 0, 0}},
+		{"child with memory", SYS_clone, {CLONE_FILES | CLONE_VM | SIGCHLD, 0, 0, 0, 0, 0}},
+		{"userfaultfd of the kernel's faults", SYS_userfaultfd, {O_CLOEXEC | O_NONBLOCK}},
+		{"protect", SYS_ioctl, {K_FD_MEMORY, (long)UFFDIO_WRITEPROTECT, (long)page}},
+		{"terminal", SYS_ioctl, {K_FD_MEMORY, TIOCSTI, (long)page}},
 		{"child without a signal", SYS_clone, {0, 0, 0, 0, 0, 0}},
-		{"clone with high bits", SYS_clone, {SIGCHLD | high, 0, 0, 0, 0, 0}},
+		{"clone with high bits", SYS_clone, {CLONE_FILES | SIGCHLD | high, 0, 0, 0, 0, 0}},
+		{"another descriptor", SYS_dup2, {K_FD_MEMORY, K_FD_DOORBELL}},
 		{"be traced by anybody", SYS_prctl, {0x59616d61, -1}},
 		{"dumpable", SYS_prctl, {PR_SET_DUMPABLE, 1}},
 		{"seccomp's other uses", SYS_seccomp, {SECCOMP_SET_MODE_STRICT, 0, 0}},
@@ -315,12 +346,13 @@ static void test_nursery(void **state)
 static void test_nursery_forbids(void **state)
 {
 	static const long allowed[] = {
-		SYS_futex,  SYS_sched_yield,  SYS_pwrite64,	  SYS_mmap,
-		SYS_munmap, SYS_mprotect,     SYS_tgkill,	  SYS_exit_group,
-		SYS_clone,  SYS_wait4,	      SYS_kill,		  SYS_rt_sigreturn,
-		SYS_prctl,  SYS_getppid,      SYS_close_range,	  SYS_restart_syscall,
-		SYS_mremap, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_sigaltstack,
-		SYS_seccomp};
+		SYS_futex,   SYS_sched_yield,  SYS_pwrite64,	   SYS_mmap,
+		SYS_munmap,  SYS_mprotect,     SYS_tgkill,	   SYS_exit_group,
+		SYS_clone,   SYS_wait4,	       SYS_kill,	   SYS_rt_sigreturn,
+		SYS_prctl,   SYS_getppid,      SYS_close_range,	   SYS_restart_syscall,
+		SYS_mremap,  SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_sigaltstack,
+		SYS_seccomp, SYS_userfaultfd,  SYS_ioctl,	   SYS_dup2,
+		SYS_close};
 
 	for (long nr = 0; nr < 480; nr++) {
 		const struct call c = {"", nr, {0}};

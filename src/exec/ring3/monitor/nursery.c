@@ -9,9 +9,14 @@
  */
 #include "exec/ring3/monitor/k.h"
 
+#include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/futex.h>
+#include <linux/ioctl.h>
 #include <linux/mman.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <sys/prctl.h>
 
 #include "exec/ring3/monitor/user.h"
@@ -57,6 +62,25 @@ static uint64_t in_stub(const uint8_t *label)
 	return U_BASE + (uint64_t)(label - u_stub);
 }
 
+/*
+ * The child's descriptors are K's: it puts one there that is for K alone (user_remote.c). A host
+ * that refuses does without.
+ */
+static void offer_remote(uint32_t slot)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = REMOTE_FEATURES,
+	};
+	long fd = sys1(SYS_userfaultfd, REMOTE_FLAGS);
+
+	if (fd < 0)
+		return;
+	if (!sys3(SYS_ioctl, fd, UFFDIO_API, &api))
+		sys2(SYS_dup2, fd, K_FD_REMOTE + slot);
+	sys1(SYS_close, fd);
+}
+
 /* The child: becomes M and G of a slot. */
 _Noreturn static void become_user(uint32_t slot)
 {
@@ -68,7 +92,8 @@ _Noreturn static void become_user(uint32_t slot)
 	if (sys0(SYS_getppid) != n.pid)
 		sys_exit(121);
 	sys2(SYS_prctl, PR_SET_NAME, "pvv-user");
-	must(sys3(SYS_close_range, K_FD_MEMORY + 1, ~0u, 0));
+	offer_remote(slot);
+	must(sys3(SYS_close_range, K_FD_MEMORY + 1, ~0u, CLOSE_RANGE_UNSHARE));
 	must(sys_mmap(U_COMMON, U_PAGES(sizeof(struct u_common)), PROT_READ | PROT_EXEC,
 		      MAP_SHARED | MAP_FIXED, K_FD_MEMORY,
 		      n.exec_off + ux_common(n.nr_frames, n.nr_vcpus)));
@@ -89,14 +114,14 @@ _Noreturn static void become_user(uint32_t slot)
 }
 
 /* Not clone3(): containers' seccomp profiles refuse that one, and it would say no more. */
-static long clone_with(int exit_signal)
+static long clone_with(unsigned long flags)
 {
-	return sys6(SYS_clone, exit_signal, 0, 0, 0, 0, 0);
+	return sys6(SYS_clone, (long)flags, 0, 0, 0, 0, 0);
 }
 
 static void make(uint32_t slot)
 {
-	long pid = clone_with(SIGCHLD_);
+	long pid = clone_with(CLONE_FILES | SIGCHLD_);
 
 	if (pid == 0)
 		become_user(slot);
@@ -169,7 +194,6 @@ _Noreturn static void nursery_main(const struct k_params *p, long parent)
 		sys_exit(121);
 	n.pid = sys0(SYS_getpid);
 	nursery_hide_cpuid(); /* inherited */
-	must(sys3(SYS_close_range, K_FD_MEMORY + 1, ~0u, 0));
 	must(sys_mmap(N_PAGE, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, K_FD_MEMORY,
 		      n.exec_off + ux_nursery(n.nr_frames, n.nr_vcpus, n.vcpu)));
 	n.page = (struct u_nursery *)N_PAGE;
@@ -194,7 +218,7 @@ void nursery_start(const struct k_params *p)
 	n.nr_frames = p->nr_frames;
 	n.nr_vcpus = p->nr_vcpus;
 	n.vcpu = p->vcpu;
-	pid = clone_with(SIGUSR1_);
+	pid = clone_with(CLONE_FILES | SIGUSR1_);
 	if (pid == 0)
 		nursery_main(p, self);
 	if (pid < 0)

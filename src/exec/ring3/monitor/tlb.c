@@ -37,11 +37,11 @@ void tlb_add(struct tlb_queue *q, uint64_t va, uint64_t len)
 	q->range[q->nr++] = (struct tlb_range){va, len};
 }
 
-static void forget(const struct tlb_table *t, uint64_t va, uint64_t len)
+static void forget(const struct tlb_table *t, uint64_t va, uint64_t len, bool user)
 {
 	if (t->window)
 		tlb_add(&window, va, len);
-	if (t->slot && va < U_VA_END)
+	if (user && t->slot && va < U_VA_END)
 		user_forget(t->slot - 1u, va, len);
 }
 
@@ -57,7 +57,7 @@ static void note(uint64_t mfn, unsigned int level, uint64_t base, int slot)
 		} else if (!(t->va[1] & TLB_VALID)) {
 			t->va[1] = mine;
 		} else {
-			forget(t, t->va[0] & ~0xfffull, span);
+			forget(t, t->va[0] & ~0xfffull, span, true);
 			t->va[0] = mine;
 		}
 	}
@@ -142,25 +142,58 @@ static void lost(uint64_t mfn, unsigned int level, unsigned int slot)
 {
 	struct tlb_table *t = &k.tables[mfn];
 	uint64_t len = 1ull << shift_of(level);
+	bool user = t->slot != 0;
 
 	if (level == 4) {
 		uint64_t va = (uint64_t)slot << 39 | (slot >= 256 ? 0xffff000000000000ull : 0);
 
 		tlb_add(&window, va, len);
-		if (t->slot && va < U_VA_END)
+		if (user && va < U_VA_END)
 			user_forget(t->slot - 1u, va, len);
 		return;
 	}
-	if (level == 1 && !t->window) {
+	if (level == 1) {
 		uint64_t bit = 1ull << (slot % 64);
 
-		if (!(t->mapped[slot / 64] & bit))
-			return;
+		user = t->mapped[slot / 64] & bit;
 		t->mapped[slot / 64] &= ~bit;
 	}
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; (user || t->window) && i < 2; i++)
 		if (t->va[i] & TLB_VALID)
-			forget(t, (t->va[i] & ~0xfffull) + slot * len, len);
+			forget(t, (t->va[i] & ~0xfffull) + slot * len, len, user);
+}
+
+/*
+ * An L1 entry of programs lost nothing but the right to write, or got it: a page that is mapped
+ * stays where it is. False: it has to go.
+ */
+static bool write_changed(uint64_t mfn, unsigned int slot, uint64_t old, uint64_t new)
+{
+	const uint64_t may = PTE_RW | PTE_DIRTY,
+		       *pte = (uint64_t *)core_frame_ptr(&k.c, mfn) + slot;
+	const struct tlb_table *t = &k.tables[mfn];
+	bool could = (old & may) == may, can = (new &may) == may;
+	struct u_slot *s;
+
+	if (!t->slot || mm_pte_lost(old & ~may, new & ~may))
+		return false;
+	s = user_slot_number(t->slot - 1u);
+	for (int i = 0; i < 2; i++) {
+		uint64_t va = (t->va[i] & ~0xfffull) + slot * 4096ull;
+
+		if (!(t->va[i] & TLB_VALID))
+			continue;
+		if (t->window && !can)
+			tlb_add(&window, va, 4096);
+		/* (or it is not writable in the process, for it was not before) */
+		if (could == can || !user_may_have(s, pte) || va < U_FIRST || va >= U_VA_END)
+			continue;
+		if (can)
+			remote_write_given(s, va, pte_mfn(new));
+		else if (!remote_write_lost(s, va))
+			return false;
+	}
+	return true;
 }
 
 /* A kernel page's entry: at once, for the new state is often known, too. */
@@ -204,6 +237,8 @@ void tlb_pte_changed(struct core_ctx *c, uint64_t mfn, unsigned int level, unsig
 		return;
 	if (level == 1 && (t->va[0] >> 63 || t->va[1] >> 63))
 		kernel_entry(mfn, slot, old, new);
+	else if (level == 1 && write_changed(mfn, slot, old, new))
+		return;
 	else if (is_lost)
 		lost(mfn, level, slot);
 }

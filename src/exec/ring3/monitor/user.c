@@ -216,7 +216,7 @@ static bool lost_sysenter(const struct u_slot *s, const struct u_frame *f)
 	       (s->state->cs == HOST_CS64 || !user_allowed(f->cr2, PF_FETCH));
 }
 
-static void on_page_fault(struct u_slot *s, const struct u_frame *f)
+static void on_page_fault(struct u_slot *s, const struct u_frame *f, int sig)
 {
 	uint32_t access = (uint32_t)f->err & (PF_WRITE | PF_FETCH), error;
 
@@ -224,6 +224,8 @@ static void on_page_fault(struct u_slot *s, const struct u_frame *f)
 		core_user_sysenter(&k.c);
 		return;
 	}
+	if (sig == SIGBUS_ && remote_fault(s, f->cr2, access))
+		return;
 	if (debug_fault(s, f->cr2, access) || user_map(s, f->cr2, access, &error))
 		return;
 	if (debug_active(s, 0))
@@ -271,9 +273,7 @@ static void on_fault(struct u_slot *s, int sig, const struct u_frame *f)
 
 	switch (f->trapno) {
 	case CORE_VEC_PF:
-		if (sig == SIGBUS_)
-			k_die("the host has no memory left for the guest's RAM");
-		on_page_fault(s, f);
+		on_page_fault(s, f, sig);
 		return;
 	case CORE_VEC_BP:
 		core_soft_interrupt(&k.c, CORE_VEC_BP, 1);
@@ -397,8 +397,10 @@ void user_run(void)
 		site_plain(s);
 	user_drain();
 	if (retry_va) {
+		bool given = remote_was_given(retry_va);
+
 		/* (not where the guest answers with a signal) */
-		if (retry_root == k.c.v->user_root && retry_rip == k.c.v->regs.rip)
+		if (!given && retry_root == k.c.v->user_root && retry_rip == k.c.v->regs.rip)
 			(void)user_map(s, retry_va, retry_access, &error);
 		retry_va = 0;
 	}
@@ -407,6 +409,7 @@ void user_run(void)
 		(void)user_map(s, k.c.v->regs.rip, PF_FETCH, &error);
 		(void)user_map(s, k.c.v->regs.gpr[R_RSP], PF_WRITE, &error);
 	}
+	order_check(s);
 	load_state(s);
 	yield = turn_by_yield(s);
 	if (yield)

@@ -41,6 +41,13 @@ struct u_debug {
 	uint64_t touched;   /* the address that it faulted at, ~0 = for its own code */
 	uint64_t before[4]; /* what was there */
 };
+/* ---- user_ahead.c: what a program is expected to touch next ---- */
+struct u_ahead {
+	uint64_t va, end, at; /* from va to end (0: there is none) nothing but a mapping of `at` */
+	uint64_t next_va, next_at; /* behind the page that was mapped last */
+	uint32_t row;		   /* pages in a row that were in a row */
+	bool active;
+};
 /* ---- user_slot.c: the processes ---- */
 #define U_SITE_PLACES 64u
 /* Where a copy with sites is mapped. */
@@ -61,12 +68,14 @@ struct u_slot {
 	bool nt;	    /* G came in with the NT flag set */
 	bool bases;	    /* the next two are known: what G has */
 	uint64_t fs_base, gs_base;
+	bool no_remote; /* K has no descriptor of it: user_remote.c */
 	struct tlb_queue gone;
 	bool fpu_live; /* G still has the vector registers that it came with, as home says */
 	bool plain;    /* no sites: it executes single steps */
 	bool sites;    /* there may be something in `site` */
 	struct u_site_at site[U_SITE_PLACES];
 	struct u_debug debug;
+	struct u_ahead ahead;
 	struct u_order *order; /* K's view of its block */
 	struct u_state *state;
 	uint8_t *block;
@@ -92,7 +101,10 @@ void order_add(struct u_slot *s, uint64_t nr, uint64_t a0, uint64_t a1, uint64_t
 bool order_run(struct u_slot *s);
 /* Likewise, and then let G run; nobody waits for it. */
 void order_run_then_go(struct u_slot *s);
-/* G came back: did all of that succeed? If not, G starts again with nothing mapped. */
+/* What was added is done now, whatever it was. */
+void order_catch_up(struct u_slot *s);
+/* G came back (or is about to run): did all of that succeed? If not, G starts again with nothing
+ * mapped. */
 void order_check(struct u_slot *s);
 
 /* ---- user_turn.c ---- */
@@ -120,8 +132,33 @@ void quiet_before_sleep(uint64_t ns);
  * the guest's page fault.
  */
 bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_error);
+/* May the process have the page of this L1 entry mapped? */
+bool user_may_have(const struct u_slot *s, const uint64_t *pte);
 /* Do the guest's own tables allow this access of a program? */
 bool user_allowed(uint64_t va, uint32_t access);
+
+/* ---- user_remote.c: K takes the write right away, and gives it back, without M ---- */
+/* The entry of a page that is mapped lost it. False: this cannot be done, the page has to go. */
+bool remote_write_lost(struct u_slot *s, uint64_t va);
+/* ... and from now on nobody writes to those pages. */
+void remote_settle(void);
+/* The entry has it now. */
+void remote_write_given(struct u_slot *s, uint64_t va, uint64_t mfn);
+/* Was that so for this page, since G ran? (asked once) */
+bool remote_was_given(uint64_t va);
+/* A SIGBUS of G. True: that was all, go on. */
+bool remote_fault(struct u_slot *s, uint64_t va, uint32_t access);
+
+/* An ioctl of the process's userfaultfd. */
+long remote_ask(struct u_slot *s, unsigned long what, void *arg);
+
+/* ---- user_ahead.c ---- */
+/* These pages, readable and writable: true if they are there now. */
+bool ahead_fill(struct u_slot *s, uint64_t va, uint64_t at, uint64_t len);
+/* M maps them (`pte`: the first one's entry); M unmaps them. */
+void ahead_mapped(struct u_slot *s, const uint64_t *pte, uint64_t va, uint64_t at, uint64_t len,
+		  int prot);
+void ahead_unmapped(struct u_slot *s, uint64_t va, uint64_t len);
 
 /* ---- user_site.c ---- */
 extern const uint8_t u_stub[], u_birth[], u_handler[], u_site[], u_site_saved[], u_site_end[];

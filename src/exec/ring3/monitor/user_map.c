@@ -46,12 +46,16 @@ static uint64_t *mapped_bits(struct u_slot *s, struct tlb_table *t, unsigned int
 	return &t->mapped[first / 64];
 }
 
-/* `at`: in the memfd. */
-static void map(struct u_slot *s, uint64_t va, uint64_t at, uint64_t nr, int prot)
+/* `at`: in the memfd; `pte`: of va. */
+static void map(struct u_slot *s, const uint64_t *pte, uint64_t va, uint64_t at, uint64_t nr,
+		int prot)
 {
 	for (uint64_t i = 0; (prot & PROT_WRITE) && i < nr; i++)
 		if (window_is_code((at >> 12) + i))
 			window_code_written((at >> 12) + i);
+	if (prot == (PROT_READ | PROT_WRITE) && ahead_fill(s, va, at, nr << 12))
+		return;
+	ahead_mapped(s, pte, va, at, nr << 12, prot);
 	order_add(s, SYS_mmap, va, nr << 12, (uint64_t)prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
 		  K_FD_MEMORY, at);
 	s->maps++;
@@ -65,6 +69,15 @@ static uint64_t content(struct u_slot *s, uint64_t va, uint64_t mfn, int prot)
 	if ((prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC)
 		copy = site_copy(s, va, mfn);
 	return copy ? copy : mfn << 12;
+}
+
+bool user_may_have(const struct u_slot *s, const uint64_t *pte)
+{
+	const struct tlb_table *t = tlb_table_of(pte);
+	unsigned int i = ((uintptr_t)pte & 0xfff) / sizeof(*pte);
+
+	return t->slot == user_number_of(s) + 1 && t->life == s->life &&
+	       (t->mapped[i / 64] >> (i % 64) & 1);
 }
 
 bool user_allowed(uint64_t va, uint32_t access)
@@ -108,7 +121,8 @@ bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_erro
 		/* (What is there already would be mapped again, for as much as a new page.) */
 		if (at < U_FIRST || at >= U_VA_END || !usable(v) || ((*bits & bit) && at != va)) {
 			if (run)
-				map(s, run_va, run_at, run, run_prot);
+				map(s, pte_first + ((run_va - first) >> 12), run_va, run_at, run,
+				    run_prot);
 			run = 0;
 			continue;
 		}
@@ -120,14 +134,14 @@ bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_erro
 			continue;
 		}
 		if (run)
-			map(s, run_va, run_at, run, run_prot);
+			map(s, pte_first + ((run_va - first) >> 12), run_va, run_at, run, run_prot);
 		run = 1;
 		run_va = at;
 		run_at = from;
 		run_prot = prot;
 	}
 	if (run)
-		map(s, run_va, run_at, run, run_prot);
+		map(s, pte_first + ((run_va - first) >> 12), run_va, run_at, run, run_prot);
 	if (s->life != life) {
 		/* Emptied meanwhile, while this vCPU waited for another one (user_quiet.c): the
 		 * bits are of the time before. */

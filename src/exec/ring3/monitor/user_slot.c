@@ -69,8 +69,8 @@ void order_add(struct u_slot *s, uint64_t nr, uint64_t a0, uint64_t a1, uint64_t
 	struct u_order *o = s->order;
 
 	settle(s);
-	if (o->nr == sizeof(o->call) / sizeof(o->call[0]))
-		order_run(s);
+	if (o->nr == sizeof(o->call) / sizeof(o->call[0]) && !order_run(s))
+		s->order_failed = true;
 	o->call[o->nr++] = (struct u_call){nr, {a0, a1, a2, a3, a4, a5}, 0};
 }
 
@@ -89,6 +89,12 @@ bool order_run(struct u_slot *s)
 		wait_for(&o->done, done, WOKEN_NS, &patience);
 	o->nr = 0;
 	return __atomic_load_n(&o->failed, __ATOMIC_SEQ_CST) != seq;
+}
+
+void order_catch_up(struct u_slot *s)
+{
+	if (__builtin_expect(s->order->nr != 0, 0) && !order_run(s))
+		s->order_failed = true;
 }
 
 void order_run_then_go(struct u_slot *s)
@@ -144,8 +150,10 @@ static void unmap(struct u_slot *s, uint64_t va, uint64_t len)
 		va = first;
 	if (end > U_VA_END)
 		end = U_VA_END;
-	if (va < end)
-		order_add(s, SYS_munmap, va, end - va, 0, 0, 0, 0);
+	if (va >= end)
+		return;
+	ahead_unmapped(s, va, end - va);
+	order_add(s, SYS_munmap, va, end - va, 0, 0, 0, 0);
 }
 
 static void unmap_all(struct u_slot *s)
@@ -160,6 +168,7 @@ void user_drain_slot(struct u_slot *s)
 {
 	unsigned int i = (unsigned int)(s - slots);
 
+	remote_settle();
 	pending[i / 64] &= ~(1ull << (i % 64));
 	if (!tlb_pending(&s->gone))
 		return;
@@ -170,8 +179,13 @@ void user_drain_slot(struct u_slot *s)
 			unmap(s, s->gone.range[i].va, s->gone.range[i].len);
 	s->gone.nr = 0;
 	s->gone.all = false;
+	if (order_run(s) && !s->order_failed)
+		return;
+	/* To cut a mapping in two takes another one; all of them takes none. */
+	unmap_all(s);
 	if (!order_run(s))
 		k_die("the host cannot unmap memory");
+	s->order_failed = false;
 }
 
 void user_forget_site(uint32_t page)
@@ -198,6 +212,7 @@ void user_forget_all(void)
 
 void user_drain(void)
 {
+	remote_settle();
 	for (unsigned int w = 0; w < sizeof(pending) / sizeof(pending[0]); w++)
 		while (__builtin_expect(pending[w] != 0, 0))
 			user_drain_slot(&slots[w * 64 + (unsigned int)__builtin_ctzll(pending[w])]);

@@ -75,6 +75,47 @@ static void protections(void)
 	}
 }
 
+/* Page after page, as most programs use new memory; with other things happening where it goes on.
+ */
+static void one_by_one(void)
+{
+	enum { N = 1500 };
+	volatile unsigned int *p = (volatile unsigned int *)pages(N, PROT_READ | PROT_WRITE), *v;
+	char *page;
+
+	for (unsigned int round = 1; round < 4; round++) {
+		for (unsigned int i = 0; i < N; i++) {
+			v = p + i * 1024;
+			page = (char *)v;
+			CHECK(*v == (round == 1 || (i % 50 == 7 && i < N / 2) ? 0 : i + round - 1),
+			      "round %u: page %u holds %u", round, i, *v);
+			*v = i + round;
+			if (i % 50 == 20 && i + 40 < N && round == 1) {
+				/* Further on: pages that cannot be written, read, or are elsewhere.
+				 */
+				MUST(mprotect(page + 5 * 4096, 4096, PROT_READ));
+				MUST(mprotect(page + 6 * 4096, 4096, PROT_NONE));
+				CHECK(!writes(page + 5 * 4096) && reads(page + 5 * 4096) &&
+					      !reads(page + 6 * 4096),
+				      "pages that come next are not protected");
+				MUST(mprotect(page + 5 * 4096, 2 * 4096, PROT_READ | PROT_WRITE));
+				MUST(munmap(page + 9 * 4096, 4096));
+				CHECK(!reads(page + 9 * 4096), "a hole that comes next");
+				CHECK(mmap(page + 9 * 4096, 4096, PROT_READ | PROT_WRITE,
+					   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+					   0) == page + 9 * 4096,
+				      "mmap: %s", strerror(errno));
+				page[15 * 4096 + 8] = 1;
+			}
+		}
+		/* What was given back is new. */
+		for (unsigned int i = 7; i < N / 2; i += 50)
+			MUST(madvise((char *)(p + i * 1024), 4096, MADV_DONTNEED));
+	}
+	MUST(munmap((char *)p, N * 4096));
+	CHECK(!reads((char *)p + 77 * 4096), "unmapped, and can be read");
+}
+
 static void remap(void)
 {
 	unsigned char *p = pages(16, PROT_READ | PROT_WRITE), *q, *hole;
@@ -436,6 +477,7 @@ static void once(void)
 const struct test memory_tests[] = {
 	{"memory-anonymous", anonymous},
 	{"memory-protections", protections},
+	{"memory-one-by-one", one_by_one},
 	{"memory-remap", remap},
 	{"memory-shared", shared},
 	{"memory-files", files},
