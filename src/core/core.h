@@ -113,7 +113,7 @@ struct core_ctx {
 	void *priv;		 /* the executor's own */
 	uint64_t kick_due;	 /* vCPUs to kick when event_lock is given back */
 	bool kick_later;	 /* event_lock is held */
-	bool kicked_at_wake;	 /* the executor kicks this vCPU when v->wake_ns is over */
+	bool kicked_at_wake;	 /* when v->wake_ns is over, the executor kicks, or sets it to 0 */
 	bool mm_flush_due;	 /* mm/: an upper-level entry went, flush before the guest runs */
 	struct core_walk_cache { /* last translations of core_guest_*, see mm/walk.c */
 		uint64_t va[16], mfn_flags[16];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a vCPU does next. core_next() runs before each entry to the guest, so the common case - no
- * kick, no timer due, no event - is a handful of loads.
+ * kick, no timer due, no event - is a handful of loads, and no look at the clock where the executor
+ * has a timer of its own (core_ctx.kicked_at_wake).
  *
  * The order that makes sleeping safe: `kick` is cleared first, then everything a kick may stand
  * for is looked at, then the executor sleeps only while `kick` is still 0.
@@ -134,13 +135,38 @@ static void run_again(struct core_ctx *c)
 	core_runstate_publish(c);
 }
 
-enum core_action core_next(struct core_ctx *c)
+/* A deadline may be over. Whoever sets an earlier one sets wake_ns to 0, or kicks. */
+static inline bool timers_due(const struct core_ctx *c)
+{
+	uint64_t wake = c->v->wake_ns;
+
+	return wake == 0 || (!c->kicked_at_wake && wake != CORE_NEVER);
+}
+
+/* The usual case: since the guest was left, nothing has come that look() would find. */
+static inline bool nothing_new(const struct core_ctx *c)
+{
+	const struct core_vcpu *v = c->v;
+
+	if (timers_due(c))
+		return false;
+	uint32_t news = __atomic_load_n(&c->ctl->vcpu[v->id].kick, __ATOMIC_SEQ_CST);
+
+	news |= __atomic_load_n(&c->ctl->request, __ATOMIC_RELAXED);
+	news |= __atomic_load_n(&c->d->stop, __ATOMIC_RELAXED);
+	news |= __atomic_load_n(&v->blocked, __ATOMIC_RELAXED) | v->polling | v->paused;
+	news |= v->nmi_pending | (uint32_t)v->runstate.state | !v->is_up;
+	return news == 0 && (v->yield_until | v->upcall_hold) == 0 && !core_event_deliverable(c, v);
+}
+
+_Static_assert(RUNSTATE_running == 0, "nothing_new() counts on it");
+
+/* (not inlined, so that the usual case saves no registers) */
+static __attribute__((noinline)) enum core_action look(struct core_ctx *c)
 {
 	struct core_vcpu *v = c->v;
 	enum core_action action;
-	/* Is a timer due? Whoever sets one to an earlier time clears wake_ns. */
-	bool timers = v->wake_ns == 0 || v->runstate.state != RUNSTATE_running ||
-		      (v->wake_ns != CORE_NEVER && !c->kicked_at_wake);
+	bool timers = timers_due(c) || v->runstate.state != RUNSTATE_running;
 
 	if (__atomic_load_n(&c->ctl->vcpu[v->id].kick, __ATOMIC_SEQ_CST) != 0 ||
 	    __atomic_load_n(&c->ctl->request, __ATOMIC_RELAXED) != 0 || v->paused) {
@@ -177,6 +203,14 @@ enum core_action core_next(struct core_ctx *c)
 		return CORE_STOP;
 	if (timers || v->upcall_hold != 0)
 		v->wake_ns = core_timers_next(c);
+	return CORE_RUN;
+}
+
+enum core_action core_next(struct core_ctx *c)
+{
+	if (__builtin_expect(!nothing_new(c), false))
+		return look(c);
+	core_event_none(c->v);
 	return CORE_RUN;
 }
 

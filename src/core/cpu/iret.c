@@ -30,6 +30,11 @@ static struct core_fault check_target(struct core_ctx *c)
 {
 	const struct core_regs *r = &c->v->regs;
 	uint64_t desc;
+
+	/* The flat segments of the ABI, which nearly all frames have: nothing to look up. */
+	if (r->cs == FLAT_USER_CS64 && r->ss == FLAT_USER_SS64)
+		return core_canonical(r->rip) ? core_fault_none()
+					      : core_fault_vector(CORE_VEC_GP, 0);
 	struct core_fault f = core_cs_check(c, r->cs, &desc);
 
 	if (f.raised)

@@ -90,13 +90,12 @@ void core_event_upcall(struct core_ctx *c)
 	struct core_vcpu *v = c->v;
 	bool returned = v->returned != 0;
 
-	v->returned = 0;
 	if (!core_event_deliverable(c, v)) {
-		if (returned) /* and it goes on: not so between the hypercalls of a handler */
-			v->upcall_row = 0;
+		core_event_none(v);
 		v->upcall_hold = 0;
 		return;
 	}
+	v->returned = 0;
 	if (v->upcall_hold != 0) {
 		if (core_time_now(c) < v->upcall_hold)
 			return;

@@ -45,6 +45,13 @@ bool core_event_poll_ready_port(const struct core_ctx *c, uint32_t port);
  * the guest has a moment first (v->upcall_hold).
  */
 void core_event_upcall(struct core_ctx *c);
+/* The same where none is due and none is held back. */
+static inline void core_event_none(struct core_vcpu *v)
+{
+	if (v->returned) /* and it goes on: not so between the hypercalls of a handler */
+		v->upcall_row = 0;
+	v->returned = 0;
+}
 /* vCPU `v` is about to sleep in a poll: is one of its ports pending? */
 bool core_event_poll_ready(const struct core_ctx *c, const struct core_vcpu *v);
 

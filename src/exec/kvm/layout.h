@@ -59,9 +59,10 @@
 /* Vectors of the monitor's own interrupts. */
 #define KVM_VEC_KICK	   0xf0 /* from the library, by irqfd; from other vCPUs */
 #define KVM_VEC_TIMER	   0xf1
-/* What guest_enter() returns besides vectors. */
+/* What guest_turn() is told besides vectors. */
 #define KVM_EXIT_SYSCALL   0x100
 #define KVM_EXIT_SYSCALL32 0x101
+#define KVM_EXIT_NONE	   0x102 /* the beginning */
 #define KVM_EXIT_IRET	   0x200 /* + vector: the registers cannot be loaded */
 
 /* I/O ports by which the monitor asks the library. */
@@ -75,6 +76,7 @@
 #define KC_RSP	   8
 #define KC_SCRATCH 16
 #define KC_ERROR   24
+#define KC_SEGS	   32
 
 #define KR_RSP	   32
 #define KR_RIP	   128

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What leaves the virtual machine: exits per operation. Run by suite.py."""
 import os
+import re
 import tempfile
 import unittest
 
@@ -86,6 +87,21 @@ class Exits(unittest.TestCase):
         self.assertEqual(more["user"], 0, more)
 
 
+class Paths(unittest.TestCase):
+    """Instructions that operations take, guest and monitor together: QEMU's -icount makes the counter one of those.
+    Measured (doc/performance.md), and some for other compilers; null hypercall: Xen's own."""
+    AT_MOST = {"hypercall": 281, "syscall": 980, "trap": 1080, "fault": 1110, "update": 6000, "switch": 2420,
+               "upcall": 1730}
+
+    @unittest.skipUnless(common.IN_TCG, "skipped: instructions are counted under QEMU only")
+    def test_instructions(self):
+        r = common.run(common.guest("exits"), "--cmdline", "cost")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        cost = {m[1]: float(m[2]) for m in re.finditer(r"^(\w+): ([\d.]+)\r?$", r.stdout, re.M)}
+        self.assertEqual(set(cost), set(self.AT_MOST), r.stdout)
+        self.assertEqual({k: v for k, v in cost.items() if v > self.AT_MOST[k]}, {}, "of at most %s" % self.AT_MOST)
+
+
 class Forks(unittest.TestCase):
     """Debian's kernel: it boots, forks, executes, exits and waits N times, all with at most 4 N exits."""
     N = 400
@@ -110,4 +126,4 @@ class Forks(unittest.TestCase):
 
 
 def names():
-    return common.names(Exits) + common.names(Forks)
+    return common.names(Exits) + common.names(Paths) + common.names(Forks)

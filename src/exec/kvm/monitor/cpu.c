@@ -265,12 +265,10 @@ static void sync_registers(struct kcpu *k)
 
 void cpu_sync(struct kcpu *k)
 {
-	if (__builtin_expect(k->cpu_dirty, 0)) {
+	if (k->cpu_dirty) {
 		k->cpu_dirty = 0;
 		sync_gdt(k);
 		sync_registers(k);
-		sync_ldt(k);
-	} else if (__builtin_expect(k->ldt_mapped, 0)) {
-		sync_ldt(k);
 	}
+	sync_ldt(k);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The border between ring 3 (the guest's kernel and its user mode) and ring 0. guest_enter() goes
- * out with the registers of struct core_regs and returns when the guest comes back, by whatever
- * way; so the monitor is an ordinary loop in C and no stack of it survives inside an entry.
+ * The border between ring 3 (the guest's kernel and its user mode) and ring 0. Out with the
+ * registers of struct core_regs, back by whatever way, and then guest_turn() in C says when to go
+ * out again: the loop of the monitor is here, and no stack of it survives inside an entry.
  *
  * In the monitor the GS base is this vCPU's struct kcpu and the guest's is swapped away; only this
  * file uses gs. Interrupts are off but for the one instruction in cpu_halt().
@@ -22,7 +22,7 @@ k_entry:
 	call	k_start
 	ud2
 
-/* ---- out: unsigned int guest_enter(struct core_regs *rdi) ---- */
+/* ---- out ---- */
 
 	.macro	load_seg reg, off
 	mov	%\reg, %ecx
@@ -34,29 +34,29 @@ seg_\reg:
 2:
 	.endm
 
-	.globl	guest_enter
-guest_enter:
-	push	%rbx
-	push	%rbp
-	push	%r12
-	push	%r13
-	push	%r14
-	push	%r15
-	mov	%rsp, %gs:KC_RSP
-	/*
-	 * An exception from ring 3 leaves ss null, and sysret on AMD processors changes the
-	 * selector only: 32-bit code would find a stack segment that is not present.
-	 */
-	mov	%ss, %eax
-	cmp	$KVM_SS0, %eax
-	je	3f
-	mov	$KVM_SS0, %eax
-	mov	%eax, %ss
-3:	swapgs
+/* Loading gs empties its base: the guest's, not ours. */
+load_segs:
+	swapgs
 	load_seg ds, KR_DS
 	load_seg es, KR_ES
 	load_seg fs, KR_FS
 	load_seg gs, KR_GS
+	jmp	segs_loaded
+
+/* void guest_loop(unsigned int edi): never returns. What is on the stack now stays there. */
+	.globl	guest_loop
+guest_loop:
+	and	$-16, %rsp
+	mov	%rsp, %gs:KC_RSP
+	.balign	16
+turn:
+	call	guest_turn
+	mov	%rax, %rdi		/* the registers */
+	mov	KR_DS(%rdi), %rax	/* all four */
+	cmp	%gs:KC_SEGS, %rax
+	jne	load_segs
+	swapgs
+segs_loaded:
 	mov	KR_FS_BASE(%rdi), %rax
 	wrfsbase %rax
 	mov	KR_GS_BASE(%rdi), %rax
@@ -147,32 +147,36 @@ syscall_entry:
 	syscall_in KVM_EXIT_SYSCALL, KVM_CS64
 syscall32_entry:
 	syscall_in KVM_EXIT_SYSCALL32, KVM_CS32
-/* rsp: the registers, eax: what guest_enter() returns. */
+
+	.macro	save_segs		/* rcx: as they lie in struct core_regs; rdx is lost */
+	mov	%gs, %ecx
+	shl	$16, %rcx
+	mov	%fs, %edx
+	or	%rdx, %rcx
+	shl	$16, %rcx
+	mov	%es, %edx
+	or	%rdx, %rcx
+	shl	$16, %rcx
+	mov	%ds, %edx
+	or	%rdx, %rcx
+	mov	%rcx, %gs:KC_SEGS
+	.endm
+
+/* rsp: the registers, eax: what guest_turn() is told. */
 	.balign	16
 came_back:
 	cld
-	mov	%ds, %ecx
-	mov	%cx, KR_DS(%rsp)
-	mov	%es, %ecx
-	mov	%cx, KR_ES(%rsp)
-	mov	%fs, %ecx
-	mov	%cx, KR_FS(%rsp)
-	mov	%gs, %ecx
-	mov	%cx, KR_GS(%rsp)
+	save_segs
+	mov	%rcx, KR_DS(%rsp)
 	rdfsbase %rcx
 	mov	%rcx, KR_FS_BASE(%rsp)
 	swapgs
 	rdgsbase %rcx
 	swapgs
 	mov	%rcx, KR_GS_BASE(%rsp)
+	mov	%eax, %edi
 	mov	%gs:KC_RSP, %rsp
-	pop	%r15
-	pop	%r14
-	pop	%r13
-	pop	%r12
-	pop	%rbp
-	pop	%rbx
-	ret
+	jmp	turn
 
 /*
  * Sleep until an interrupt. sti lets none in before the hlt; but QEMU's TCG 7.2 forgets that when
@@ -186,13 +190,19 @@ halt_insn:
 	cli
 	ret
 
-/* On the stack: vector, error code, and what the processor pushed. */
+/*
+ * On the stack: vector, error code, and what the processor pushed. An exception from ring 3 leaves
+ * ss null, and sysret on AMD processors changes the selector only: 32-bit code would find a stack
+ * segment that is not present.
+ */
 	.balign	16
 exception:
 	testb	$3, 24(%rsp)
 	jz	from_ring0
 	swapgs
 	push	%rbp
+	mov	$KVM_SS0, %ebp
+	mov	%ebp, %ss
 	mov	%gs:KC_REGS, %rbp
 	mov	%rax, 0(%rbp)
 	pop	40(%rbp)
@@ -253,14 +263,10 @@ iret_failed:
 	mov	80(%rsp), %rcx
 	mov	%rcx, %gs:KC_ERROR
 	or	$KVM_EXIT_IRET, %eax
+	save_segs
+	mov	%eax, %edi
 	mov	%gs:KC_RSP, %rsp
-	pop	%r15
-	pop	%r14
-	pop	%r13
-	pop	%r12
-	pop	%rbp
-	pop	%rbx
-	ret
+	jmp	turn
 
 /* Where a fault in the loading of a segment register goes on: with the null selector. */
 	.macro	fixup reg

@@ -24,8 +24,9 @@ struct ktss {
 
 /* One vCPU's own, at the start of its block. */
 struct kcpu {
-	struct core_regs *regs; /* the first four: see layout.h */
+	struct core_regs *regs; /* the first five: see layout.h */
 	uint64_t rsp, scratch, error;
+	uint64_t segs; /* ds, es, fs, gs as the processor has them */
 	struct core_ctx c;
 	struct core_ctl_vcpu *ctlv;
 	uint32_t id;
@@ -88,8 +89,10 @@ static inline void write_cr3(uint64_t value)
 #define TSC_DEADLINE  0x6e0u
 
 /* entry.S */
-unsigned int guest_enter(struct core_regs *regs);
+_Noreturn void guest_loop(unsigned int how);
 void cpu_halt(void);
+/* main.c, for entry.S: the guest came back, `how`; on return it is entered with these registers. */
+struct core_regs *guest_turn(unsigned int how);
 
 /* The end of the VM because of the host or a bug, not the guest: never returns. */
 _Noreturn void k_die(const char *why);
@@ -98,9 +101,12 @@ _Noreturn void k_panic(uint64_t vector, uint64_t error, uint64_t rip, uint64_t c
 
 /* ---- cpu.c ---- */
 void cpu_tables_init(struct kcpu *k);
-/* Bring the processor in line with the vCPU's state: before each entry, cheap if nothing changed.
- */
+/* Bring the processor in line with the vCPU's state: before an entry, if anything changed. */
 void cpu_sync(struct kcpu *k);
+static inline bool cpu_changes(const struct kcpu *k)
+{
+	return (k->cpu_dirty | k->ldt_mapped) != 0;
+}
 /* The page of the LDT window that `addr` is in. True: mapped now, or was all the time. */
 bool cpu_ldt_fill(struct kcpu *k, uint64_t addr, uint64_t *ret_guest_va);
 static inline bool cpu_in_ldt(const struct kcpu *k, uint64_t addr)
@@ -110,11 +116,18 @@ static inline bool cpu_in_ldt(const struct kcpu *k, uint64_t addr)
 
 /* ---- trap.c ---- */
 enum came { CAME_OTHER, CAME_CPUID, CAME_INTERRUPT };
-/* Serve what guest_enter() returned. */
-enum came guest_came_back(struct kcpu *k, unsigned int how, uint64_t cr2);
+/* Serve what the guest came back with but for `syscall`. */
+enum came guest_trapped(struct kcpu *k, unsigned int how);
 
 /* ---- ops.c ---- */
-void tlb_flush_before_entry(struct kcpu *k);
+void tlb_flush(struct kcpu *k);
+/* The other half of remote_flush(). */
+static inline void tlb_before_entry(struct kcpu *k)
+{
+	__atomic_store_n(&k->in_guest, 1, __ATOMIC_SEQ_CST);
+	if (__builtin_expect(__atomic_load_n(&k->flush, __ATOMIC_SEQ_CST), 0))
+		tlb_flush(k);
+}
 void load_root(struct kcpu *k);
 void timer_arm(struct kcpu *k, uint64_t ns);
 

@@ -14,12 +14,15 @@ _Static_assert(offsetof(struct kcpu, regs) == KC_REGS, "layout.h");
 _Static_assert(offsetof(struct kcpu, rsp) == KC_RSP, "layout.h");
 _Static_assert(offsetof(struct kcpu, scratch) == KC_SCRATCH, "layout.h");
 _Static_assert(offsetof(struct kcpu, error) == KC_ERROR, "layout.h");
+_Static_assert(offsetof(struct kcpu, segs) == KC_SEGS, "layout.h");
 _Static_assert(R_RSP * 8 == KR_RSP, "layout.h");
 _Static_assert(offsetof(struct core_regs, rip) == KR_RIP, "layout.h");
 _Static_assert(offsetof(struct core_regs, rflags) == KR_RFLAGS, "layout.h");
 _Static_assert(offsetof(struct core_regs, cs) == KR_CS, "layout.h");
 _Static_assert(offsetof(struct core_regs, ss) == KR_SS, "layout.h");
-_Static_assert(offsetof(struct core_regs, gs) == KR_GS, "layout.h");
+_Static_assert(offsetof(struct core_regs, es) == KR_DS + 2, "all four at once");
+_Static_assert(offsetof(struct core_regs, fs) == KR_DS + 4, "all four at once");
+_Static_assert(offsetof(struct core_regs, gs) == KR_GS && KR_GS == KR_DS + 6, "layout.h");
 _Static_assert(offsetof(struct core_regs, fs_base) == KR_FS_BASE, "layout.h");
 _Static_assert(offsetof(struct core_regs, gs_base) == KR_GS_BASE, "layout.h");
 _Static_assert(sizeof(struct kcpu) <= 4096, "a vCPU's page");
@@ -79,11 +82,11 @@ static void notice_polling(struct kcpu *k, bool cpuid)
 {
 	if (!cpuid) {
 		k->poll_streak = 0;
-		k->poll_nap = POLL_NAP_MIN;
 		return;
 	}
 	if (k->poll_streak < POLL_STREAK) {
 		k->poll_streak++;
+		k->poll_nap = POLL_NAP_MIN;
 		return;
 	}
 	uint64_t until = core_time_now(&k->c) + k->poll_nap, timer = core_timers_next(&k->c);
@@ -95,48 +98,46 @@ static void notice_polling(struct kcpu *k, bool cpuid)
 		k->poll_nap = POLL_NAP_MAX;
 }
 
-static void run_guest(struct kcpu *k)
-{
-	unsigned int how;
-	uint64_t cr2;
-
-	cpu_sync(k);
-	load_root(k);
-	tlb_flush_before_entry(k);
-	how = guest_enter(k->regs);
-	__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
-	__atomic_store_n(&k->in_guest, 0, __ATOMIC_RELEASE);
-	switch (guest_came_back(k, how, cr2)) {
-	case CAME_INTERRUPT: /* the guest did nothing */
-		break;
-	case CAME_CPUID:
-		notice_polling(k, true);
-		break;
-	default:
-		notice_polling(k, false);
-		break;
-	}
-}
-
-static void loop(struct kcpu *k)
+static void came_back(struct kcpu *k, unsigned int how)
 {
 	struct core_ctx *c = &k->c;
+	enum came came = CAME_OTHER;
 
-	for (;;) {
-		switch (core_next(c)) {
-		case CORE_RUN:
-			timer_arm(k, c->v->wake_ns);
-			run_guest(k);
-			break;
-		case CORE_BLOCK:
-			halt(k, CORE_VCPU_BLOCKED, c->v->wake_ns);
-			break;
-		case CORE_PAUSE:
-		case CORE_STOP: /* the library has been rung; it looks at our state and ends us */
-			halt(k, CORE_VCPU_PAUSED, CORE_NEVER);
-			break;
-		}
+	__atomic_store_n(&k->in_guest, 0, __ATOMIC_RELEASE);
+	if (how == KVM_EXIT_SYSCALL || how == KVM_EXIT_SYSCALL32) {
+		if (c->v->kernel_mode)
+			core_hypercall(c);
+		else
+			core_user_syscall(c);
+	} else if (how != KVM_EXIT_NONE) {
+		came = guest_trapped(k, how);
 	}
+	if (came != CAME_INTERRUPT) /* then the guest did nothing */
+		notice_polling(k, came == CAME_CPUID);
+}
+
+struct core_regs *guest_turn(unsigned int how)
+{
+	struct kcpu *k = this_cpu();
+	struct core_ctx *c = &k->c;
+	enum core_action action;
+
+	came_back(k, how);
+	while ((action = core_next(c)) != CORE_RUN) {
+		/* Stop: the library has been rung; it looks at our state and ends us. */
+		if (action == CORE_BLOCK)
+			halt(k, CORE_VCPU_BLOCKED, c->v->wake_ns);
+		else
+			halt(k, CORE_VCPU_PAUSED, CORE_NEVER);
+		/* Another vCPU may have made this one anew, and given it a root. */
+		load_root(k);
+	}
+	if (c->v->wake_ns < k->timer_ns)
+		timer_arm(k, c->v->wake_ns);
+	if (__builtin_expect(cpu_changes(k), 0))
+		cpu_sync(k);
+	tlb_before_entry(k);
+	return k->regs;
 }
 
 void k_start(const struct kvm_params *p, unsigned int id)
@@ -156,6 +157,7 @@ void k_start(const struct kvm_params *p, unsigned int id)
 	c->frames = (struct core_frame *)(c->ram + p->frames_off);
 	c->ops = &k_ops;
 	c->priv = k;
+	c->kicked_at_wake = true;
 	k->ctlv = &c->ctl->vcpu[id];
 	k->regs = &c->d->vcpu[id].regs;
 	cpu_tables_init(k);
@@ -165,5 +167,6 @@ void k_start(const struct kvm_params *p, unsigned int id)
 	if (id == 0 && !core_domain_init(c))
 		for (;;)
 			halt(k, CORE_VCPU_PAUSED, CORE_NEVER);
-	loop(k);
+	load_root(k);
+	guest_loop(KVM_EXIT_NONE);
 }

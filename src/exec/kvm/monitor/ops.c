@@ -27,14 +27,10 @@ void load_root(struct kcpu *k)
 	write_cr3(cr3);
 }
 
-/* The other half of remote_flush(). */
-void tlb_flush_before_entry(struct kcpu *k)
+void tlb_flush(struct kcpu *k)
 {
-	__atomic_store_n(&k->in_guest, 1, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&k->flush, __ATOMIC_SEQ_CST)) {
-		__atomic_store_n(&k->flush, 0, __ATOMIC_SEQ_CST);
-		write_cr3(k->cr3);
-	}
+	__atomic_store_n(&k->flush, 0, __ATOMIC_SEQ_CST);
+	write_cr3(k->cr3);
 }
 
 static void interrupt_vcpu(unsigned int id)

@@ -6,6 +6,7 @@
 #include "core/cpu/bounce.h"
 #include "core/cpu/cpu.h"
 #include "core/lib/bitops.h"
+#include "core/time/time.h"
 
 #define ERR_EXT	 1u
 #define ERR_IDT	 2u
@@ -85,6 +86,14 @@ static void page_fault(struct kcpu *k, uint32_t error, uint64_t cr2)
 	core_exception(&k->c, CORE_VEC_PF, error & ~PF_RSVD, cr2);
 }
 
+static uint64_t read_cr2(void)
+{
+	uint64_t cr2;
+
+	__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+	return cr2;
+}
+
 static void debug(struct kcpu *k)
 {
 	uint64_t dr6;
@@ -94,13 +103,13 @@ static void debug(struct kcpu *k)
 	core_exception(&k->c, CORE_VEC_DB, (uint32_t)dr6 & 0xe00f, 0);
 }
 
-static enum came exception(struct kcpu *k, unsigned int vector, uint64_t cr2)
+static enum came exception(struct kcpu *k, unsigned int vector)
 {
 	uint32_t error = (uint32_t)k->error;
 
 	switch (vector) {
 	case CORE_VEC_PF:
-		page_fault(k, error, cr2);
+		page_fault(k, error, read_cr2());
 		break;
 	case CORE_VEC_GP:
 		return general_protection(k, error);
@@ -136,20 +145,13 @@ static void interrupt(struct kcpu *k, unsigned int vector)
 {
 	end_of_interrupt(k);
 	if (vector == KVM_VEC_TIMER)
-		k->timer_ns = ~0ull;
+		k->timer_ns = CORE_NEVER;
 }
 
-enum came guest_came_back(struct kcpu *k, unsigned int how, uint64_t cr2)
+enum came guest_trapped(struct kcpu *k, unsigned int how)
 {
 	struct core_ctx *c = &k->c;
 
-	if (how == KVM_EXIT_SYSCALL || how == KVM_EXIT_SYSCALL32) {
-		if (c->v->kernel_mode)
-			core_hypercall(c);
-		else
-			core_user_syscall(c);
-		return CAME_OTHER;
-	}
 	if (how & KVM_EXIT_IRET) {
 		/* The core checks what it loads; this is what it cannot see. */
 		core_inject(c, how & 255, (uint32_t)k->error);
@@ -158,10 +160,12 @@ enum came guest_came_back(struct kcpu *k, unsigned int how, uint64_t cr2)
 	if (how == KVM_VEC_KICK || how == KVM_VEC_TIMER) {
 		k->ctlv->exits_kick++;
 		interrupt(k, how);
+		if (how == KVM_VEC_TIMER)
+			c->v->wake_ns = 0; /* core_next() shall look at the timers */
 		return CAME_INTERRUPT;
 	}
 	if (how < 32)
-		return exception(k, how, cr2);
+		return exception(k, how);
 	/* `int n` by a gate of DPL 3, or a vector that nobody sends. */
 	if (how == 0x80)
 		core_soft_interrupt(c, how, 2);
@@ -170,12 +174,12 @@ enum came guest_came_back(struct kcpu *k, unsigned int how, uint64_t cr2)
 	return CAME_OTHER;
 }
 
-/* Ring 0 trapped. 0: go on (at a changed rip, perhaps); 1: what guest_enter() wanted is impossible.
+/* Ring 0 trapped. 0: go on (at a changed rip, perhaps); 1: the guest cannot be entered so.
  */
 unsigned int ring0_trap(struct trap_frame *f)
 {
 	struct kcpu *k = this_cpu();
-	uint64_t cr2, va;
+	uint64_t va;
 
 	if (f->vector >= 32) {
 		interrupt(k, (unsigned int)f->vector);
@@ -190,8 +194,7 @@ unsigned int ring0_trap(struct trap_frame *f)
 		__asm__ volatile("mov %0, %%dr6" : : "r"(DR6_INIT));
 		return 0;
 	case CORE_VEC_PF:
-		__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
-		if (cpu_in_ldt(k, cr2) && cpu_ldt_fill(k, cr2, &va))
+		if (cpu_in_ldt(k, read_cr2()) && cpu_ldt_fill(k, read_cr2(), &va))
 			return 0;
 		break;
 	default:
@@ -205,6 +208,5 @@ unsigned int ring0_trap(struct trap_frame *f)
 			return 0;
 		}
 	}
-	__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
-	k_panic(f->vector, f->error, f->rip, cr2);
+	k_panic(f->vector, f->error, f->rip, read_cr2());
 }
