@@ -24,6 +24,7 @@ NAMES = ["mke2fs", "e2fsck", "debugfs"]
 MISSING = [n for n in NAMES if not shutil.which(n, path=PATH)]
 LINE = re.compile(r"^(ack|has|torn) (\d+) (\d+) (\d+)\n", re.M)
 WRITERS = 2  # of writer.c
+ROUNDS = int(os.environ.get("PVV_TEST_ROUNDS", "2"))
 SEED = int(os.environ.get("PVV_CRASH_SEED", random.randrange(1 << 20)))
 
 
@@ -64,7 +65,7 @@ class Crash(unittest.TestCase):
 
     def guest(self, words):
         line = f'quiet -- "mkdir /m && mount /dev/xvda /m && {words}"'
-        return Console(command(KERNEL, self.rd, line, "192M", "--no-reboot", "--timeout", "200", "--disk",
+        return Console(command(KERNEL, self.rd, line, "192M", "--no-reboot", "--timeout", str(200 * linuxlib.SLOW), "--disk",
                                f"{self.disk},xvda"))
 
     def write_and_end(self, sig):
@@ -74,7 +75,8 @@ class Crash(unittest.TestCase):
             c.expect("ack ")
         time.sleep(self.random.random() * 0.05)
         ours = children(c.p.pid)
-        self.assertTrue(ours)
+        if linuxlib.EXECUTOR == "ring3":
+            self.assertTrue(ours)
         c.p.send_signal(sig)
         status = c.end()
         self.assertEqual(status, -sig if sig == signal.SIGKILL else 1)
@@ -82,6 +84,7 @@ class Crash(unittest.TestCase):
         while any(os.path.exists(f"/proc/{p}") for p in ours):
             self.assertLess(time.monotonic(), end, "processes of the guest outlive pvvirt")
             time.sleep(0.05)
+        linuxlib.bring_back(self.disk)
         acks = [(where, seq) for what, where, seq in lines(plain(c.raw)) if what == "ack"]
         for where, seq in acks:
             self.acked[where] = max(seq, self.acked.get(where, 0))
@@ -111,12 +114,12 @@ class Crash(unittest.TestCase):
 
     def test_ended_while_writing(self):
         total = 0
-        for sig in signal.SIGKILL, signal.SIGHUP, signal.SIGKILL, signal.SIGHUP:
+        for sig in [signal.SIGKILL, signal.SIGHUP] * ROUNDS:
             total += self.write_and_end(sig)
             self.look()
-        self.assertGreater(total, 80)
+        self.assertGreater(total, 40 * ROUNDS)
         c = self.guest("writer check /m && umount /m")
-        self.assertEqual(c.end(200), 0, plain(c.raw))
+        self.assertEqual(c.end(200 * linuxlib.SLOW), 0, plain(c.raw))
         text = plain(c.raw)
         self.assertIn("pvv-exit-status: 0", text)
         self.compare(text)

@@ -54,6 +54,19 @@ def run(kernel, initrd, cmdline="quiet", memory="256M", args=(), timeout=240, wr
     return r.returncode, plain(r.stdout), r.stderr.decode()
 
 
+def beside(*words):
+    """A program on the machine that runs the guests, a virtual one in tests/system/kvm; settings may be in front of it."""
+    env = {k: v for k, v in os.environ.items() if k != "PVV_VM_PROGRAM"}
+    return subprocess.run([PVVIRT if "PVV_VM" in env else "env", *map(str, words)], env=env, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, errors="replace")
+
+
+def bring_back(path):
+    """What the guest left in its disk image, if that machine is a virtual one."""
+    if "PVV_VM" in os.environ:
+        subprocess.run([PVVIRT, "--get", path], check=True, stdin=subprocess.DEVNULL)
+
+
 def plain(raw):
     return re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", raw).replace(b"\r", b"").decode("latin-1")
 

@@ -6,8 +6,8 @@
  *
  *   to us    'F' create file (path), 'f' append to it, 's' a hole of it (uint64_t), 'N' the next
  *            program gets a socket with this number (text), 'R' run (argv, each ended by NUL),
- *            'I' input, 'E' end of input, 'P' a packet for the socket, 'K' kill, 'G' send a file
- *            (path), 'Q' power off
+ *            'I' input, 'E' end of input, 'P' a packet for the socket, 'S' a signal (its number),
+ *            'K' kill and wait, 'G' send a file (path), 'Q' power off
  *   from us  'H' hello, 'O' output, 'X' error output, 'P' a packet from the socket, 'D' done (exit
  *            status, or 128 + signal), 'g' of a file, with no bytes: its end, 'h' a hole of it
  */
@@ -249,9 +249,16 @@ static void handle(struct frame *f, char *data)
 		if (j)
 			j->in = -1;
 		break;
+	case 'S':
+		if (j && j->status < 0 && f->len)
+			kill(j->pid, data[0]);
+		break;
 	case 'K':
-		if (j && j->status < 0)
+		if (j && j->status < 0) {
+			/* Whoever asks for its files now shall find them at rest. */
 			kill(j->pid, SIGKILL);
+			waitpid(j->pid, &j->status, 0);
+		}
 		break;
 	case 'Q':
 		sync();

@@ -8,7 +8,7 @@ import unittest
 import common
 import system
 
-PROGRAMS = ("limits", "many", "resources", "smp", "threads")
+PROGRAMS = ("limits", "many", "resources", "restart", "smp", "threads")
 
 
 def files(build):
@@ -29,6 +29,9 @@ class Library(unittest.TestCase):
     def test_resources(self):
         """Also that vCPU threads are pinned and weighed."""
         common.cmocka(self, "resources", 10)
+
+    def test_restart(self):
+        common.cmocka(self, "restart", 2)
 
     def test_smp(self):
         common.cmocka(self, "smp", 2)

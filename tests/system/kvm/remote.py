@@ -3,13 +3,15 @@
 """Run a program in the virtual machine behind the socket $PVV_VM, as if it ran here.
 
     remote.py PROGRAM ARGUMENTS...       or, with $PVV_VM_PROGRAM set, only the arguments
+    remote.py --put FILE, --get FILE     copy a file there, or back, at the same path
 
 Arguments that name files here, alone or in front of a comma, and are not there yet ($PVV_VM_HAS: files of the
 initramfs, separated by colons) are copied first, to the same path. What the program writes is copied back: the files
-behind --events, and disks that are not read-only. A descriptor behind `--net fd=` is there, too, and packets go to and fro."""
+behind --events, and disks that are not read-only. SIGHUP is passed on; SIGKILL reaches the program, too. A descriptor behind `--net fd=` is there, too, and packets go to and fro."""
 import os
 import re
 import select
+import signal
 import socket
 import struct
 import sys
@@ -38,7 +40,8 @@ def copy(send, path):
 
 def main():
     args = sys.argv[1:]
-    if os.environ.get("PVV_VM_PROGRAM"):
+    putting, getting = args[:1] == ["--put"], args[:1] == ["--get"]
+    if not putting and not getting and os.environ.get("PVV_VM_PROGRAM"):
         args.insert(0, os.environ["PVV_VM_PROGRAM"])
     has = set(os.environ.get("PVV_VM_HAS", "").split(":"))
     vm = socket.socket(socket.AF_UNIX)
@@ -49,8 +52,13 @@ def main():
 
     outputs = [b.split(",")[0] for a, b in zip(args, args[1:]) if
                a == "--events" or (a == "--disk" and "ro" not in b.split(",")[1:])]
+    if putting:
+        copy(send, args[1])
+        outputs = ["/dev/null"]  # when that is back, the copy is there
+    if getting:
+        outputs = args[1:]
     net = None
-    for arg, value in zip(args[1:], args[2:] + [""]):
+    for arg, value in [] if putting or getting else zip(args[1:], args[2:] + [""]):
         path = arg.split(",")[0]
         if path in outputs and not os.path.exists(path):
             send("F", path.encode())
@@ -60,10 +68,26 @@ def main():
         if m:
             net = socket.socket(fileno=os.dup(int(m.group(1))))
             send("N", m.group(1).encode() + b"\0")
-    send("R", b"".join(a.encode() + b"\0" for a in args))
-    buf, inputs, status = b"", [vm, 0] + ([net] if net else []), None
+    buf, inputs, status, files = b"", [vm, 0] + ([net] if net else []), None, []
+
+    def fetch():
+        for name in outputs:
+            send("G", name.encode() + b"\0")
+        return [open(name, "wb") for name in outputs]
+
+    if putting or getting:
+        inputs, status, files = [vm], 0, fetch()
+    else:
+        send("R", b"".join(a.encode() + b"\0" for a in args))
+    wake, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(woken)
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    inputs.append(wake)
     while True:
         ready, _, _ = select.select(inputs, [], [])
+        if wake in ready:
+            send("S", os.read(wake, 1))
         if 0 in ready:
             data = os.read(0, 65536)
             if data:
@@ -96,15 +120,14 @@ def main():
                 net.send(data)
             elif kind == ord("D"):
                 status = struct.unpack("<I", data)[0]
-                for name in outputs:
-                    send("G", name.encode() + b"\0")
-                files = [open(name, "wb") for name in outputs]
+                files = fetch()
             elif kind == ord("h"):
                 files[0].seek(struct.unpack("<Q", data)[0], os.SEEK_CUR)
             elif kind == ord("g") and data:
                 files[0].write(data)
             elif kind == ord("g"):
-                files[0].truncate()
+                if outputs[0] != "/dev/null":
+                    files[0].truncate()
                 files.pop(0).close()
                 outputs.pop(0)
             if status is not None and not outputs:

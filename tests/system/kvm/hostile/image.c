@@ -434,6 +434,19 @@ static void debug_registers(struct vm *v)
 	die();
 }
 
+/* The same without watchpoints, which QEMU's TCG survives. */
+static void code_breakpoints(struct vm *v)
+{
+	own_tables();
+	for (unsigned int i = 0; i < 200; i++) {
+		TRY("mov %%rax, %%dr0; mov %%rcx, %%dr3", value(v), value(v), 0);
+		TRY("mov %%rax, %%dr1", (uint64_t)code_breakpoints + value(v) % 256, 0, 0);
+		TRY("mov %%rax, %%dr7", value(v) & 0xffff, 0, 0);
+		TRY("mov %%rax, %%dr6", value(v) & 0xffffffff, 0, 0);
+	}
+	die();
+}
+
 static uint64_t hypercall(bool amd, uint64_t nr, uint64_t a, uint64_t b)
 {
 	uint64_t ret = nr;
@@ -505,6 +518,7 @@ static const struct {
 	{"interrupts", interrupts},
 	{"instructions", instructions},
 	{"debug-registers", debug_registers},
+	{"code-breakpoints", code_breakpoints},
 	{"hypercalls", hypercalls},
 	{"real-mode", real_mode},
 	{"memory", memory},

@@ -54,6 +54,7 @@ static const struct attack {
 	{"interrupts", ANY},
 	{"instructions", ANY},
 	{"debug-registers", ANY},
+	{"code-breakpoints", ANY},
 	{"hypercalls", ENDS, "the monitor gave up"},
 	{"real-mode", ANY},
 	{"memory", ENDS, "the monitor gave up"},
