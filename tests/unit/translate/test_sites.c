@@ -166,6 +166,27 @@ static void relays(void **state)
 	assert_int_equal(follow(64), 0x12358);
 }
 
+/* A small one near by is taken before a large one that others may need. */
+static void nearest_first(void **state)
+{
+	struct site_way way;
+
+	begin();
+	end = 72;
+	PUT("\xfc\xfc\xc3\xcc\xcc\xcc\xcc\xcc"); /* five bytes are free */
+	assert_int_equal(end, 80);
+	end = 100;
+	PUT("\xc3");
+	memset(code + end, 0xcc, 11);
+	end = 4005;
+	PUT("\x66\x66\x2e\x0f\x1f\x84\x00\x00\x00\x00\x00");
+	assert_true(find(&way));
+	assert_int_equal(way.relay.at, 75);
+	assert_int_equal(way.hole.at, 4007);
+	site_write_way(copy, 64, &way, 0x12340);
+	assert_int_equal(follow(64), 0x12340);
+}
+
 /* The end of a longer nop is none. */
 static void part_of_another(void **state)
 {
@@ -285,6 +306,7 @@ int main(void)
 		cmocka_unit_test(stepped_over),
 		cmocka_unit_test(backwards_and_too_far),
 		cmocka_unit_test(relays),
+		cmocka_unit_test(nearest_first),
 		cmocka_unit_test(part_of_another),
 		cmocka_unit_test(prefixed_or_cut),
 		cmocka_unit_test(many),

@@ -175,14 +175,16 @@ bool site_find_way(const uint8_t *code, const uint8_t *copy, uint32_t off, struc
 	if (off > PAGE - 2 || code[off] != 0x0f || code[off + 1] != 0x05 ||
 	    (off && code[off - 1] == 0x66))
 		return false;
+	/*
+	 * The nearest first, be it large or small: a large one further on may be the only one that
+	 * another system call reaches.
+	 */
 	nr = spots_near(code, copy, off, spot);
 	for (unsigned int i = 0; i < nr; i++) {
 		if (spot[i].room >= HOLE) {
 			ret->hole = spot[i];
 			return true;
 		}
-	}
-	for (unsigned int i = 0; i < nr; i++) {
 		if (hole_for(code, copy, &spot[i], &ret->hole)) {
 			ret->relay = spot[i];
 			return true;
