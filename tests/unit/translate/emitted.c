@@ -136,7 +136,49 @@ static bool fsbase_ok(const uint8_t *p, const ZydisDecodedInstruction *in)
 	       (a == XV_FS_BASE || a == XV_FS_SHIFT || a == XV_HW_FS);
 }
 
-static bool insn_ok(struct xlate *x, const struct frag *f, const uint8_t *p,
+/*
+ * A run of stores (op_group.c): a register that has been loaded with the shift and then with the
+ * sum of that and another one; until it is written again.
+ */
+struct sum {
+	ZydisRegister shift, base;
+};
+
+static bool sum_ok(const struct sum *sum, const ZydisDecodedOperand *o)
+{
+	return sum->base != ZYDIS_REGISTER_NONE && o->mem.base == sum->base &&
+	       o->mem.index != sum->base;
+}
+
+static void watch_sum(struct sum *sum, const ZydisDecodedInstruction *in,
+		      const ZydisDecodedOperand *ops)
+{
+	const ZydisRegister to = ops[0].reg.value;
+	unsigned int i;
+
+	if (sum->shift != ZYDIS_REGISTER_NONE && in->mnemonic == ZYDIS_MNEMONIC_LEA &&
+	    to == sum->shift && ops[1].mem.base == to && ops[1].mem.scale == 1 &&
+	    !ops[1].mem.disp.value && ops[1].mem.index != to) {
+		*sum = (struct sum){.base = to};
+		return;
+	}
+	sum->shift = ZYDIS_REGISTER_NONE;
+	for (i = 0; i < in->operand_count; i++)
+		if (ops[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    ops[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE &&
+		    ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64,
+						     ops[i].reg.value) == sum->base)
+			sum->base = ZYDIS_REGISTER_NONE;
+	if (in->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
+		sum->base = ZYDIS_REGISTER_NONE;
+	if (in->mnemonic == ZYDIS_MNEMONIC_MOV && ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	    ops[1].type == ZYDIS_OPERAND_TYPE_MEMORY && ops[1].mem.base == ZYDIS_REGISTER_NONE &&
+	    ops[1].mem.index == ZYDIS_REGISTER_NONE &&
+	    ops[1].mem.disp.value == XLATE_VCPU + XV_SHIFT && in->operand_width == 64)
+		sum->shift = to;
+}
+
+static bool insn_ok(struct xlate *x, const struct frag *f, const uint8_t *p, const struct sum *sum,
 		    const ZydisDecodedInstruction *in, const ZydisDecodedOperand *ops)
 {
 	uint64_t at = (uint64_t)p;
@@ -149,7 +191,8 @@ static bool insn_ok(struct xlate *x, const struct frag *f, const uint8_t *p,
 	for (i = 0; i < in->operand_count; i++) {
 		bool ok = ops[i].type != ZYDIS_OPERAND_TYPE_MEMORY || operand_ok(in, &ops[i]);
 
-		if (!ok && !rsp_in_scratch(p) && !redirect_ok(p, &ops[i])) {
+		if (!ok && !sum_ok(sum, &ops[i]) && !rsp_in_scratch(p) &&
+		    !redirect_ok(p, &ops[i])) {
 			complain(at, p, in->length, "memory operand is not shifted");
 			return false;
 		}
@@ -179,6 +222,9 @@ static bool notes_agree(struct xlate *x, const struct frag *f, const uint8_t *bo
 			return false;
 		if (!boundary[it.host - f->host])
 			return false;
+		/* with a register spilled: nobody may enter there */
+		if (it.nsteps && ACT_GET_SP0(it.steps[1]) && xlate_lookup(x, it.gva) == it.host)
+			return false;
 		for (k = 0; k < it.nsteps; k++) {
 			if (!boundary[at - f->host])
 				return false;
@@ -194,6 +240,7 @@ bool emitted_ok(struct xlate *x, const struct frag *f)
 	static uint8_t boundary[1 << 17];
 	ZydisDecodedInstruction in;
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+	struct sum sum = {ZYDIS_REGISTER_NONE, ZYDIS_REGISTER_NONE};
 	uint32_t at;
 
 	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
@@ -218,8 +265,9 @@ bool emitted_ok(struct xlate *x, const struct frag *f)
 			in.length = i.len;
 			continue;
 		}
-		if (!insn_ok(x, f, p, &in, ops))
+		if (!insn_ok(x, f, p, &sum, &in, ops))
 			return false;
+		watch_sum(&sum, &in, ops);
 	}
 	boundary[f->end - f->host] = 1;
 	if (at != f->end || !notes_agree(x, f, boundary)) {

@@ -113,6 +113,133 @@ begin indirect
 7:
 finish indirect
 
+/* The same sites with one function, with several, with too many of them; flags and rcx matter. */
+begin functions
+	mov $24, %r10d
+	lea 20f(%rip), %rax
+	lea 21f(%rip), %rdx
+	lea 22f(%rip), %r8
+	mov %rax, 0x100(%rdi)
+	mov %rdx, 0x108(%rdi)
+	mov %r8, 0x110(%rdi)
+	mov %rax, 0x118(%rdi)
+1:	mov %r10d, %ecx
+	and $3, %ecx
+	cmp $9, %r10d
+	jb 2f
+	xor %ecx, %ecx
+2:	cmp %rbx, %rax
+	call *0x100(%rdi,%rcx,8)
+	adc $0, %r9
+	mov 0x100(%rdi,%rcx,8), %rcx
+	stc
+	call *%rcx
+	setc %r9b
+	add %rcx, %rbx
+	push 0x108(%rdi)
+	clc
+	call *(%rsp)
+	adc %rbx, %r9
+	pop %rcx
+	xor %rcx, %rcx
+	.byte 0x67
+	call *0x100(%edi)
+	dec %r10d
+	jnz 1b
+	jmp 9f
+20:	lea 1(%rbx,%rcx), %rbx
+	ret
+21:	adc %rcx, %rbx
+	ret
+22:	inc %rbx
+	ret
+9:
+finish functions
+
+/* Runs of stores, also entered in the middle, also with everything in use. */
+begin stores
+	mov $3, %ecx
+	xor %eax, %eax
+1:	cmp $2, %ecx
+	je 3f
+	mov %rbx, (%rdi)
+	mov %ecx, 8(%rdi)
+	mov %dx, 12(%rdi)
+3:	mov %bl, 15(%rdi)
+	mov %bh, 16(%rdi)
+	movq $-5, 24(%rdi)
+	movw $77, 32(%rdi)
+	movb $7, 34(%rdi,%rax,2)
+	mov %rdi, 40(%rdi,%rcx,8)
+	mov %r15, -64(%rdi)
+	add %rbx, %rdx
+	dec %ecx
+	jnz 1b
+	mov %rdi, %r13
+	lea 0x100(%rdi), %r12
+	mov %rax, (%r13)
+	mov %rbx, 8(%r13)
+	mov %rcx, 16(%r13)
+	mov %rdx, 24(%r13)
+	mov %rsi, 32(%r13)
+	mov %r8, 40(%r13)
+	mov %r9, 48(%r13)
+	mov %r10, 56(%r13)
+	mov %r11, 64(%r13)
+	mov %r12, 72(%r13)
+	mov %r14, 80(%r13)
+	mov %r15, 88(%r13)
+	mov %sil, 96(%r13)
+	mov %dil, 97(%r13)
+	movl $1, 100(%r13,%rax)
+	movl $2, 104(%r13,%rax,4)
+	movl $3, 108(%r13)
+	movl $4, 112(%r13)
+	movl $5, 116(%r13)
+	movl $6, 120(%r13)
+	mov %rax, (%r12)
+	mov %rax, 8(%r12,%rcx)
+	mov %eax, 16(%r12)
+	mov %r9w, 24(%r12)
+	lea 0x200(%rdi), %rax
+	mov %rbx, (%rax)
+	mov %rcx, 8(%rax)
+	mov %rax, 0x40(%rax)
+	mov %rdx, 0x1f8(%rax)
+	mov 0x40(%rax), %rbx
+	mov %rbp, %r11
+	lea 0x300(%rdi), %rbp
+	mov %rbx, (%rbp)
+	mov %rcx, 8(%rbp)
+	mov %rsi, 16(%rbp,%rcx)
+	mov %r11, 24(%rbp)
+	mov %r11, %rbp
+finish stores
+
+/* Compare and branch at every place in a cache line; the branch is also jumped to. */
+begin lines
+	mov $2, %ecx
+1:	.rept 12
+	cmp $0x11223344, %rbx
+	ja 2f
+	add $0x01020304, %rbx
+2:	test %ecx, %ecx
+	jz 3f
+	sub $3, %rdx
+3:	jmp 5f
+4:	cmp %rdx, %rbx
+5:	jc 6f
+	inc %rdx
+	nop
+6:	cmpl $0x12345678, 0x10(%rdi)
+	jne 7f
+	dec %rdx
+7:
+	.endr
+	dec %ecx
+	jnz 1b
+finish lines
+
 begin loops
 	mov $3, %ecx
 1:	add %rbx, %rax

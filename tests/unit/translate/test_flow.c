@@ -23,6 +23,9 @@
 	X(push_ret)                                                                                \
 	X(get_pc)                                                                                  \
 	X(indirect)                                                                                \
+	X(functions)                                                                               \
+	X(stores)                                                                                  \
+	X(lines)                                                                                   \
 	X(loops) X(jcc) X(retpoline) X(thunks) X(stacks) X(overlap) X(strings) X(segments) X(pushes)
 #define DECLARE(n) extern const uint8_t snip_##n[], snip_##n##_end[];
 SNIPPETS(DECLARE)

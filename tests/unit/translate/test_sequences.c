@@ -108,6 +108,47 @@ static void put_insn(struct sequence *s)
 	put(s, t.bytes, t.len);
 }
 
+/* Stores in a row by the same base register: the translator makes their addresses together. */
+static void put_stores(struct sequence *s)
+{
+	static const uint8_t ops[] = {0x88, 0x89, 0x89, 0xc6, 0xc7};
+	unsigned int n = 3 + rnd() % 6, base = rnd() & 15, x, k;
+
+	if (base == R_RSP)
+		base = R_RDI;
+	put_mov(s, base, data_address());
+	x = rnd() & 15;
+	if (x != base && x != R_RSP)
+		put_mov(s, x, rnd() & 0x1f);
+	for (k = 0; k < n; k++) {
+		uint8_t b[16];
+		unsigned int len = 0, op = ops[rnd() % sizeof(ops)], reg = rnd() & 15;
+		bool sib = (base & 7) == R_RSP || !(rnd() & 3);
+		unsigned int index = sib && x != R_RSP && rnd() & 1 ? x : R_RSP;
+		uint64_t v = rnd();
+
+		if (op >= 0xc6)
+			reg = 0;
+		if (!(rnd() & 7))
+			b[len++] = 0x66;
+		b[len] = (uint8_t)(0x40 | (rnd() & 1) << 3 | reg >> 3 << 2 | index >> 3 << 1 |
+				   base >> 3);
+		if (b[len] != 0x40 || rnd() & 1)
+			len++;
+		b[len++] = (uint8_t)op;
+		b[len++] = (uint8_t)(0x40 | (reg & 7) << 3 | (sib ? 4 : base & 7));
+		if (sib)
+			b[len++] = (uint8_t)((rnd() & 3) << 6 | (index & 7) << 3 | (base & 7));
+		b[len++] = (uint8_t)rnd();
+		memcpy(b + len, &v, 8);
+		if (op == 0xc6)
+			len++;
+		else if (op == 0xc7)
+			len += b[0] == 0x66 && !(b[1] >= 0x48 && b[1] < 0x50) ? 2 : 4;
+		put(s, b, len);
+	}
+}
+
 /* jcc, jmp, loop or jrcxz over the next unit: returns where its displacement is */
 static unsigned int put_branch(struct sequence *s)
 {
@@ -123,14 +164,15 @@ static unsigned int put_branch(struct sequence *s)
 /* Ways to get to the next unit: they leave their traces on the stack and in registers. */
 static void put_transfer(struct sequence *s)
 {
-	unsigned int fix = 0, below = 0, r = rnd() & 1 ? R_R11 : R_RBX;
+	unsigned int fix = 0, below, r = rnd() & 1 ? R_R11 : R_RBX;
 	uint8_t b[16];
 	uint32_t v;
 
 	switch (rnd() % 6) {
 	case 0: /* call; the address stays on the stack */
 		put(s, "\xe8\0\0\0\0", 5);
-		return;
+		below = 8;
+		break;
 	case 1: /* push imm32; ret */
 		put(s, "\x68", 1);
 		fix = s->len;
@@ -150,6 +192,7 @@ static void put_transfer(struct sequence *s)
 		put_mov(s, r, 0);
 		fix = s->len - 8;
 		put(s, b, 3);
+		below = 8;
 		break;
 	case 4: /* mov dword [rsp - 8], imm; mov dword [rsp - 4], 0; call or jmp [rsp - 8] */
 		put(s, "\xc7\x44\x24\xf8", 4);
@@ -159,6 +202,7 @@ static void put_transfer(struct sequence *s)
 		b[1] = 0x24;
 		b[2] = 0xf8;
 		put(s, b, 3);
+		below = 8;
 		break;
 	default: /* call forth; jmp over; forth: ret */
 		put(s, "\xe8\2\0\0\0\xeb\1\xc3", 8);
@@ -167,8 +211,6 @@ static void put_transfer(struct sequence *s)
 	v = (uint32_t)(s->start + s->len);
 	if (fix)
 		memcpy(s->code + fix, &v, 4);
-	if (!below)
-		return;
 	/* mov qword [rsp - below], imm: that word shows a host address (doc/ring3.md) */
 	b[0] = 0x48;
 	b[1] = 0xc7;
@@ -207,7 +249,7 @@ static void make_sequence(struct sequence *s)
 
 	memset(s, 0, sizeof(*s));
 	s->start = EDGE - rnd() % 120;
-	for (k = 0; k < n && s->len < 400; k++) {
+	for (k = 0; k < n && s->len < 340; k++) {
 		unsigned int begin = s->len;
 
 		s->at[s->nr++] = begin;
@@ -225,6 +267,12 @@ static void make_sequence(struct sequence *s)
 		case 2:
 			if (!(rnd() & 3)) {
 				put_patch(s);
+				break;
+			}
+			/* fall through */
+		case 3:
+			if (!(rnd() & 3)) {
+				put_stores(s);
 				break;
 			}
 			/* fall through */

@@ -261,6 +261,17 @@ static void note_fpu(struct xlate *x, struct em *e, const struct insn *i)
 	}
 }
 
+static bool is_full(const struct em *e)
+{
+	return here(e) - e->f->host > FRAG_HOST_MAX / 2;
+}
+
+/* Is it one host instruction now, which may lie anywhere? (FPU instructions may be exits.) */
+static bool is_plain(const struct em *e, const struct insn *i)
+{
+	return insn_class(i) == IC_COPY && !(i->desc & ID_FPU) && !e->nsteps;
+}
+
 /* Emit instructions from e->pc on. */
 static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 {
@@ -288,27 +299,34 @@ static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 		}
 		glen = i.len;
 		e->next = e->pc + glen;
-		if (!verify && !x->stepping && !x->redo && !in_gated_run(e, &i))
+		if (insn_class(&i) == IC_JCC)
+			op_keep_together(e);
+		if (!verify && !x->stepping && !x->redo && !in_gated_run(e, &i) && !e->group_left)
 			xlate_map(x, e->pc, here(e));
 		note_fpu(x, e, &i);
 		em_watch(e, &i);
 		em_begin(e);
-		site = xlate_user_site(x, e->pc, &i);
+		site = e->group_left ? 0 : xlate_user_site(x, e->pc, &i);
+		if (!site && !e->group_left && !verify && !is_full(e))
+			op_group_find(e, &i, max - count);
 		if ((i.desc & ID_FPU) && x->ts) {
 			em_exit(e, XC_NM, e->pc);
 			e->end = true;
 		} else if (site) {
 			if (!op_user_inline(e, &i, site))
 				em_exit(e, XC_USER | site << 8, e->pc);
+		} else if (e->group_left) {
+			op_group(e, &i);
 		} else {
 			emit_insn(e, &i);
 		}
 		em_end(e, glen);
+		e->plain = is_plain(e, &i) && !site ? e->insn_start : NULL;
 		e->pc = e->next;
 		x->st.guest_insns++;
 		if (verify && ends_verified(&i))
 			break;
-		if ((uint64_t)(e->p - (uint8_t *)(uintptr_t)e->f->host) > FRAG_HOST_MAX / 2)
+		if (is_full(e) && !e->group_left)
 			break;
 	}
 	e->f->glen = (uint16_t)(e->pc - start);
@@ -357,17 +375,17 @@ static void prepare_frag(struct xlate *x, struct em *e, uint64_t gva)
 	e->end = false;
 	e->redirect = false;
 	e->gated = false;
+	e->plain = NULL;
+	e->group_left = 0;
 	e->exact = x->exact || x->stepping || x->redo;
 	e->nr_edges = e->nr_calls = 0;
 }
 
 static void place_frag(struct xlate *x, struct em *e, bool called)
 {
-	const uint32_t entry = called ? CALL_ENTRY : 0;
 	const uint32_t align = e->f->gva & 15 ? FRAG_ALIGN : LOOP_ALIGN;
 
-	/* it is the body that is aligned */
-	x->hot = ((x->hot + entry + align - 1) & -align) - entry;
+	x->hot = (x->hot + align - 1) & -align;
 	e->f->host = x->hot;
 	e->f->notes = x->notes_used;
 	e->note = x->notes + x->notes_used;

@@ -30,6 +30,22 @@ void em_end(struct em *e, unsigned int glen)
 	e->note += 2 + 4 * e->nsteps;
 }
 
+void em_longer(struct em *e, unsigned int hlen)
+{
+	uint8_t *n = e->note;
+	const unsigned int glen = n[-1] & 15;
+
+	if (hlen <= 15) {
+		n[-1] = (uint8_t)(glen | hlen << 4);
+		return;
+	}
+	n[-1] = 1 << 4;
+	n[0] = (uint8_t)glen;
+	n[1] = (uint8_t)hlen;
+	n[2] = n[3] = n[4] = 0;
+	e->note += 5;
+}
+
 void em_step(struct em *e, uint32_t act)
 {
 	uint8_t *s;
@@ -200,7 +216,7 @@ static void put_jmp(uint8_t *p, uint32_t target)
 	__builtin_memcpy(p + 1, &rel, 4);
 }
 
-void em_exit(struct em *e, uint32_t info, uint64_t rip)
+uint32_t em_exit_stub(struct em *e, uint32_t info, uint64_t rip)
 {
 	uint8_t *p = cold_alloc(e->x, 40);
 	uint32_t stub = (uint32_t)(uintptr_t)p;
@@ -209,8 +225,18 @@ void em_exit(struct em *e, uint32_t info, uint64_t rip)
 	p = put_movl(p, XLATE_VCPU + XV_EXIT_RIP + 4, (uint32_t)(rip >> 32));
 	p = put_movl(p, XLATE_VCPU + XV_EXIT_INFO, info);
 	put_jmp(p, TRAMP_EXIT);
-	put_jmp(e->p, stub);
+	return stub;
+}
+
+void em_jmp(struct em *e, uint32_t host)
+{
+	put_jmp(e->p, host);
 	e->p += 5;
+}
+
+void em_exit(struct em *e, uint32_t info, uint64_t rip)
+{
+	em_jmp(e, em_exit_stub(e, info, rip));
 }
 
 /* The exit stub of an unlinked edge. */

@@ -44,10 +44,13 @@ struct em {
 	bool exact;	   /* no use of the flat table: every indirect transfer leaves */
 	bool redirect;	   /* the memory operand is at XV_REDIRECT */
 	bool gated;	   /* the last instruction was an FPU instruction behind a gate */
+	bool group_new;	   /* the instruction in work is the first of a group */
+	unsigned int group_left, group_reg; /* see op_group.c */
 
 	/* notes of the instruction in work */
 	uint8_t *note;	     /* where they begin */
 	uint8_t *insn_start; /* host */
+	uint8_t *plain;	     /* where the last one is, if it is just copied: it can be moved */
 	uint8_t *step_start;
 	unsigned int nsteps;
 	uint32_t last_act;
@@ -104,6 +107,8 @@ static inline bool fits32(uint64_t v)
 /* Around the code of one guest instruction of this length. */
 void em_begin(struct em *e) XLATE_HIDDEN;
 void em_end(struct em *e, unsigned int glen) XLATE_HIDDEN;
+/* The instruction before, a simple one, is now this long (no-operations in front of it). */
+void em_longer(struct em *e, unsigned int hlen) XLATE_HIDDEN;
 /* The host instruction that follows gets this recovery action. */
 void em_step(struct em *e, uint32_t act) XLATE_HIDDEN;
 /* Likewise, inside of an expansion only: the guest instruction proper, nothing done yet. */
@@ -148,7 +153,10 @@ void em_edge(struct em *e, uint64_t target) XLATE_HIDDEN;
 void em_call_edge(struct em *e, uint64_t target) XLATE_HIDDEN;
 /* lea rsp, [rsp + 8]: that entry, CALL_ENTRY bytes */
 extern const uint8_t em_call_entry[CALL_ENTRY] XLATE_HIDDEN;
-/* jmp to an exit stub */
+/* jmp to a host address */
+void em_jmp(struct em *e, uint32_t host) XLATE_HIDDEN;
+/* An exit stub, and a jmp to one. */
+uint32_t em_exit_stub(struct em *e, uint32_t info, uint64_t rip) XLATE_HIDDEN;
 void em_exit(struct em *e, uint32_t info, uint64_t rip) XLATE_HIDDEN;
 
 /* Room in the cold region; returns its address. */
@@ -168,7 +176,7 @@ struct recode {
 	int base, index;
 	int32_t disp;
 };
-enum { RM_SAME, RM_ABS, RM_BASE, RM_BASE_INDEX, RM_SWAP_BASE };
+enum { RM_SAME, RM_ABS, RM_BASE, RM_BASE_INDEX, RM_SWAP_BASE /* without SIB: rsp and rbp not */ };
 unsigned int insn_recode(const struct insn *i, const struct recode *rc, uint8_t *out) XLATE_HIDDEN;
 void op_copy(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_moffs(struct em *e, const struct insn *i) XLATE_HIDDEN;
@@ -210,14 +218,30 @@ void op_fpu_gate(struct em *e) XLATE_HIDDEN;
 
 /* ---- op_flow.c ---- */
 void op_string(struct em *e, const struct insn *i) XLATE_HIDDEN;
+/* Before a conditional jump: see there. */
+void op_keep_together(struct em *e) XLATE_HIDDEN;
 void op_jcc(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_jmp(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_loop(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_call(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_indirect(struct em *e, const struct insn *i) XLATE_HIDDEN;
 void op_ret(struct em *e, const struct insn *i) XLATE_HIDDEN;
+/* A call to a known address. */
+void op_call_to(struct em *e, uint64_t target) XLATE_HIDDEN;
+/* tmp = the operand of an indirect jump or call, tmp being spilled already */
+void op_load_target(struct em *e, const struct insn *i, unsigned int tmp) XLATE_HIDDEN;
 void op_call_stubs(struct em *e) XLATE_HIDDEN;
 /* The prologue that compares `len` source bytes at e->pc with what they are now. */
 void op_verify(struct em *e, unsigned int len) XLATE_HIDDEN;
+
+/* ---- op_group.c ---- */
+/* Does a run of stores begin here, of `max` instructions at most? */
+void op_group_find(struct em *e, const struct insn *first, unsigned int max) XLATE_HIDDEN;
+/* The next instruction of one (e->group_left). */
+void op_group(struct em *e, const struct insn *i) XLATE_HIDDEN;
+
+/* ---- op_icall.c ---- */
+/* An indirect call that remembers its function. False: this one is not to. */
+bool op_icall(struct em *e, const struct insn *i) XLATE_HIDDEN;
 
 #endif

@@ -32,13 +32,13 @@
 
 /* The vCPU page, at XLATE_VCPU. */
 struct xlate_vcpu {
-	uint64_t sp0, sp1, slot, target, retimm, edge, exit_rip, exit_info;
+	uint64_t sp0, sp1, slot, target, retimm, sp2, exit_rip, exit_info;
 	uint64_t resume;
 	struct core_regs *regs;
 	uint64_t host_rsp, exit_vec, miss_vec;
 	uint64_t fs_base, redirect, hw_fs, host_fs, host_gs;
 	const uint32_t *kick;
-	uint64_t scratch, shift, sp2, after, fs_shift, fs_unshift, host_tf;
+	uint64_t scratch, shift, unused, after, fs_shift, fs_unshift, host_tf;
 	uint64_t sel[2], flags, fpu_trap, tsc_aux;
 };
 #define XV ((struct xlate_vcpu *)XLATE_VCPU)
@@ -59,6 +59,7 @@ enum exit_code {
 	XC_FPU,	   /* an FPU instruction while the monitor's trap is set */
 	XC_VERIFY, /* number of the fragment whose source changed */
 	XC_USER,   /* number of the user site */
+	XC_ICALL,  /* number of the edge of an indirect call that calls something else */
 	XC_DONE, /* a redirected instruction was executed; rip in core_regs is not yet behind it */
 };
 
@@ -89,7 +90,8 @@ struct edge {
 	uint32_t stub;	 /* its exit stub, 0 = not made yet */
 	uint32_t next;	 /* in the target fragment's list, if linked */
 	bool linked;
-	bool call; /* goes to the target's entry for calls */
+	bool call;	/* goes to the target's entry for calls */
+	uint8_t misses; /* of an indirect call, see op_icall.c */
 };
 
 /* A guest page or a machine frame with code. */
@@ -186,6 +188,7 @@ struct xlate {
 	struct em *em;		/* scratch of xlate_translate() */
 
 	uint64_t user_bloom[(1u << 15) / 64];
+	uint64_t icall_many[(1u << 15) / 64];
 	/* Instructions that stored to pages which are read-only without need. */
 	struct {
 		uint64_t gva;
@@ -292,6 +295,10 @@ void xlate_kill(struct xlate *x, uint32_t frag) XLATE_HIDDEN;
 void xlate_flush(struct xlate *x) XLATE_HIDDEN;
 /* All fragments with FPU instructions. */
 void xlate_kill_fpu(struct xlate *x) XLATE_HIDDEN;
+
+/* ---- op_icall.c ---- */
+/* The indirect call with this edge calls another function: regs->rip is at the call again. */
+void xlate_icall_miss(struct xlate *x, uint32_t edge) XLATE_HIDDEN;
 
 /* ---- user.c ---- */
 /* Is this instruction to be served by xlate_user_serve()? 0 = no. */

@@ -55,7 +55,7 @@
 #define XV_SLOT	      16  /* guest target of the indirect transfer in flight */
 #define XV_TARGET     24  /* its host target */
 #define XV_RETIMM     32  /* n of the `ret n` in flight */
-#define XV_EDGE	      40  /* edge being resolved */
+#define XV_SP2	      40  /* a third spill slot, in the same cache line */
 #define XV_EXIT_RIP   48  /* guest rip of an exit */
 #define XV_EXIT_INFO  56  /* internal exit code, vector, length */
 #define XV_RESUME     64  /* host address at which to enter the cache */
@@ -71,7 +71,6 @@
 #define XV_KICK	      144 /* -> the flag that forbids to enter */
 #define XV_SCRATCH    152 /* entry.S */
 #define XV_SHIFT      160 /* the constant XLATE_SHIFT */
-#define XV_SP2	      168 /* a third spill slot */
 #define XV_AFTER      176 /* host address behind a redirected instruction */
 #define XV_FS_SHIFT   184 /* guest's FS base + shift */
 #define XV_FS_UNSHIFT 192 /* and its negative */

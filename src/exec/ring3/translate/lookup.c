@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Guest address -> host address, host address -> fragment, page -> fragments. */
 #include "exec/ring3/translate/internal.h"
+#include "exec/ring3/translate/notes.h"
 
 static bool is_touched(const struct xlate *x, uint32_t index)
 {
@@ -12,6 +13,12 @@ static void put_back(uint64_t first, uint64_t gva, uint32_t host)
 {
 	if (gva - first < 1024 && FLAT(gva) == TRAMP_MISS)
 		FLAT(gva) = host;
+}
+
+/* Not the first of a group (op_group.c), which has a register spilled: not to be entered. */
+static bool inside(const struct note_iter *it)
+{
+	return it->nsteps && ACT_GET_SP0(it->steps[1]);
 }
 
 /* The entries of [first, first + 1024) that are in fragments of this guest page. */
@@ -39,7 +46,7 @@ static void refill(struct xlate *x, uint64_t page, uint64_t first)
 			 * Of several notes for one instruction it is the first one at which it is
 			 * entered (user_tlb.c); the last note is only the way on.
 			 */
-			if (it.host >= frag_body(f) && it.gva - f->gva < f->glen)
+			if (it.host >= frag_body(f) && it.gva - f->gva < f->glen && !inside(&it))
 				put_back(first, it.gva, it.host);
 	}
 }

@@ -148,6 +148,8 @@ unsigned int insn_recode(const struct insn *i, const struct recode *rc, uint8_t 
 			out[o++] = 0;
 			break;
 		}
+		if (rc->mem == RM_SWAP_BASE && !i->has_sib)
+			m = (m & ~7) | (rc->base & 7);
 		out[o++] = m;
 		if (i->has_sib)
 			out[o++] = rc->mem == RM_SAME ? i->sib : (i->sib & ~7) | (rc->base & 7);

@@ -348,6 +348,10 @@ enum xlate_exit xlate_enter(struct xlate *x)
 			x->st.misses++;
 			host = find_rip(x);
 			break;
+		case XC_ICALL:
+			xlate_icall_miss(x, info >> 8);
+			host = find_rip(x);
+			break;
 		case XC_VERIFY:
 			verify_failed(x, info >> 8);
 			host = find_rip(x);

@@ -17,12 +17,13 @@
  *
  * Control flow. A guest stack only ever holds guest addresses. A call pushes the guest's return
  * address and then is a real `call`; where it arrives the host's return address is taken off the
- * stack again (one lea; indirect calls go through a small stub instead, which overwrites the host's
- * with the guest's). A return looks the guest address up in a flat table, writes the host address
- * over it and executes a real `ret`: the processor's return prediction works, and a modified return
- * address works as well. The flat table serves (-2 GiB, 2 GiB); anything else makes the look-up
- * fault, and the transfer is redone in the exact way, by C. A guest with code elsewhere is run
- * in an exact mode altogether.
+ * stack again (one lea). An indirect call is the same behind a comparison with the function that it
+ * called last; one of many functions looks them up, and goes through a small stub which overwrites
+ * the host's return address with the guest's. A return looks the guest address up in a flat table,
+ *writes the host address over it and executes a real `ret`: the processor's return prediction
+ *works, and a modified return address works as well. The flat table serves (-2 GiB, 2 GiB);
+ *anything else makes the look-up fault, and the transfer is redone in the exact way, by C. A guest
+ *with code elsewhere is run in an exact mode altogether.
  *
  * Who does what
  *	monitor: maps the areas below; maps guest pages at guest VA + S on demand; write-protects
