@@ -19,10 +19,12 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "exec/ring3/ring3.h"
+#include "exec/ring3/user.h"
 
 #define HERE  GANG_SLOTS       /* the byte on which each place has a shared lock */
 #define ENTRY (GANG_SLOTS + 1) /* and the one to lock while entering */
@@ -169,25 +171,78 @@ static void read_again(struct gang_place *p, pid_t pid)
 		  member_at(p->slot) + (off_t)from);
 }
 
-void gang_heard(struct gang_place *p, pid_t pid)
+bool gang_heard(struct gang_place *p, pid_t pid)
 {
 	struct timespec now;
 	uint64_t asks;
 
 	if (p->slot == GANG_NONE)
-		return;
+		return false;
 	/* A monitor that asks all the time is heard once a second. */
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	if (now.tv_sec == p->heard)
-		return;
+		return false;
 	p->heard = now.tv_sec;
 	if (pread(p->fd, &asks, sizeof(asks),
 		  GANG_CLAIMS + (off_t)p->slot * 4096 + (off_t)offsetof(struct gang_claim, asks)) !=
 		    sizeof(asks) ||
 	    asks == p->asks)
-		return;
+		return false;
 	p->asks = asks;
 	read_again(p, pid);
+	return true;
+}
+
+/* First the one that makes others: what it makes from now on goes there, too. */
+bool gang_bind(struct gang_place *p, pid_t pid, unsigned int cpu)
+{
+	uint64_t mask[GANG_CPUS / 64] = {0};
+	pid_t nursery, others[2 * U_SLOTS];
+	unsigned int nr;
+
+	mask[cpu / 64] = 1ull << (cpu % 64);
+	if (ring3_children(pid, &nursery, 1) != 1 ||
+	    syscall(SYS_sched_setaffinity, nursery, sizeof(mask), mask))
+		return false;
+	syscall(SYS_sched_setaffinity, pid, sizeof(mask), mask);
+	nr = ring3_children(nursery, others, 2 * U_SLOTS);
+	for (unsigned int i = 0; i < nr; i++)
+		syscall(SYS_sched_setaffinity, others[i], sizeof(mask), mask);
+	return put(p->fd, &cpu, sizeof(cpu),
+		   member_at(p->slot) + (off_t)offsetof(struct gang_member, cpu));
+}
+
+/* Is it bound to that processor alone, as it was left? If not, somebody else has decided. */
+static bool is_bound(pid_t pid, unsigned int cpu)
+{
+	uint64_t mask[GANG_CPUS / 64] = {0};
+	unsigned int nr = 0;
+
+	if (cpu >= GANG_CPUS || syscall(SYS_sched_getaffinity, pid, sizeof(mask), mask) <= 0)
+		return false;
+	for (unsigned int i = 0; i < GANG_CPUS / 64; i++)
+		nr += (unsigned int)__builtin_popcountll(mask[i]);
+	return nr == 1 && (mask[cpu / 64] >> (cpu % 64) & 1);
+}
+
+void gang_move(struct gang_place *p, pid_t pid, const uint64_t *allowed, struct gang_idle *idle)
+{
+	const off_t cpu_at = member_at(p->slot) + (off_t)offsetof(struct gang_member, cpu);
+	const off_t moved_at = offsetof(struct gang_board, moved);
+	uint64_t since = idle->since, moved = 0, now = __builtin_ia32_rdtsc();
+	uint32_t cpu;
+	int found;
+
+	if (pread(p->fd, &cpu, sizeof(cpu), cpu_at) != sizeof(cpu) || !is_bound(pid, cpu))
+		return;
+	found = gang_find_idle(idle, "/proc/stat", allowed, cpu);
+	if (found < 0 || !lock_byte(p->fd, F_WRLCK, ENTRY))
+		return;
+	/* One at a time: who is next looks at what the processors do then. */
+	if (pread(p->fd, &moved, sizeof(moved), moved_at) == sizeof(moved) &&
+	    (moved < since || moved > now) && put(p->fd, &now, sizeof(now), moved_at))
+		gang_bind(p, pid, (unsigned int)found);
+	lock_byte(p->fd, F_UNLCK, ENTRY);
 }
 
 void gang_leave(const char *dir, struct gang_place *p)

@@ -69,14 +69,16 @@ _Static_assert(GANG_MEMBERS + GANG_SLOTS * sizeof(struct gang_member) == GANG_CL
 
 struct gang_board {
 	uint32_t nr; /* no number from here on was ever used */
-	uint32_t pad[1023];
+	uint32_t pad;
+	uint64_t moved; /* when a vCPU was last given another processor */
+	uint64_t pad2[510];
 	struct gang_member member[GANG_SLOTS];
 };
 
 struct gang_claim {
 	uint64_t until; /* it wants the processor now, and (if nothing is heard of it) until then */
 	uint64_t off;	/* no turns on this processor until then */
-	uint64_t asks;	/* another number than before: read again what its group is */
+	uint64_t asks;	/* another number than before: see gang_heard() */
 };
 
 struct gang_view {
@@ -85,7 +87,7 @@ struct gang_view {
 	uint64_t wait;	 /* otherwise: until it is */
 	uint64_t off;	 /* no turns until then; 0: turns */
 	bool alone;
-	bool old; /* what is known of one's own group should be read again, another one wants it */
+	bool old; /* somebody else wants the processor, and one's own group was not read of late */
 };
 
 /* Do turns with this one follow what the host's scheduler would give the groups of both? */
@@ -213,7 +215,7 @@ static inline void gang_gather(const void *board, uint32_t self, uint64_t now, b
 		uint64_t off = __atomic_load_n(&c->off, __ATOMIC_RELAXED);
 		bool wants = until > now && until - now <= GANG_CLAIM_MAX;
 
-		v->old |= wants && !same && now - me->read >= GANG_OLD;
+		v->old |= wants && i != self && now - me->read >= GANG_OLD;
 		if (!same && !(levels && gang_levels(m, now) && m->level[0].id == me->level[0].id))
 			continue;
 		if (off > now && off - now < GANG_OFF_MAX && off > v->off)
@@ -302,8 +304,31 @@ struct gang_place {
  */
 void gang_join(const char *dir, uint32_t shares, struct gang_place *ret);
 void gang_leave(const char *dir, struct gang_place *p);
-/* The doorbell rang: does its K, process `pid`, ask for what gang_read_group() reads? */
-void gang_heard(struct gang_place *p, pid_t pid);
+/*
+ * The doorbell rang: does its K, process `pid`, ask for what gang_read_group() reads? True: yes, so
+ * it shares its processor.
+ */
+bool gang_heard(struct gang_place *p, pid_t pid);
+/* K and all that belong to it go to a processor with nothing to do, if there is one. */
+struct gang_idle;
+void gang_move(struct gang_place *p, pid_t pid, const uint64_t *allowed, struct gang_idle *idle);
+
+/* Its part: they go there, and the board says so. */
+bool gang_bind(struct gang_place *p, pid_t pid, unsigned int cpu);
+
+/* gang_idle.c: what the processors of the host did lately. */
+#define GANG_CPUS 1024u
+
+struct gang_idle {
+	uint64_t since; /* by the counter; 0 = never looked */
+	uint32_t idle[GANG_CPUS], all[GANG_CPUS];
+};
+/*
+ * Looks at `path` (/proc/stat) again: a processor of `allowed` that had hardly anything to do since
+ * the last time, while `cpu` was never idle. -1: none, or that was too long or short ago.
+ */
+int gang_find_idle(struct gang_idle *g, const char *path, const uint64_t *allowed,
+		   unsigned int cpu);
 
 /* gang_group.c: depth, group, read and level, of the process (0: this one) */
 void gang_read_group(pid_t pid, struct gang_member *m);

@@ -45,6 +45,7 @@ struct exec {
 	char name[128];
 	unsigned int nr_vcpus;
 	int doorbell;
+	struct gang_idle *idle;
 	int ends; /* epoll: readable when the process of any vCPU has ended */
 	struct ring3_kicks kicks;
 	struct vcpu vcpu[CORE_MAX_VCPUS];
@@ -240,6 +241,26 @@ static int ring3_doorbell_fd(struct exec *e)
 	return e->doorbell;
 }
 
+/*
+ * A vCPU has to share its processor. Those of a domain with several were spread over what there is
+ * when they started; they stay.
+ */
+static void find_better_cpu(struct exec *e, unsigned int id)
+{
+	uint64_t any[EXEC_CPU_WORDS] = {0};
+
+	if (e->nr_vcpus > 1)
+		return;
+	if (!e->idle)
+		e->idle = calloc(1, sizeof(*e->idle));
+	if (!(e->has_affinity & 1u << id) &&
+	    syscall(SYS_sched_getaffinity, 0, sizeof(any), any) <= 0)
+		return;
+	if (e->idle)
+		gang_move(&e->vcpu[id].gang, e->vcpu[id].pid,
+			  e->has_affinity & 1u << id ? e->affinity[id] : any, e->idle);
+}
+
 static void ring3_doorbell_clear(struct exec *e)
 {
 	uint64_t n;
@@ -247,8 +268,8 @@ static void ring3_doorbell_clear(struct exec *e)
 	if (read(e->doorbell, &n, sizeof(n)) < 0)
 		return; /* EAGAIN: nobody rang */
 	for (unsigned int i = 0; i < e->nr_vcpus; i++)
-		if (e->vcpu[i].pidfd >= 0)
-			gang_heard(&e->vcpu[i].gang, e->vcpu[i].pid);
+		if (e->vcpu[i].pidfd >= 0 && gang_heard(&e->vcpu[i].gang, e->vcpu[i].pid))
+			find_better_cpu(e, i);
 }
 
 static int ring3_end_fd(struct exec *e)
@@ -390,6 +411,7 @@ static void ring3_destroy(struct exec *e)
 		close(e->ends);
 	if (e->doorbell >= 0)
 		close(e->doorbell);
+	free(e->idle);
 	free(e);
 }
 

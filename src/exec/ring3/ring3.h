@@ -60,6 +60,8 @@ struct ring3_usage {
 };
 /* Not exact: U processes as at an earlier look, if the monitor has done little since. */
 void ring3_usage(pid_t monitor, bool exact, struct ring3_usage *u);
+/* The processes that it has started, as far as there is room: how many. */
+unsigned int ring3_children(pid_t pid, pid_t *ret, unsigned int max);
 
 /*
  * Make the process of one vCPU; it dies with the calling thread. On success *ret_pidfd is its pidfd

@@ -33,7 +33,7 @@ static bool read_proc(pid_t pid, const char *file, char *buf, size_t size)
 }
 
 /* None on a host whose kernel does not list them (CONFIG_PROC_CHILDREN). */
-static unsigned int children(pid_t pid, pid_t *ret, unsigned int max)
+unsigned int ring3_children(pid_t pid, pid_t *ret, unsigned int max)
 {
 	char file[48], buf[16384], *at = buf, *end;
 	unsigned int nr = 0;
@@ -80,7 +80,7 @@ static uint64_t cpu_time(pid_t pid)
 static void users(pid_t nursery, struct ring3_usage *u)
 {
 	pid_t pid[2 * U_SLOTS];
-	unsigned int nr = children(nursery, pid, 2 * U_SLOTS);
+	unsigned int nr = ring3_children(nursery, pid, 2 * U_SLOTS);
 	uint64_t twice = 0;
 
 	for (unsigned int i = 0; i < nr; i++) {
@@ -105,7 +105,7 @@ void ring3_usage(pid_t monitor, bool exact, struct ring3_usage *u)
 		u->looked_at = own;
 		u->memory = 0;
 		u->cpu_time = 0;
-		if (children(monitor, &nursery, 1) == 1) {
+		if (ring3_children(monitor, &nursery, 1) == 1) {
 			u->memory = memory(nursery);
 			u->cpu_time = cpu_time(nursery);
 			users(nursery, u);

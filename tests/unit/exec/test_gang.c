@@ -9,11 +9,13 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -584,6 +586,122 @@ static void test_heard(void **state)
 	gang_heard(&p, getpid());
 }
 
+/* ---- another processor -------------------------------------------------------------------- */
+
+static const uint64_t all_cpus[GANG_CPUS / 64] = {~0ull};
+
+/* What is found when the three processors were idle for so many of the last hundred moments. */
+static int find(struct gang_idle *g, const uint64_t *allowed, unsigned int cpu, const int idle[3])
+{
+	static unsigned int sum[3][2];
+	FILE *f = fopen(file, "we");
+
+	assert_non_null(f);
+	fprintf(f, "cpu  1 2 3 4 5 6 7 8 0 0\n");
+	for (int i = 0; i < 3; i++) {
+		sum[i][0] += 100 - (unsigned int)idle[i];
+		sum[i][1] += (unsigned int)idle[i];
+		fprintf(f, "cpu%d %u 0 0 %u 0 0 0 0 0 0\n", i, sum[i][0], sum[i][1]);
+	}
+	fprintf(f, "intr 1 2 3\n");
+	fclose(f);
+	return gang_find_idle(g, file, allowed, cpu);
+}
+
+static void test_find_idle(void **state)
+{
+	static const int busy[] = {0, 0, 0}, one[] = {80, 2, 95}, some[] = {60, 0, 69};
+	static const int itself[] = {90, 20, 90};
+	static const uint64_t not_2[GANG_CPUS / 64] = {3}, none[GANG_CPUS / 64];
+	static struct gang_idle g;
+	const uint64_t second = 1ull << 31;
+
+	memset(&g, 0, sizeof(g));
+	assert_int_equal(find(&g, all_cpus, 1, one), -1); /* the first look */
+	assert_int_equal(find(&g, all_cpus, 1, one), -1); /* too soon */
+	g.since -= second;
+	find(&g, all_cpus, 1, busy);
+	g.since -= second;
+	assert_int_equal(find(&g, all_cpus, 1, one), 2);
+	g.since -= second;
+	assert_int_equal(find(&g, not_2, 1, one), 0);
+	g.since -= second;
+	assert_int_equal(find(&g, none, 1, one), -1);
+	g.since -= second;
+	assert_int_equal(find(&g, all_cpus, 1, some), -1);
+	g.since -= second;
+	assert_int_equal(find(&g, all_cpus, 1, itself), -1); /* its own is not busy */
+	g.since -= second;
+	assert_int_equal(find(&g, all_cpus, 1, busy), -1);
+	g.since -= second * 16; /* too long ago to say anything */
+	assert_int_equal(find(&g, all_cpus, 1, one), -1);
+	g.since -= second;
+	assert_int_equal(gang_find_idle(&g, "/nonexistent", all_cpus, 1), -1);
+}
+
+/* A stand-in for K with its nursery and a guest's process: all of them go, or none. */
+static void test_move(void **state)
+{
+	static struct gang_idle g;
+	cpu_set_t before, set;
+	struct gang_place p;
+	int up[2], cpu = -1, other = -1;
+	pid_t pid[3];
+	uint32_t at;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	for (int i = CPU_SETSIZE; i--;)
+		if (CPU_ISSET(i, &before))
+			other = cpu, cpu = i;
+	if (other < 0) {
+		print_message("skipped: this needs two processors\n");
+		return;
+	}
+	gang_join(dir, 0, &p);
+	assert_true(p.fd >= 0);
+	assert_int_equal(pipe(up), 0);
+	pid[0] = fork();
+	if (pid[0] == 0) {
+		CPU_ZERO(&set);
+		CPU_SET(cpu, &set);
+		sched_setaffinity(0, sizeof(set), &set);
+		for (int i = 1; i < 3; i++)
+			if ((pid[i] = fork()) != 0)
+				break;
+		at = (uint32_t)getpid();
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (write(up[1], &at, sizeof(at)) != sizeof(at))
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(read(up[0], &at, sizeof(at)), sizeof(at));
+		pid[i] = (pid_t)at;
+		if (i && pid[i] < pid[0]) /* (in whatever order they say so) */
+			pid[i] = pid[0], pid[0] = (pid_t)at;
+	}
+	at = (uint32_t)cpu;
+	const off_t cpu_at = GANG_MEMBERS + (off_t)p.slot * (off_t)sizeof(struct gang_member) +
+			     (off_t)offsetof(struct gang_member, cpu);
+	assert_int_equal(pwrite(p.fd, &at, sizeof(at), cpu_at), sizeof(at));
+	assert_true(gang_bind(&p, pid[0], (unsigned int)other));
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(sched_getaffinity(pid[i], sizeof(set), &set), 0);
+		assert_true(CPU_COUNT(&set) == 1 && CPU_ISSET(other, &set));
+	}
+	assert_int_equal(pread(p.fd, &at, sizeof(at), cpu_at), sizeof(at));
+	assert_int_equal(at, other);
+	/* Where somebody else has bound it, it stays. */
+	assert_int_equal(sched_setaffinity(pid[0], sizeof(before), &before), 0);
+	gang_move(&p, pid[0], all_cpus, &g);
+	assert_int_equal(g.since, 0);
+	close(up[0]);
+	close(up[1]);
+	end(pid[0]);
+	gang_leave(dir, &p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -601,6 +719,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_not_ours, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_full, make_dir, remove_dir),
 		cmocka_unit_test(test_read_group),
+		cmocka_unit_test_setup_teardown(test_find_idle, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_move, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_heard, make_dir, remove_dir),
 	};
 

@@ -208,7 +208,9 @@ bool gang_turn(void)
 	if (!g.claim)
 		return go_on(__builtin_ia32_rdtsc() + (1u << 30));
 	now = counter(&cpu);
-	/* (somebody moved it to another processor: no turns) */
+	/* The library has given it another processor; if somebody else did there are no turns. */
+	if (cpu != g.cpu && __atomic_load_n(&g.board->member[g.slot].cpu, __ATOMIC_RELAXED) == cpu)
+		g.cpu = cpu;
 	if (cpu != g.cpu || now - g.awake < HUNGRY) {
 		say(0);
 		begin(now, false);
