@@ -237,11 +237,12 @@ static void on_signal_exit(void)
  * A guest that polls without ever yielding burns a core for nothing. PV GRUB does at its prompt: it
  * looks at its ring and at the clock, `cpuid; rdtsc`, and that is all. Nobody needs a hundred
  * thousand CPUIDs in a row with nothing else in between, so then the vCPU naps before each further
- * one; an event from the library ends the nap at once.
+ * one; an event from the library ends the nap at once. Naps grow to no more than an eighth of the
+ * time that it has polled, so what it waits for by the clock is hardly late.
  */
 #define POLL_STREAK  100000u
 #define POLL_NAP_MIN 20000ull
-#define POLL_NAP_MAX 10000000ull
+#define POLL_NAP_MAX 25000000ull
 
 static bool at_cpuid(void)
 {
