@@ -223,9 +223,6 @@ static void on_signal_exit(void)
 
 	if (vector == K_NO_EXC) {
 		k.ctlv->exits_kick++;
-		/* The timer may have fired: whatever is due is due now, whatever is not is armed
-		 * anew. */
-		k.timer_ns = ~0ull;
 		return;
 	}
 	k.exc_vector = K_NO_EXC;
@@ -362,7 +359,6 @@ static void run_guest(void)
 	case XLATE_KICKED:
 		gang_tick();
 		k.ctlv->exits_kick++;
-		k.timer_ns = ~0ull;
 		break;
 	}
 }

@@ -15,6 +15,7 @@
 
 #include "core/lib/mem.h"
 #include "core/mm/pte.h"
+#include "core/time/time.h"
 #include "exec/ring3/monitor/kernel_debug.h"
 #include "exec/ring3/monitor/kernel_debug.h"
 #include "exec/ring3/monitor/user.h"
@@ -55,6 +56,12 @@ struct k_sigaction {
 #define SA_RESTORER_ 0x04000000ul
 #define SA_NODEFER_  0x40000000ul
 #define ALL_SIGNALS  (~0ull)
+
+/* An int32_t of siginfo, and what it is for a timer of timer_create(). */
+#define SIGINFO_CODE 2
+#define SI_TIMER_    (-2)
+
+#define TIMER_NEAR_NS 200000u /* a timer so near is set anew in any case */
 
 void k_restorer(void);
 
@@ -255,9 +262,13 @@ static void on_kick(int sig, void *info, struct k_ucontext *u)
 		smp_kicked();
 	/*
 	 * If it was the timer it is not armed any more, also when it met the monitor, which goes on
-	 * without a kicked exit: timer_arm() must not take it for armed.
+	 * without a kicked exit: timer_arm() must not take it for armed. (The host's kernel queues
+	 * a timer's signal also behind another of the same number.) Any other kick leaves it armed:
+	 * to set it anew for each block and each packet costs more than the signal.
 	 */
-	k.timer_ns = ~0ull;
+	if (((const int32_t *)info)[SIGINFO_CODE] == SI_TIMER_ ||
+	    (k.timer_ns != ~0ull && k.timer_ns < core_time_now(&k.c) + TIMER_NEAR_NS))
+		k.timer_ns = ~0ull;
 	switch (xlate_where(k.x, u->regs.rip)) {
 	case XLATE_IN_CACHE:
 		xlate_recover(k.x, &u->regs, &how);
@@ -330,6 +341,8 @@ void timer_arm(uint64_t ns)
 	its.ns = ns % 1000000000u;
 	if (!its.sec && !its.ns)
 		its.ns = 1;
-	sys4(SYS_timer_settime, k.timer, 1 /* TIMER_ABSTIME */, &its, 0);
+	/* First this: if it fires at once its handler is to have the last word. */
 	k.timer_ns = ns;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	sys4(SYS_timer_settime, k.timer, 1 /* TIMER_ABSTIME */, &its, 0);
 }
