@@ -11,6 +11,8 @@
 #define EXT1_EDX_RDTSCP	  (1u << 27)
 
 #define XEN_VERSION_LEAF      (4u << 16 | 17u)
+/* How often the TSC was set anew: once, when the domain was made. */
+#define TSC_INCARNATION	      1u
 /* Machine frames are numbered from 0 and there are never more than 1 << (48 - 12). */
 #define MACHINE_ADDRESS_WIDTH 48u
 
@@ -63,6 +65,7 @@ static void xen_leaf(const struct core_ctx *c, uint32_t leaf, uint32_t subleaf,
 		if (subleaf == 0) {
 			r->eax = 2; /* the TSC is stable and constant */
 			r->ecx = tsc_khz(c);
+			r->edx = TSC_INCARNATION;
 		} else if (subleaf == 1) {
 			r->ecx = c->ctl->tsc_mul;
 			r->edx = (uint32_t)c->ctl->tsc_shift;

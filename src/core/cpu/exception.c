@@ -9,7 +9,8 @@
 #include "core/mm/mm.h"
 #include "core/run.h"
 
-#define SYSCALL_LEN 2
+#define SYSCALL_LEN	2
+#define VEC_SYSCALL_INT 0x80u
 
 void core_debug_trap(struct core_ctx *c, uint64_t dr6)
 {
@@ -74,7 +75,8 @@ void core_exception(struct core_ctx *c, unsigned int vector, uint32_t error, uin
 
 /*
  * The guest's kernel counts as ring 1 for DPL checks, its user mode as ring 3. int3 and into are
- * open to both: the processor's own gates for them are.
+ * open to both: the processor's own gates for them are. So is that of int 0x80, as long as the
+ * guest has a handler for it: Xen goes there without a look at the DPL.
  */
 void core_soft_interrupt(struct core_ctx *c, unsigned int vector, unsigned int len)
 {
@@ -82,7 +84,10 @@ void core_soft_interrupt(struct core_ctx *c, unsigned int vector, unsigned int l
 	unsigned int cpl = c->v->kernel_mode ? 1 : 3;
 
 	c->ctl->vcpu[c->v->id].exits_exception++;
-	if (vector == CORE_VEC_BP || vector == CORE_VEC_OF || (t->flags & 3u) >= cpl) {
+	bool open = vector == CORE_VEC_BP || vector == CORE_VEC_OF ||
+		    (vector == VEC_SYSCALL_INT && t->addr != 0);
+
+	if (open || (t->flags & 3u) >= cpl) {
 		core_inject(c, vector & 255, 0);
 		return;
 	}

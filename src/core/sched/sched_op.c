@@ -68,13 +68,14 @@ static long poll(struct core_ctx *c, uint64_t va)
 	if (op.nr_ports > MAX_POLL_PORTS)
 		return -XEN_EINVAL;
 	list = (uint64_t)(uintptr_t)op.ports.p;
+	if (!core_addr_ok(list)) /* also of a list of none */
+		return -XEN_EFAULT;
 	if (core_event_deliverable(c, v))
 		return 0;
 	for (unsigned int i = 0; i < op.nr_ports; i++) {
 		if (!core_get_bytes(c, &ports[i], list + i * 4ull, 4))
 			return -XEN_EFAULT;
-		/* The limit of the ABI, not the port table's: nothing is looked up here. */
-		if (ports[i] >= CORE_MAX_PORTS)
+		if (ports[i] == 0 || !core_evtchn_valid(c, ports[i])) /* a closed one is fine */
 			return -XEN_EINVAL;
 		v->poll_ports[i] = ports[i];
 		v->poll_nr = i + 1;
@@ -138,12 +139,14 @@ static long watchdog(struct core_ctx *c, uint64_t va)
 	core_lock(c, &c->d->sched_lock);
 	if (op.id == 0) {
 		op.id = timers[0] == 0 ? 1 : timers[1] == 0 ? 2 : 0;
-		rc = op.id != 0 ? (long)op.id : -XEN_ENOSPC;
+		/* Xen's own error is one of 32 bits, not extended: who looks at 64 sees a large id.
+		 */
+		rc = op.id != 0 ? (long)op.id : (long)(uint32_t)-XEN_ENOSPC;
 		new = true;
 	} else if (timers[op.id - 1] == 0) {
 		rc = -XEN_EINVAL;
 	}
-	if (rc >= 0)
+	if (rc >= 0 && op.id != 0)
 		__atomic_store_n(&timers[op.id - 1], op.timeout != 0 || new ? due | (due == 0) : 0,
 				 __ATOMIC_RELAXED);
 	core_unlock(c, &c->d->sched_lock);

@@ -135,6 +135,10 @@ bool pvg_user_trap(struct trap_frame *f);
 void pvg_user_defaults(u64 rip, u64 rsp);
 /* Runs a program from pvg_user_frame on; how it ended is in pvg_user. */
 void pvg_user_go(void);
+/* Page tables for programs, with one L1 table, returned, for the 2 MiB at va. When that is filled
+ * in, _use() makes them read-only and the user root. */
+u64 *pvg_user_space(u64 va);
+long pvg_user_space_use(void);
 
 /* ---- mm.c */
 #define PTE_P	 0x001ul

@@ -75,3 +75,22 @@ void pvg_user_go(void)
 	pvg_user.how = PVG_USER_RUNS;
 	pvg_user_enter(&frame);
 }
+
+static u64 *space[4]; /* L1 to L4 */
+
+u64 *pvg_user_space(u64 va)
+{
+	for (unsigned int i = 0; i < 4; i++)
+		space[i] = pvg_page_alloc();
+	space[3][L4X(va)] = pvg_mfn_of(space[2]) << 12 | PTE_KERN | PTE_US;
+	space[2][L3X(va)] = pvg_mfn_of(space[1]) << 12 | PTE_KERN | PTE_US;
+	space[1][L2X(va)] = pvg_mfn_of(space[0]) << 12 | PTE_KERN | PTE_US;
+	return space[0];
+}
+
+long pvg_user_space_use(void)
+{
+	for (unsigned int i = 0; i < 4; i++)
+		pvg_set_ro(space[i]);
+	return pvg_mmuext(MMUEXT_NEW_USER_BASEPTR, pvg_mfn_of(space[3]), 0);
+}

@@ -263,6 +263,7 @@ static void xen_leaves(void **state)
 	assert_int_equal(r.ebx, 0x40000000);
 	assert_int_equal(r.ecx, 1);			       /* preserve_ad */
 	assert_int_equal(leaf(t, 0x40000003, 0).ecx, 1000000); /* kHz: one tick a ns */
+	assert_int_equal(leaf(t, 0x40000003, 0).edx, 1);
 	assert_int_equal(leaf(t, 0x40000003, 2).eax, 1000000);
 	assert_int_equal(leaf(t, 0x40000005, 0).ebx, 48);
 	r = leaf(t, 0x40000006, 0);

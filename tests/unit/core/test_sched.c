@@ -262,6 +262,10 @@ static void poll_errors(void **state)
 
 	assert_int_equal(poll(t, ports, 129, 0), -XEN_EINVAL);
 	assert_int_equal(poll(t, ports, 2, 0), -XEN_EINVAL);
+	ports[1] = t->d->valid_ports;
+	assert_int_equal(poll(t, ports, 2, 0), -XEN_EINVAL);
+	ports[1] = 0;
+	assert_int_equal(poll(t, ports, 2, 0), -XEN_EINVAL);
 	set_xen_guest_handle(op.ports, (evtchn_port_t *)UNMAPPED);
 	assert_int_equal(SCHED(t, SCHEDOP_poll, &op), -XEN_EFAULT);
 	assert_int_equal(call(t, __HYPERVISOR_sched_op, SCHEDOP_poll, UNMAPPED, 0, 0), -XEN_EFAULT);
@@ -340,7 +344,7 @@ static void watchdogs_bite(void **state)
 	assert_int_equal(SCHED(t, SCHEDOP_watchdog, &op), 1);
 	op.id = 0;
 	assert_int_equal(SCHED(t, SCHEDOP_watchdog, &op), 2);
-	assert_int_equal(SCHED(t, SCHEDOP_watchdog, &op), -XEN_ENOSPC);
+	assert_int_equal(SCHED(t, SCHEDOP_watchdog, &op), (uint32_t)-XEN_ENOSPC);
 	op = (struct sched_watchdog){.id = 2, .timeout = 0}; /* off */
 	assert_int_equal(SCHED(t, SCHEDOP_watchdog, &op), 0);
 	assert_int_equal(SCHED(t, SCHEDOP_watchdog, &op), -XEN_EINVAL);

@@ -368,7 +368,6 @@ static void soft_interrupts_obey_the_dpl(void **state)
 	set_trap(t, 13, 0);
 	set_trap(t, 0x40, 0);
 	set_trap(t, 0x41, 1);
-	set_trap(t, 0x80, 3);
 	set_trap(t, 3, 0);
 
 	t->c.v->regs.rip = 0x1002;
@@ -380,6 +379,15 @@ static void soft_interrupts_obey_the_dpl(void **state)
 	t->c.v->regs.rip = 0x1001;
 	core_soft_interrupt(&t->c, 3, 1);
 	assert_int_equal(assert_bounced(t, 3, 0).rip, 0x1001);
+	/* int 0x80 is open to all that has a handler for it. */
+	set_trap(t, 0x80, 0);
+	t->c.v->regs.rip = 0x1002;
+	core_soft_interrupt(&t->c, 0x80, 2);
+	assert_int_equal(assert_bounced(t, 0x80, 0).rip, 0x1002);
+	t->c.v->traps[0x80] = (struct core_trap){0};
+	t->c.v->regs.rip = 0x1002;
+	core_soft_interrupt(&t->c, 0x80, 2);
+	assert_int_equal(assert_bounced(t, 13, 0x80 * 8 + 2).rip, 0x1000);
 
 	enter_user(t);
 	t->c.v->kernel_sp = STACK_TOP;
