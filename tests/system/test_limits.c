@@ -165,6 +165,20 @@ static void test_descriptors_for_handles(void **state)
 	assert_true(failed >= 4);
 }
 
+/* What a domain had goes in a thread of its own: the least that is seen in a while. */
+static unsigned int settled_fds(void)
+{
+	unsigned int least = count_fds();
+
+	for (int i = 0; i < 25; i++) {
+		unsigned int now = count_fds();
+
+		least = now < least ? now : least;
+		usleep(20000);
+	}
+	return least;
+}
+
 /* In a child, since address space cannot be given back for sure. */
 static void in_child(void (*fn)(void))
 {
@@ -199,7 +213,7 @@ static void limited_address_space(void)
 	unsigned int failed = 0, fds;
 
 	assert_int_equal(attempt(host, dom), 0);
-	fds = count_fds();
+	fds = settled_fds();
 	getrlimit(RLIMIT_AS, &old);
 	/* From hardly anything to enough for the library, but not for a sandbox of some 20 GiB. */
 	for (unsigned long more = 64 << 10; more < 4ul << 30; more = more * 3 / 2) {
@@ -208,6 +222,8 @@ static void limited_address_space(void)
 		assert_int_equal(setrlimit(RLIMIT_AS, &low), 0);
 		failed += attempt(host, dom) < 0;
 		setrlimit(RLIMIT_AS, &old);
+		for (int i = 0; i < 100 && count_fds() != fds; i++)
+			usleep(20000);
 		assert_int_equal(count_fds(), fds);
 	}
 	assert_true(failed > 10);
@@ -262,20 +278,6 @@ void *calloc(size_t m, size_t n)
 void *realloc(void *p, size_t n)
 {
 	return refuse() ? NULL : __libc_realloc(p, n);
-}
-
-/* What a domain had goes in a thread of its own: the least that is seen in a while. */
-static unsigned int settled_fds(void)
-{
-	unsigned int least = count_fds();
-
-	for (int i = 0; i < 25; i++) {
-		unsigned int now = count_fds();
-
-		least = now < least ? now : least;
-		usleep(20000);
-	}
-	return least;
 }
 
 static void test_allocations(void **state)
