@@ -15,7 +15,9 @@ linuxlib.need_kernels()
 EXPECTED = {
     "memory-low-edges": "ring3's stub lies from 0x10000 to 0x2ffff (doc/ring3.md)",
 } if EXECUTOR == "ring3" else {}
-ONLY = ["CONFORM_ONLY=" + os.environ["PVV_TEST_CONFORM"]] if "PVV_TEST_CONFORM" in os.environ else []
+SETTINGS = ["CONFORM_LIMIT=%d" % (60 * linuxlib.SLOW)]
+if "PVV_TEST_CONFORM" in os.environ:
+    SETTINGS.append("CONFORM_ONLY=" + os.environ["PVV_TEST_CONFORM"])
 
 
 def verdicts(text):
@@ -24,11 +26,11 @@ def verdicts(text):
 
 class Conform(unittest.TestCase):
     def test_as_natively(self):
-        native = verdicts(beside(*ONLY, PROGRAMS / "conform").stdout)
+        native = verdicts(beside(*SETTINGS, PROGRAMS / "conform").stdout)
         self.assertGreater(len(native), 80)
         image = initramfs("--bare", "--name", "conform", "--init", PROGRAMS / "conform")
         kernel = os.environ.get("PVV_TEST_KERNEL", KERNELS[0])
-        code, out, err = run(kernel, image, " ".join(["quiet", *ONLY]), memory="512M", timeout=500)
+        code, out, err = run(kernel, image, " ".join(["quiet", *SETTINGS]), memory="512M", timeout=500)
         self.assertIn("conform: ", out, err + out[-1500:])
         self.assertEqual(code, 0, err)
         guest, bad = verdicts(out), []
@@ -40,6 +42,8 @@ class Conform(unittest.TestCase):
             if name in EXPECTED:
                 if got != "FAIL":
                     bad.append(f"{name}: {got}, although {EXPECTED[name]}; take it off the list")
+            elif verdict == "FAIL" and linuxlib.EXECUTOR == "kvm" and got in ("ok", "FAIL"):
+                continue  # an emulated processor that is not right: what the guest's has to be nobody can say
             elif got == "skip" and verdict == "ok":
                 print(f"not in this guest: {name}: {why}")  # a kernel without vsyscall page, a masked feature
             elif got != verdict:
