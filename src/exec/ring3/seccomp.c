@@ -96,23 +96,29 @@ static const struct rule rules[] = {
 /*
  * M, the mapper of a U process (user.h). Its code has no memory of its own to be misled by, but
  * what it executes are lists that K writes: pages of the memfd, also executable ones (guest
- * programs run in U as they are), and what it says to K.
+ * programs run in U as they are), and what it says to K. The nursery's filter, which M has as well,
+ * must allow it, too.
  */
+/* clang-format off */
+#define MAPPER_WORK \
+	{SYS_pwrite64, 2, {{0, ALL_BITS, K_FD_MEMORY}, {2, ALL_BITS, 4}}}, \
+	{SYS_mmap, \
+	 3, \
+	 {{2, ~(uint64_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 0}, \
+	  {3, ~(uint64_t)MAP_POPULATE, MAP_SHARED | MAP_FIXED}, \
+	  {4, ALL_BITS, K_FD_MEMORY}}}, \
+	{SYS_munmap, 0, {}}, \
+	{SYS_mprotect, 0, {}}, \
+	{SYS_tgkill, 1, {{2, ALL_BITS, SIGUSR1}}}, \
+	{SYS_restart_syscall, 0, {}}, \
+	{SYS_exit_group, 0, {}}
+/* clang-format on */
+
 static const struct rule mapper_rules[] = {
 	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAIT_BITSET}}},
 	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE}}},
 	{SYS_futex, 1, {{1, ALL_BITS, FUTEX_WAKE_BITSET}}},
-	{SYS_pwrite64, 2, {{0, ALL_BITS, K_FD_MEMORY}, {2, ALL_BITS, 4}}},
-	{SYS_mmap,
-	 3,
-	 {{2, ~(uint64_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 0},
-	  {3, ~(uint64_t)MAP_POPULATE, MAP_SHARED | MAP_FIXED},
-	  {4, ALL_BITS, K_FD_MEMORY}}},
-	{SYS_munmap, 0, {}},
-	{SYS_mprotect, 0, {}},
-	{SYS_tgkill, 1, {{2, ALL_BITS, SIGUSR1}}},
-	{SYS_restart_syscall, 0, {}},
-	{SYS_exit_group, 0, {}},
+	MAPPER_WORK,
 };
 
 /*
@@ -130,17 +136,7 @@ static const struct rule nursery_rules[] = {
 	{SYS_futex, 0, {}},
 	{SYS_sched_yield, 0, {}},
 	/* M's */
-	{SYS_pwrite64, 2, {{0, ALL_BITS, K_FD_MEMORY}, {2, ALL_BITS, 4}}},
-	{SYS_mmap,
-	 3,
-	 {{2, ~(uint64_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 0},
-	  {3, ~(uint64_t)MAP_POPULATE, MAP_SHARED | MAP_FIXED},
-	  {4, ALL_BITS, K_FD_MEMORY}}},
-	{SYS_munmap, 0, {}},
-	{SYS_mprotect, 0, {}},
-	{SYS_tgkill, 1, {{2, ALL_BITS, SIGUSR1}}},
-	{SYS_restart_syscall, 0, {}},
-	{SYS_exit_group, 0, {}},
+	MAPPER_WORK,
 	/* N's */
 	{SYS_clone, 1, {{0, ALL_BITS, CLONE_CHILD}}},
 	{SYS_wait4, 0, {}},
