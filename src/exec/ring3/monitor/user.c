@@ -409,6 +409,8 @@ void user_run(void)
 		(void)user_map(s, k.c.v->regs.rip, PF_FETCH, &error);
 		(void)user_map(s, k.c.v->regs.gpr[R_RSP], PF_WRITE, &error);
 	}
+	/* What became writable just now may have been code, with copies that go (user_site.c). */
+	user_drain();
 	order_check(s);
 	load_state(s);
 	yield = turn_by_yield(s);
