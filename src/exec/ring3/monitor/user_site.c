@@ -38,6 +38,9 @@
 #define KNOWN	2u /* ... before the page is mapped if another process has made it */
 #define REFUSED 255u
 #define NO_SITE 0xffffu
+/* What the stub's own instructions change once they are saved. */
+#define ARITHMETIC                                                                                 \
+	(CORE_FLAG_CF | CORE_FLAG_PF | CORE_FLAG_AF | CORE_FLAG_ZF | CORE_FLAG_SF | CORE_FLAG_OF)
 
 static struct page {
 	uint64_t mfn; /* 0 = none: no program executes frame 0 */
@@ -165,6 +168,8 @@ bool site_rewind(struct u_slot *s, struct u_frame *f)
 	if (entered && stub >= u_site_saved) {
 		f->rax = __atomic_load_n(&gpr[R_RAX], __ATOMIC_RELAXED);
 		f->rdx = __atomic_load_n(&gpr[R_RDX], __ATOMIC_RELAXED);
+		f->eflags = (f->eflags & ~ARITHMETIC) |
+			    (__atomic_load_n(&s->state->rflags, __ATOMIC_RELAXED) & ARITHMETIC);
 	}
 	return true;
 }

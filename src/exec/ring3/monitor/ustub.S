@@ -205,7 +205,8 @@ u_tell:
 	jmp	u_report
 
 /*
- * ecx = the site. No flag and no other register may change before they are saved. A kick
+ * ecx = the site. No flag and no other register may change before they are saved, and behind
+ * u_site_saved only rax, rdx and the arithmetic flags do (site_rewind() takes those back). A kick
  * in here, or on the way to here, is told as if it had come in front of the site: nothing that
  * counts has happened yet.
  */
