@@ -392,7 +392,7 @@ void user_run(void)
 
 	if (debug_active(s, k.c.v->debugreg[7]))
 		debug_enter(s);
-	if (__builtin_expect(s->sites, 0) &&
+	if (__builtin_expect(s->site_page != 0, 0) &&
 	    (k.c.v->regs.rflags & CORE_FLAG_TF || debug_active(s, k.c.v->debugreg[7])))
 		site_plain(s);
 	user_drain();

@@ -49,12 +49,6 @@ struct u_ahead {
 	bool active;
 };
 /* ---- user_slot.c: the processes ---- */
-#define U_SITE_PLACES 64u
-/* Where a copy with sites is mapped. */
-struct u_site_at {
-	uint64_t va;
-	uint32_t page; /* + 1, 0 = none */
-};
 struct u_slot {
 	uint64_t root; /* mfn, CORE_INVALID_MFN = none */
 	uint64_t used; /* by user_clock, for the choice of a victim */
@@ -70,10 +64,9 @@ struct u_slot {
 	uint64_t fs_base, gs_base;
 	bool no_remote; /* K has no descriptor of it: user_remote.c */
 	struct tlb_queue gone;
-	bool fpu_live; /* G still has the vector registers that it came with, as home says */
-	bool plain;    /* no sites: it executes single steps */
-	bool sites;    /* there may be something in `site` */
-	struct u_site_at site[U_SITE_PLACES];
+	bool fpu_live;	    /* G still has the vector registers that it came with, as home says */
+	bool plain;	    /* no sites: it executes single steps */
+	uint16_t site_page; /* first of its copies with sites + 1: user_site.c */
 	struct u_debug debug;
 	struct u_ahead ahead;
 	struct u_order *order; /* K's view of its block */
@@ -91,8 +84,6 @@ void user_forget_all(void);
 void user_root_gone(unsigned int slot, uint64_t root);
 void user_drain(void);
 void user_drain_slot(struct u_slot *s);
-/* No process has this copy (+ 1) mapped any more. */
-void user_forget_site(uint32_t page);
 
 /* Lists of system calls for M. */
 void order_add(struct u_slot *s, uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,

@@ -14,10 +14,13 @@
  * Two bytes stand for two, so whoever comes to any instruction of the program finds one: a system
  * call that is started again, a jump to the syscall alone. Where the hole is: user_site_way.c.
  *
- * The copy is of a frame, whichever programs map it; K knows for each U where it is mapped there.
- *It must never say something else than the frame: the frame counts as code that was translated
- *from, so all who write to it (the guest's kernel, other vCPUs, back ends, mappings that become
- *writable) say so first, and the copy goes. A program that reads its own code sees the jump.
+ * Each process has copies of its own. A page of a library is many programs', and which two bytes of
+ *it are a system call one of them says by executing them, wherever it jumped to: in the middle of
+ *an instruction, if it likes. What the others execute there it must not change.
+ *
+ * A copy must never say something else than the frame: the frame counts as code that was translated
+ * from, so all who write to it (the guest's kernel, other vCPUs, back ends, mappings that become
+ * writable) say so first, and the copy goes. A program that reads its own code sees the jump.
  *
  * The kernel never sees a place in between: an interrupt (K's kick) in the hole or in the stub came
  * in front of the system call. Whoever executes single steps gets the page as it is.
@@ -32,31 +35,35 @@
 #include "core/mm/mm.h"
 #include "exec/ring3/monitor/k.h"
 
-#define WAYS	4u
-#define SETS	((uint32_t)U_SITE_PAGES / WAYS)
 #define HOT	8u /* calls by signal before a site is made */
-#define KNOWN	2u /* ... before the page is mapped if another process has made it */
 #define REFUSED 255u
 #define NO_SITE 0xffffu
 /* What the stub's own instructions change once they are saved. */
 #define ARITHMETIC                                                                                 \
 	(CORE_FLAG_CF | CORE_FLAG_PF | CORE_FLAG_AF | CORE_FLAG_ZF | CORE_FLAG_SF | CORE_FLAG_OF)
+#define OWN_MAX	   64u	/* pages of one process */
+#define HERE_SLOTS 256u /* by the last bits of the frame's number */
 
 static struct page {
-	uint64_t mfn; /* 0 = none: no program executes frame 0 */
-	uint32_t nr;  /* sites */
+	uint64_t mfn;
+	uint64_t va;	      /* where the owner has it mapped, 0 = nowhere */
+	struct u_slot *owner; /* NULL = free */
+	uint16_t first;	      /* site + 1 */
+	uint16_t next;	      /* page + 1: the next one of the owner's */
 } pages[U_SITE_PAGES];
+static uint16_t here[HERE_SLOTS]; /* pages with a frame of that kind */
 
 static struct site {
 	uint16_t page; /* + 1; 0 = free */
 	uint16_t off;
+	uint16_t next; /* site + 1: the next one of the page */
 	struct site_way way;
 } sites[U_NR_SITES];
 static uint32_t next_site, next_victim;
 
-/* System calls by signal, by the address behind them. */
+/* System calls by signal, by the process and the address behind them. */
 static struct {
-	uint64_t rip;
+	uint64_t rip, life;
 	uint32_t nr;
 } calls[256];
 
@@ -65,60 +72,58 @@ static uint8_t *copy_of(uint32_t page)
 	return k.exec + ux_sites(k.nr_frames, k.nr_vcpus, k.id) + 4096ull * page;
 }
 
-static struct page *find_page(uint64_t mfn)
+static uint16_t number_of(const struct page *p)
 {
-	struct page *p = &pages[mfn % SETS * WAYS];
+	return (uint16_t)(p - pages + 1);
+}
 
-	for (unsigned int i = 0; i < WAYS; i++)
-		if (p[i].mfn == mfn && p[i].nr)
-			return &p[i];
+static struct page *next_of(uint16_t number)
+{
+	return number ? &pages[number - 1] : NULL;
+}
+
+static struct page *find_page(const struct u_slot *s, uint64_t mfn)
+{
+	for (struct page *p = next_of(s->site_page); p; p = next_of(p->next))
+		if (p->mfn == mfn)
+			return p;
 	return NULL;
 }
 
 /* ---- what is mapped where ----------------------------------------------------------------- */
 
-static struct u_site_at *place_of(struct u_slot *s, uint32_t page)
-{
-	return &s->site[page % U_SITE_PLACES];
-}
-
 /* Does the process have that frame there still? What it has not is unmapped before it runs. */
-static bool still_there(const struct u_site_at *at)
+static bool still_there(const struct page *p)
 {
 	uint64_t mfn, flags;
 
-	return at->page && core_walk(&k.c, k.c.v->user_root, at->va, &mfn, &flags) &&
-	       mfn == pages[at->page - 1].mfn;
+	return p->va && core_walk(&k.c, k.c.v->user_root, p->va, &mfn, &flags) && mfn == p->mfn;
 }
 
 uint64_t site_copy(struct u_slot *s, uint64_t va, uint64_t mfn)
 {
-	struct page *p = find_page(mfn);
-	uint32_t page = (uint32_t)(p - pages);
-	struct u_site_at *at;
+	struct page *p = s->plain ? NULL : find_page(s, mfn);
 
-	if (!p || s->plain)
+	if (!p)
 		return 0;
-	at = place_of(s, page);
-	if (at->page != page + 1 || at->va != va) {
-		if (still_there(at))
+	if (p->va != va) {
+		if (still_there(p))
 			return 0; /* one place each: else nobody knew where a call comes from */
-		at->page = page + 1;
-		at->va = va;
-		s->sites = true;
+		p->va = va;
 	}
-	return k.exec_off + ux_sites(k.nr_frames, k.nr_vcpus, k.id) + 4096ull * page;
+	return k.exec_off + ux_sites(k.nr_frames, k.nr_vcpus, k.id) +
+	       4096ull * (uint64_t)(p - pages);
 }
 
 /* Address of a site in this process, 0 = it has none such. */
 static uint64_t address_of(struct u_slot *s, uint32_t i)
 {
-	const struct u_site_at *at;
+	const struct page *p;
 
 	if (i >= U_NR_SITES || !sites[i].page)
 		return 0;
-	at = place_of(s, sites[i].page - 1u);
-	return at->page == sites[i].page ? at->va + sites[i].off : 0;
+	p = &pages[sites[i].page - 1];
+	return p->owner == s && p->va ? p->va + sites[i].off : 0;
 }
 
 uint64_t site_came(struct u_slot *s, uint32_t i)
@@ -131,14 +136,16 @@ uint64_t site_came(struct u_slot *s, uint32_t i)
 /* The site that this is on the way of. */
 static uint32_t on_way_of(struct u_slot *s, uint64_t rip)
 {
-	for (unsigned int n = 0; n < U_SITE_PLACES; n++) {
-		if (!s->site[n].page || (s->site[n].va ^ rip) >> 12)
+	for (struct page *p = next_of(s->site_page); p; p = next_of(p->next)) {
+		if (!p->va || (p->va ^ rip) >> 12)
 			continue;
-		for (uint32_t i = 0; i < U_NR_SITES; i++)
-			if (sites[i].page == s->site[n].page &&
-			    (sites[i].way.hole.at == (rip & 0xfff) ||
-			     (sites[i].way.relay.room && sites[i].way.relay.at == (rip & 0xfff))))
-				return i;
+		for (uint32_t i = p->first; i; i = sites[i - 1].next) {
+			const struct site_way *way = &sites[i - 1].way;
+
+			if (way->hole.at == (rip & 0xfff) ||
+			    (way->relay.room && way->relay.at == (rip & 0xfff)))
+				return i - 1;
+		}
 	}
 	return NO_SITE;
 }
@@ -155,7 +162,7 @@ bool site_rewind(struct u_slot *s, struct u_frame *f)
 		i = (uint32_t)(f->rip - U_TRAMP) / U_TRAMP_SIZE;
 	else if (entered)
 		i = (uint32_t)f->rcx;
-	else if (s->sites)
+	else if (s->site_page)
 		i = on_way_of(s, f->rip);
 	else
 		return false;
@@ -174,62 +181,79 @@ bool site_rewind(struct u_slot *s, struct u_frame *f)
 	return true;
 }
 
+static void release(struct page *p)
+{
+	uint16_t *link = &p->owner->site_page;
+
+	while (*link != number_of(p))
+		link = &pages[*link - 1].next;
+	*link = p->next;
+	for (uint32_t i = p->first; i; i = sites[i - 1].next)
+		sites[i - 1].page = 0;
+	here[p->mfn % HERE_SLOTS]--;
+	*p = (struct page){0};
+}
+
+static void drop(struct page *p)
+{
+	if (p->va)
+		user_forget_page(p->owner, p->va);
+	release(p);
+}
+
 void site_plain(struct u_slot *s)
 {
-	for (unsigned int n = 0; n < U_SITE_PLACES; n++)
-		if (s->site[n].page)
-			user_forget_page(s, s->site[n].va);
-	site_emptied(s);
+	while (s->site_page)
+		drop(&pages[s->site_page - 1]);
 	s->plain = true;
 }
 
 void site_emptied(struct u_slot *s)
 {
-	if (s->sites)
-		memset(s->site, 0, sizeof(s->site));
-	s->sites = false;
-}
-
-/* ---- making one --------------------------------------------------------------------------- */
-
-static void drop(struct page *p)
-{
-	uint16_t page = (uint16_t)(p - pages + 1);
-
-	user_forget_site(page);
-	for (uint32_t i = 0; i < U_NR_SITES; i++)
-		if (sites[i].page == page)
-			sites[i].page = 0;
-	p->nr = 0;
-	p->mfn = 0;
+	while (s->site_page)
+		release(&pages[s->site_page - 1]);
 }
 
 void site_frame_written(uint64_t mfn)
 {
-	struct page *p = find_page(mfn);
+	if (!here[mfn % HERE_SLOTS])
+		return;
+	for (uint32_t i = 0; i < U_SITE_PAGES; i++)
+		if (pages[i].owner && pages[i].mfn == mfn)
+			drop(&pages[i]);
+}
 
-	if (p)
-		drop(p);
+/* ---- making one --------------------------------------------------------------------------- */
+
+static bool has_enough(const struct u_slot *s)
+{
+	unsigned int n = 0;
+
+	for (struct page *p = next_of(s->site_page); p; p = next_of(p->next))
+		n++;
+	return n >= OWN_MAX;
 }
 
 /* A fresh copy of the frame, from now on told of what is written to it. */
-static struct page *new_page(uint64_t mfn)
+static struct page *new_page(struct u_slot *s, uint64_t mfn)
 {
-	struct page *p = &pages[mfn % SETS * WAYS], *free = NULL;
+	struct page *p = NULL;
 
-	for (unsigned int i = 0; i < WAYS; i++)
-		if (!p[i].nr)
-			free = &p[i];
-	if (!free) {
-		free = &p[next_victim++ % WAYS];
-		drop(free);
+	for (uint32_t i = 0; i < U_SITE_PAGES && !p; i++)
+		if (!pages[i].owner)
+			p = &pages[i];
+	if (!p) {
+		p = &pages[next_victim++ % U_SITE_PAGES];
+		drop(p);
 	}
 	/* A G that only says it has stopped must not see what takes the old copy's place. */
 	user_drain();
-	free->mfn = mfn;
+	*p = (struct page){.mfn = mfn, .owner = s, .next = s->site_page};
+	s->site_page = number_of(p);
+	here[mfn % HERE_SLOTS]++;
 	k_note(NULL, mfn);
-	memcpy(copy_of((uint32_t)(free - pages)), core_frame_ptr(&k.c, mfn), 4096);
-	return free;
+	memcpy(copy_of((uint32_t)(p - pages)), core_frame_ptr(&k.c, mfn), 4096);
+	return p;
 }
 
 static uint32_t new_site(void)
@@ -246,10 +270,10 @@ static bool is_site(const struct page *p, uint32_t off)
 	       ((const uint8_t *)core_frame_ptr(&k.c, p->mfn))[off] == 0x0f;
 }
 
-static bool make(uint64_t mfn, uint32_t off)
+static bool make(struct u_slot *s, uint64_t mfn, uint32_t off)
 {
 	const uint8_t *code = core_frame_ptr(&k.c, mfn);
-	struct page *p = find_page(mfn);
+	struct page *p = find_page(s, mfn);
 	uint32_t i = new_site();
 	struct site_way way;
 	uint8_t *copy;
@@ -259,17 +283,20 @@ static bool make(uint64_t mfn, uint32_t off)
 	if (i == NO_SITE ||
 	    !site_find_way(code, p ? copy_of((uint32_t)(p - pages)) : code, off, &way))
 		return false;
-	if (!p)
-		p = new_page(mfn);
+	if (!p) {
+		if (has_enough(s))
+			return false;
+		p = new_page(s, mfn);
+	}
 	/* From the copy, which nobody changes, once more: so far it was the guest's to change. */
 	copy = copy_of((uint32_t)(p - pages));
 	if (!site_find_way(copy, code, off, &way)) {
-		if (!p->nr)
-			p->mfn = 0;
+		if (!p->first)
+			release(p);
 		return false;
 	}
-	p->nr++;
-	sites[i] = (struct site){(uint16_t)(p - pages + 1), (uint16_t)off, way};
+	sites[i] = (struct site){number_of(p), (uint16_t)off, p->first, way};
+	p->first = (uint16_t)(i + 1);
 	site_write_way(copy, off, &way, U_SITES + 8 * i);
 	return true;
 }
@@ -288,21 +315,21 @@ static bool suits(uint64_t root, uint64_t va, uint64_t *ret_mfn)
 
 void site_called(struct u_slot *s, uint64_t rip)
 {
-	uint32_t h = (uint32_t)(rip >> 1 ^ rip >> 9) & 255, off = (uint32_t)(rip - 2) & 0xfff;
+	uint32_t h = (uint32_t)(rip >> 1 ^ rip >> 9 ^ s->life) & 255;
+	uint32_t off = (uint32_t)(rip - 2) & 0xfff;
 	uint64_t va = (rip - 2) & ~0xfffull, mfn, root = k.c.v->user_root, copy;
 
-	if (calls[h].rip != rip) {
+	if (calls[h].rip != rip || calls[h].life != s->life) {
 		calls[h].rip = rip;
+		calls[h].life = s->life;
 		calls[h].nr = 0;
 	}
-	if (calls[h].nr == REFUSED || ++calls[h].nr < KNOWN || s->plain)
+	if (calls[h].nr == REFUSED || ++calls[h].nr < HOT || s->plain)
 		return;
 	if (off > 4094 || va < U_FIRST || va >= U_VA_END || !suits(root, va, &mfn))
 		return;
-	if (calls[h].nr < HOT && !(find_page(mfn) && is_site(find_page(mfn), off)))
-		return;
 	calls[h].nr = REFUSED;
-	if (!make(mfn, off))
+	if (!make(s, mfn, off))
 		return;
 	copy = site_copy(s, va, mfn);
 	if (!copy)

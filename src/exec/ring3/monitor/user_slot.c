@@ -188,18 +188,6 @@ void user_drain_slot(struct u_slot *s)
 	s->order_failed = false;
 }
 
-void user_forget_site(uint32_t page)
-{
-	for (unsigned int i = 0; i < nr_slots; i++) {
-		struct u_site_at *at = &slots[i].site[(page - 1) % U_SITE_PLACES];
-
-		if (!slots[i].sites || at->page != page)
-			continue;
-		user_forget(i, at->va, 4096);
-		at->page = 0;
-	}
-}
-
 void user_forget_all(void)
 {
 	for (unsigned int i = 0; i < nr_slots; i++) {

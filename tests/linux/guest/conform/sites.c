@@ -442,12 +442,46 @@ static void stepped(void)
 	expect_status(pid, 5 << 8);
 }
 
+/*
+ * Two bytes in the middle of an instruction that are a system call for who jumps there: that is his
+ * affair alone, whoever else executes the page.
+ */
+static void of_others(void)
+{
+	uint8_t *page = pages(1, PROT_READ | PROT_WRITE);
+	pid_t pid;
+
+	memset(page, 0x90, PAGE);
+	/* mov $0xc3c3050f, %eax; ret, and room for a jump behind it */
+	memcpy(page + 64, "\xb8\x0f\x05\xc3\xc3\xc3", 6);
+	MUST(mprotect(page, PAGE, PROT_READ | PROT_EXEC));
+	pid = (pid_t)MUST(fork());
+	if (!pid) {
+		long r = 0;
+
+		for (unsigned int i = 0; i < HOT; i++)
+			__asm__ volatile("call *%1"
+					 : "=a"(r)
+					 : "r"(page + 65), "0"(39L)
+					 : "rcx", "r11", "memory");
+		_exit(r == getpid() ? 7 : 8);
+	}
+	expect_status(pid, 7 << 8);
+	for (unsigned int n = 0; n < 3; n++) {
+		unsigned int got = ((unsigned int (*)(void))(uintptr_t)(page + 64))();
+
+		CHECK(got == 0xc3c3050f, "another process has changed an instruction: 0x%x", got);
+		pid = (pid_t)MUST(fork());
+		if (!pid)
+			_exit(((unsigned int (*)(void))(uintptr_t)(page + 64))() == 0xc3c3050f ? 7
+											       : 8);
+		expect_status(pid, 7 << 8);
+	}
+}
+
 const struct test site_tests[] = {
-	{"sites-registers", registers},
-	{"sites-restarts", restarts},
-	{"sites-rewritten", rewritten},
-	{"sites-rewritten-elsewhere", rewritten_elsewhere},
-	{"sites-inherited", inherited},
-	{"sites-stepped", stepped},
-	{NULL, NULL},
+	{"sites-registers", registers}, {"sites-restarts", restarts},
+	{"sites-rewritten", rewritten}, {"sites-rewritten-elsewhere", rewritten_elsewhere},
+	{"sites-inherited", inherited}, {"sites-stepped", stepped},
+	{"sites-of-others", of_others}, {NULL, NULL},
 };
