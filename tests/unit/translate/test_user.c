@@ -371,163 +371,6 @@ static void test_tlb_rights(void **state)
 	assert_int_equal(nr_user_asked, n);
 }
 
-/* Reads `va` by a load, which has looked in the cache before, and by a string instruction. */
-static void expect(uint64_t va, uint64_t value)
-{
-	for (unsigned int k = 0; k < 2; k++) {
-		run_code(BYTES("\x48\x8b\x17"), va, 0); /* mov rdx, [rdi] */
-		assert_int_equal(R.gpr[R_RDX], value);
-	}
-	poke(CODE, "\x48\xad\x0f\x05", 4); /* lodsq */
-	memset(&R, 0, sizeof(R));
-	R.rip = CODE;
-	R.rflags = 0x202;
-	R.gpr[R_RSI] = va;
-	assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
-	assert_int_equal(R.gpr[R_RAX], value);
-}
-
-static void expect_asked(uint64_t va, uint64_t value, bool asked)
-{
-	uint64_t n = nr_user_asked;
-
-	expect(va, value);
-	assert_int_equal(nr_user_asked - n, asked);
-}
-
-/* True: mov [rdi], rax was done; false: it is a page fault. */
-static bool can_store(uint64_t va, uint64_t v)
-{
-	int e;
-
-	poke(CODE, "\x48\x89\x07\x0f\x05", 5);
-	memset(&R, 0, sizeof(R));
-	R.rip = CODE;
-	R.rflags = 0x202;
-	R.gpr[R_RDI] = va;
-	R.gpr[R_RAX] = v;
-	e = run_guest().exit;
-	assert_true(e == XLATE_HYPERCALL || e == XLATE_PAGE_FAULT);
-	return e == XLATE_HYPERCALL;
-}
-
-/* What is known of a space is known again when it comes back, and only of that one. */
-static void test_spaces(void **state)
-{
-	const uint64_t u = USER_BASE + 0x2000, v = u + 0x1000;
-	uint64_t a, b, c;
-
-	harness_begin();
-	harness_reset();
-	*user_word(u) = 1;
-	*user_word(v) = 2;
-	a = xlate_user_space(X, 0);
-	expect_asked(u, 1, true);
-	expect_asked(u, 1, false);
-	b = xlate_user_space(X, 0);
-	assert_true(a != b);
-	user_swap = 0x1000; /* the pages of b have changed places */
-	expect_asked(u, 2, true);
-	expect_asked(u, 2, false);
-	expect_asked(v, 1, true);
-	assert_int_equal(xlate_user_space(X, a), a);
-	user_swap = 0;
-	expect_asked(u, 1, false);
-	expect_asked(v, 2, true);
-	/* the right to write is one space's, too */
-	assert_true(can_store(u, 3));
-	assert_int_equal(xlate_user_space(X, b), b);
-	user_swap = 0x1000;
-	expect_asked(v, 3, false);
-	user_absent = u | 1;
-	assert_false(can_store(u, 9));
-	user_absent = 0;
-	expect_asked(u, 2, false);
-	/* a page is forgotten in spaces that are not the present one */
-	xlate_user_forget_va(X, u + 0x123);
-	expect_asked(v, 3, false);
-	assert_int_equal(xlate_user_space(X, a), a);
-	user_swap = 0;
-	expect_asked(v, 2, false);
-	expect_asked(u, 3, true);
-	/* and so are rights to write */
-	assert_true(can_store(u, 4));
-	xlate_user_space(X, b);
-	xlate_user_forget_writes(X);
-	xlate_user_space(X, a);
-	user_absent = u | 1;
-	assert_false(can_store(u, 9));
-	user_absent = 0;
-	expect_asked(u, 4, false);
-	/* everything, when one of them is told */
-	c = xlate_user_space(X, 0);
-	xlate_user_forget(X);
-	assert_true(xlate_user_space(X, 0) != c);
-	user_swap = 0x1000;
-	expect_asked(u, 2, true);
-	user_swap = 0;
-	xlate_user_forget(X);
-	expect_asked(u, 4, true);
-}
-
-/* More pages of one set than it has places; each is found, or asked for again. */
-static void test_sets(void **state)
-{
-	uint64_t k, n;
-
-	harness_begin();
-	harness_reset();
-	for (k = 0; k < 256; k++)
-		*user_word(USER_BASE + k * 4096) = k;
-	for (k = 0; k < 256; k++)
-		expect(USER_BASE + k * 4096, k);
-	n = nr_user_asked;
-	for (k = 0; k < 256; k++)
-		expect(USER_BASE + k * 4096, k);
-	assert_int_equal(nr_user_asked, n); /* as many as that have room */
-	/* and the same ones in so many spaces that they have not */
-	for (n = 0; n < 10; n++) {
-		xlate_user_space(X, 0);
-		user_swap = n & 1 ? 0x1000 : 0;
-		for (k = 0; k < 256; k++)
-			expect(USER_BASE + k * 4096, n & 1 ? k ^ 1 : k);
-	}
-	user_swap = 0;
-}
-
-/* The kernel's half is known in all spaces, and forgotten by itself. */
-static void test_upper_half(void **state)
-{
-	const uint64_t u = USER_BASE + 0x2000, d = HIGH(DATA);
-	uint64_t a, n;
-
-	harness_begin();
-	harness_reset();
-	expect(u, *user_word(u));
-	memcpy(guest_ptr(DATA), "abcdefgh", 8);
-	a = xlate_user_space(X, 0);
-	poke(CODE, "\xf3\xa4\x0f\x05", 4); /* rep movsb to the program: looks up two pages */
-	for (n = 0; n < 3; n++) {
-		uint64_t asked = nr_user_asked;
-
-		memset(&R, 0, sizeof(R));
-		R.rip = CODE;
-		R.rflags = 0x202;
-		R.gpr[R_RSI] = d;
-		R.gpr[R_RDI] = u;
-		R.gpr[R_RCX] = 8;
-		if (n == 1)
-			xlate_user_space(X, 0);
-		if (n == 2) {
-			xlate_user_space(X, a);
-			xlate_user_forget_upper(X);
-		}
-		assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
-		assert_memory_equal(user_word(u), "abcdefgh", 8);
-		assert_int_equal(nr_user_asked - asked, n == 0 ? 2 : 1);
-	}
-}
-
 /* Code is translated from a page that is already known to be writable: writes are noticed still. */
 static void test_tlb_code(void **state)
 {
@@ -700,19 +543,11 @@ static void test_kicks_across_pages(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_forms),
-		cmocka_unit_test(test_page_faults),
-		cmocka_unit_test(test_read_only),
-		cmocka_unit_test(test_tlb),
-		cmocka_unit_test(test_tlb_code),
-		cmocka_unit_test(test_tlb_rights),
-		cmocka_unit_test(test_spaces),
-		cmocka_unit_test(test_sets),
-		cmocka_unit_test(test_upper_half),
-		cmocka_unit_test(test_tlb_boundaries),
-		cmocka_unit_test(test_kicks_across_pages),
-		cmocka_unit_test(test_tlb_window),
-		cmocka_unit_test(test_other_insn_at_site),
+		cmocka_unit_test(test_forms),	       cmocka_unit_test(test_page_faults),
+		cmocka_unit_test(test_read_only),      cmocka_unit_test(test_tlb),
+		cmocka_unit_test(test_tlb_code),       cmocka_unit_test(test_tlb_rights),
+		cmocka_unit_test(test_tlb_boundaries), cmocka_unit_test(test_kicks_across_pages),
+		cmocka_unit_test(test_tlb_window),     cmocka_unit_test(test_other_insn_at_site),
 	};
 
 	if (!harness_init(0))

@@ -111,16 +111,6 @@ static inline uint64_t window_guest_va(uint64_t host)
 	return host - K_SHIFT;
 }
 
-/* ---- spaces.c: what the translator remembers of k_user()'s answers ---- */
-/* Of everything, in all roots. */
-void spaces_forget(void);
-/* The kernel root is another one (or the old one with another frame's content). */
-void spaces_root_changed(void);
-/* About to walk from the root for the translator; said before the tables are read. */
-void spaces_note(uint64_t va);
-/* This L3 table is none any more. */
-void spaces_table_gone(uint64_t mfn);
-
 /* ---- main.c ---- */
 /* Until a kick, or system time `ns`; what others see as the state meanwhile. */
 void k_sleep(uint32_t state, uint64_t ns);

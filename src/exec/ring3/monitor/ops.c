@@ -52,13 +52,13 @@ static void root_changed(struct core_ctx *c)
 	k.window_root = c->v->kernel_root;
 	tlb_drain();
 	window_root_changed();
-	spaces_root_changed();
+	xlate_user_forget(k.x);
 }
 
 static void frames_discard(struct core_ctx *c, uint64_t mfn, uint64_t nr)
 {
 	tlb_drain();
-	spaces_forget();
+	xlate_user_forget(k.x);
 	for (uint64_t i = 0; i < nr; i++) {
 		window_protect(mfn + i);
 		if (c->frames[mfn + i].aux & CORE_FRAME_CODE)
@@ -187,25 +187,6 @@ static bool may_write(uint64_t mfn, uint64_t va)
 	return window_announce(va & ~0xfffull, mfn, 1, KF_POINTER);
 }
 
-/*
- * May it be used as it was found? With other vCPUs, which look at what was announced: an entry of a
- * kernel table that changed before was not reported here. (Those of programs' tables are, to
- * whoever followed them.)
- */
-static bool may_use(uint64_t mfn, uint64_t va, bool write)
-{
-	uint64_t again, flags;
-
-	if (write && !may_write(mfn, va))
-		return false;
-	if (!(va >> 63))
-		return true;
-	if (!write)
-		(void)window_announce(va & ~0xfffull, mfn, 1, 0);
-	return core_walk(&k.c, k.c.v->kernel_root, va, &again, &flags) && again == mfn &&
-	       (!write || (flags & PTE_RW));
-}
-
 #define USER_TRIES 1000 /* a guest that changes it back and forth gets a fault */
 
 uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
@@ -213,7 +194,6 @@ uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 	uint64_t mfn = 0, flags, upper;
 	unsigned int tries = 0;
 
-	spaces_note(va);
 	do {
 		uint32_t access = write ? PF_WRITE : 0;
 
@@ -223,7 +203,7 @@ uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 			return PF_USER_BIT | (uint32_t)flags;
 		if (tries++ == USER_TRIES)
 			return PF_USER_BIT | access;
-	} while (k.smp && !may_use(mfn, va, write));
+	} while (write && k.smp && !may_write(mfn, va));
 	if (write && !k.smp && window_is_code(mfn))
 		window_code_written(mfn);
 	*ret = k.c.ram + (mfn << 12) + (va & 0xfff);

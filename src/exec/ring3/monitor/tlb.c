@@ -257,8 +257,6 @@ void tlb_told_gone(uint64_t mfn, unsigned int level)
 		return;
 	if (level == 4 && t->slot)
 		user_root_gone(t->slot - 1u, mfn);
-	if (level == 3 && t->window)
-		spaces_table_gone(mfn);
 	*t = (struct tlb_table){0};
 }
 
@@ -275,13 +273,11 @@ void tlb_forget_all(void)
 	user_forget_all();
 }
 
-#define FORGET_MAX (64 * 4096ull) /* longer ranges cost all that the translator remembers */
-
 static void drain_window(void)
 {
 	if (window.all) {
 		window_flush_all();
-		spaces_forget();
+		xlate_user_forget(k.x);
 		xlate_revalidate(k.x);
 	} else {
 		for (unsigned int i = 0; i < window.nr; i++) {
@@ -289,10 +285,10 @@ static void drain_window(void)
 
 			window_flush_range(va, len);
 			xlate_invalidate_va_range(k.x, va, len);
-			if (len > FORGET_MAX)
-				spaces_forget();
-			for (uint64_t at = 0; len <= FORGET_MAX && at < len; at += 4096)
-				xlate_user_forget_va(k.x, va + at);
+			if (len == 4096)
+				xlate_user_forget_va(k.x, va);
+			else
+				xlate_user_forget(k.x);
 		}
 	}
 	window.all = false;

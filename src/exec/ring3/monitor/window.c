@@ -291,11 +291,8 @@ void window_flush_all(void)
 	k.nr_maps = 0;
 	k.epoch = (k.epoch + (1u << KF_EPOCH_SHIFT)) & KF_EPOCH;
 	k.low_epoch = (k.low_epoch + (1u << KF_EPOCH_SHIFT)) & KF_EPOCH;
-	if (k.smp) {
+	if (k.smp)
 		smp_publish_epochs();
-		/* With the epoch goes what was said of the translator's pointers. */
-		spaces_forget();
-	}
 	/* An entry that survives 128 epochs is taken for valid: it costs one needless unmapping. */
 }
 
@@ -349,11 +346,8 @@ static void drop_slot(unsigned int slot)
 	window_flush_range(va, 1ull << 39);
 	if (slot < 256)
 		k.low_epoch = (k.low_epoch + (1u << KF_EPOCH_SHIFT)) & KF_EPOCH;
-	if (k.smp) {
+	if (k.smp)
 		smp_publish_epochs();
-		if (slot < 256)
-			xlate_user_forget_writes(k.x); /* as in window_flush_all() */
-	}
 }
 
 static void note_root(uint64_t va)

@@ -112,13 +112,6 @@ struct far_entry { /* lookup of addresses outside of the windows */
 	uint64_t host; /* 0 = free, 1 = deleted */
 };
 
-struct tlb_way { /* user_tlb.c */
-	uint64_t page;
-	uint64_t space;	 /* 0 = free */
-	uint64_t writes; /* may be written while x->writes is this */
-	uint8_t *host;
-};
-
 struct user_site {
 	uint64_t gva;
 	uint32_t snippet; /* host address of the redirected instruction, 0 = not made */
@@ -145,9 +138,6 @@ struct user_site {
 #define MAX_PAGES      (1u << 16) /* the hash has twice as many slots */
 #define MAX_FAR	       (1u << 20) /* a power of two; hash */
 #define MAX_USER_SITES (1u << 12)
-#define TLB_LISTED     16u
-#define TLB_SETS       512u
-#define TLB_WAYS       4u
 #define MAX_TOUCHED    (1u << 17)
 #define TOUCHED_SPARE  8u	  /* for one fragment */
 #define TRIM_MIN       128u	  /* pages of the flat table: half a MiB */
@@ -208,18 +198,12 @@ struct xlate {
 	uint64_t xsave_has;	/* a bit for each that it has, from 2 on */
 	uint32_t bmi2;		/* the processor has rorx and shrx */
 	uint32_t by_window;	/* xlate_store_by_window() */
+	uint32_t tlb_used[2];	/* user_tlb.c: there are entries for reads, for writes */
 	uint32_t bounce_len;	/* to write back when a redirected instruction is done */
 	uint64_t bounce_va;
 	uint32_t done_len;   /* guest length of the redirected instruction under way */
 	uint32_t saved_site; /* if it saves the x87 environment: its site, and where it saved to */
 	uint64_t saved_va;
-	/* user_tlb.c */
-	uint32_t tlb_used[2];		 /* entries for reads, for writes; TLB_LISTED + 1: many */
-	uint8_t tlb_list[2][TLB_LISTED]; /* their places */
-	uint32_t tlb_victim;
-	uint64_t space[2], last_space; /* of the lower half and the upper half; the last made */
-	uint64_t writes;	       /* rights to write of before count no more */
-	struct tlb_way *ways;
 };
 
 /* ---- asm (entry.S) ---- */

@@ -250,14 +250,6 @@ void xlate_invalidate_all(struct xlate *x);
 void xlate_user_forget(struct xlate *x);
 void xlate_user_forget_va(struct xlate *x, uint64_t va);
 void xlate_user_forget_writes(struct xlate *x);
-/*
- * The lower half of the addresses (programs) is another one from now on: that of `space`, as this
- * function returned it before, of which what was learned is still known; or with 0 a new one. A
- * number is good until xlate_user_forget(), which forgets all of them and takes a new one itself.
- */
-uint64_t xlate_user_space(struct xlate *x, uint64_t space);
-/* The upper half, and only that, is to be asked for anew. */
-void xlate_user_forget_upper(struct xlate *x);
 
 /*
  * The look-up table takes four times the memory of the guest code that was run. This gives it back;
@@ -270,7 +262,7 @@ void xlate_trim(struct xlate *x);
 struct xlate_stats {
 	uint64_t fragments, guest_insns, guest_bytes, host_bytes;
 	uint64_t edges_resolved, misses, invalidated_frames, invalidated_fragments, flushes;
-	uint64_t exact_mode, verify_frames, user_sites, user_accesses, user_asked, trims;
+	uint64_t exact_mode, verify_frames, user_sites, user_accesses, trims;
 };
 void xlate_get_stats(const struct xlate *x, struct xlate_stats *ret);
 

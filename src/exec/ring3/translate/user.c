@@ -485,7 +485,7 @@ static bool one_element(struct str_op *s, bool *stop)
 /* rep stos of `n` bytes in elements of this width */
 static void store_elements(uint8_t *p, uint64_t v, unsigned int width, uint64_t n)
 {
-	uint64_t c = n >> __builtin_ctz(width);
+	uint64_t c = n / width;
 
 	if (width == 1)
 		__asm__ volatile("rep stosb" : "+D"(p), "+c"(c) : "a"((uint8_t)v) : "memory");
@@ -519,7 +519,7 @@ static uint64_t many_elements(struct str_op *s, uint64_t count)
 		n = 4096 - (di & 0xfff);
 	if (kind == 0xa4 && n > 4096 - (si & 0xfff))
 		n = 4096 - (si & 0xfff);
-	n &= -(uint64_t)s->width; /* (a power of two, and a division costs as much as a look-up) */
+	n -= n % s->width;
 	if (!n)
 		return 0;
 	if (kind == 0xa4 && xlate_user_ptr(s->x, si, false, &p))
@@ -533,7 +533,7 @@ static uint64_t many_elements(struct str_op *s, uint64_t count)
 		store_elements(d, r->gpr[R_RAX], s->width, n);
 	}
 	r->gpr[R_RDI] += n;
-	return n >> __builtin_ctz(s->width);
+	return n / s->width;
 }
 
 /* Carry out a string instruction; rip is at it. 0 = done, rip behind it. */
@@ -680,7 +680,6 @@ enum xlate_exit xlate_user_serve(struct xlate *x, uint32_t site, uint32_t *host)
 
 		if (err)
 			return page_fault(x, err, va);
-		xlate_tlb_enter(x, va, write, (uintptr_t)p - va);
 		size = operand_size(x, i);
 		if ((va & 0xfff) + size > 4096) {
 			if (size > XV_BOUNCE_SIZE)

@@ -1,24 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A TLB in software for redirected accesses: what the monitor answered for a page, until it says
- * xlate_user_forget(). Two levels.
- *
- * The first is for emitted code, which looks it up by itself: the accesses of copies that a kernel
- * unrolls, of get_user() and put_user() stay in the cache. Two direct-mapped tables, for reads and
- * for writes, in the vCPU page:
+ * A small TLB in software for redirected accesses: what the monitor answered for a page, until it
+ * says xlate_user_forget(). Two direct-mapped tables, for reads and for writes, in the vCPU page,
+ * where emitted code looks them up by itself: the accesses of copies that a kernel unrolls, of
+ * get_user() and put_user() stay in the cache.
  *
  *	tag[page & 255] = -page; 1 if empty (no page number plus one is 0)
  *	host address = guest address + delta[page & 255]
  *
  * Kernel addresses are entered with the window's shift, because the same code is used for both;
  *only emitted code may go that way.
- *
- * The second is for C, which fills the first from it and copies strings by it: sets of four entries
- * that say which space they are of, so that they survive while another one runs. Spaces are numbers
- * that are never used again: one for the addresses of the upper half, and one for those of the
- *lower half, which the monitor chooses anew with each root (xlate_user_space()). To forget a space
- *is to take a new number. Likewise for rights to write: an entry's is good while x->writes is what
- *it was.
  */
 #include "exec/ring3/translate/emit.h"
 
@@ -29,144 +20,73 @@
 #define EMPTY	     1u
 #define INLINE_MAX   64u /* bytes of an operand that is looked up in the cache */
 
-/* ---- the first level ------------------------------------------------------------------------ */
-
-static void empty(struct xlate *x, bool write)
+static void empty(bool write)
 {
 	uint64_t *tag = TAG(write);
-	uint32_t used = x->tlb_used[write];
+	unsigned int k;
 
-	if (used <= TLB_LISTED) {
-		while (used)
-			tag[x->tlb_list[write][--used]] = EMPTY;
-	} else {
-		for (unsigned int k = 0; k < SLOTS; k++)
-			tag[k] = EMPTY;
-	}
-	x->tlb_used[write] = 0;
-}
-
-void xlate_tlb_enter(struct xlate *x, uint64_t va, bool write, uint64_t delta)
-{
-	unsigned int slot = va >> 12 & (SLOTS - 1);
-	uint32_t used = x->tlb_used[write];
-
-	if (TAG(write)[slot] == EMPTY && used <= TLB_LISTED) {
-		if (used < TLB_LISTED)
-			x->tlb_list[write][used] = (uint8_t)slot;
-		x->tlb_used[write] = used + 1;
-	}
-	TAG(write)[slot] = -(va >> 12);
-	DELTA(write)[slot] = delta;
-}
-
-/* ---- the second -------------------------------------------------------------------------------
- */
-
-static struct tlb_way *set_of(const struct xlate *x, uint64_t page)
-{
-	return &x->ways[((page ^ page >> 9) & (TLB_SETS - 1)) * TLB_WAYS];
-}
-
-/* The way for the page in its present space, NULL: none. */
-static inline struct tlb_way *find_way(const struct xlate *x, uint64_t page)
-{
-	uint64_t space = x->space[page >> 51];
-	struct tlb_way *w = set_of(x, page);
-
-	for (unsigned int k = 0; k < TLB_WAYS; k++)
-		if (w[k].page == page && w[k].space == space)
-			return &w[k];
-	return NULL;
-}
-
-static void enter_way(struct xlate *x, const struct tlb_way *new)
-{
-	struct tlb_way *w = find_way(x, new->page);
-
-	for (unsigned int k = 0; !w && k < TLB_WAYS; k++)
-		if (!set_of(x, new->page)[k].space)
-			w = &set_of(x, new->page)[k];
-	if (!w)
-		w = &set_of(x, new->page)[x->tlb_victim++ % TLB_WAYS];
-	*w = *new;
+	for (k = 0; k < SLOTS; k++)
+		tag[k] = EMPTY;
 }
 
 void xlate_tlb_init(struct xlate *x)
 {
 	uint32_t a = 7, b, c = 0, d;
 
-	x->tlb_used[0] = x->tlb_used[1] = TLB_LISTED + 1;
-	empty(x, false);
-	empty(x, true);
-	__builtin_memset(x->ways, 0, sizeof(struct tlb_way) * TLB_SETS * TLB_WAYS);
-	x->space[0] = 1;
-	x->space[1] = 2;
-	x->last_space = 2;
-	x->writes = 1;
+	empty(false);
+	empty(true);
+	x->tlb_used[0] = x->tlb_used[1] = 0;
 	__asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
 	x->bmi2 = b >> 8 & 1;
 }
 
 void xlate_user_forget_writes(struct xlate *x)
 {
-	empty(x, true);
-	x->writes++;
-}
-
-uint64_t xlate_user_space(struct xlate *x, uint64_t space)
-{
-	empty(x, false);
-	empty(x, true);
-	x->space[0] = space ? space : ++x->last_space;
-	return x->space[0];
-}
-
-void xlate_user_forget_upper(struct xlate *x)
-{
-	empty(x, false);
-	empty(x, true);
-	x->space[1] = ++x->last_space;
+	if (x->tlb_used[1])
+		empty(true);
+	x->tlb_used[1] = 0;
 }
 
 void xlate_user_forget(struct xlate *x)
 {
-	xlate_user_forget_upper(x);
-	x->space[0] = ++x->last_space;
+	xlate_user_forget_writes(x);
+	if (x->tlb_used[0])
+		empty(false);
+	x->tlb_used[0] = 0;
 }
 
 void xlate_user_forget_va(struct xlate *x, uint64_t va)
 {
 	unsigned int slot = va >> 12 & (SLOTS - 1);
-	struct tlb_way *w = set_of(x, va >> 12);
 
-	/* (An empty place may be listed twice then: that does no harm.) */
 	if (TAG(false)[slot] == -(va >> 12))
 		TAG(false)[slot] = EMPTY;
 	if (TAG(true)[slot] == -(va >> 12))
 		TAG(true)[slot] = EMPTY;
-	/* Of all spaces: who asks does not know of which roots the table is a part. */
-	for (unsigned int k = 0; k < TLB_WAYS; k++)
-		if (w[k].page == va >> 12)
-			w[k].space = 0;
+}
+
+void xlate_tlb_enter(struct xlate *x, uint64_t va, bool write, uint64_t delta)
+{
+	unsigned int slot = va >> 12 & (SLOTS - 1);
+
+	TAG(write)[slot] = -(va >> 12);
+	DELTA(write)[slot] = delta;
+	x->tlb_used[write] = 1;
 }
 
 uint32_t xlate_user_ptr(struct xlate *x, uint64_t va, bool write, uint8_t **ret)
 {
-	const struct tlb_way *w = find_way(x, va >> 12);
-	struct tlb_way new = {va >> 12, x->space[va >> 63], write ? x->writes : 0, NULL};
+	unsigned int slot = va >> 12 & (SLOTS - 1);
 	uint32_t err;
 
-	if (w && (!write || w->writes == x->writes)) {
-		*ret = w->host + (va & 0xfff);
+	/* Not through the window: a fault is emitted code's, not ours. */
+	if (TAG(write)[slot] == -(va >> 12) && DELTA(write)[slot] != XLATE_SHIFT) {
+		*ret = (uint8_t *)(uintptr_t)(va + DELTA(write)[slot]);
 		return 0;
 	}
-	x->st.user_asked++;
 	err = x->cfg.user(x->cfg.priv, va, write, ret);
-	if (!err) {
-		new.host = *ret - (va & 0xfff);
-		enter_way(x, &new);
-	}
+	if (!err)
+		xlate_tlb_enter(x, va, write, (uintptr_t)*ret - va);
 	return err;
 }
 
