@@ -123,7 +123,7 @@ static void look(uint64_t values[4])
 }
 
 /* One instruction, with everything accessible. What it left with, if it was not executed. */
-static enum xlate_exit step(uint64_t touched)
+static enum xlate_exit step(uint64_t touched, bool written)
 {
 	struct core_regs *r = &k.c.v->regs;
 	const uint64_t own_tf = r->rflags & CORE_FLAG_TF;
@@ -146,7 +146,8 @@ static enum xlate_exit step(uint64_t touched)
 
 		if ((on == ON_WRITE || on == ON_ACCESS) &&
 		    (now[i] != before[i] ||
-		     touched - dr_place(d.dr7, d.addr, i) < dr_length(d.dr7, i)))
+		     ((written || on == ON_ACCESS) &&
+		      touched - dr_place(d.dr7, d.addr, i) < dr_length(d.dr7, i))))
 			hits |= 1u << i;
 	}
 	if (hits)
@@ -158,14 +159,16 @@ enum xlate_exit kdebug_exit(enum xlate_exit why)
 {
 	struct core_regs *r = &k.c.v->regs;
 	uint64_t touched = ~0ull;
+	bool written = false;
 	uint32_t hits;
 
 	if (r->rip != d.resumed)
 		r->rflags &= ~CORE_FLAG_RF;
 	if (why == XLATE_SIGNAL && k.exc_vector == K_WATCHED) {
 		k.exc_vector = K_NO_EXC;
-		if (!k.exc_error)
+		if (!(k.exc_error & 1))
 			touched = k.exc_cr2;
+		written = k.exc_error & PF_WRITE;
 	} else if (why == XLATE_FETCH_FAULT && d.refused) {
 		hits = breakpoint_at(r->rip);
 		if (hits) {
@@ -175,5 +178,5 @@ enum xlate_exit kdebug_exit(enum xlate_exit why)
 	} else {
 		return why;
 	}
-	return step(touched);
+	return step(touched, written);
 }

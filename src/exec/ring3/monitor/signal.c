@@ -188,7 +188,7 @@ static void page_fault(struct k_ucontext *u)
 		return;
 	}
 	if (map == K_MAP_WATCHED) {
-		leave_with(u, K_WATCHED, how.fetch, va);
+		leave_with(u, K_WATCHED, how.fetch | (u->err & PF_WRITE), va);
 		return;
 	}
 	/* Outside of the window (user memory, M2P): executed with the operand redirected from now

@@ -39,6 +39,7 @@ struct u_debug {
 	bool stepping;	    /* one instruction is executed with all pages as they should be */
 	uint64_t thread;    /* whose: its fs base */
 	uint64_t touched;   /* the address that it faulted at, ~0 = for its own code */
+	bool written;	    /* by a store */
 	uint64_t before[4]; /* what was there */
 };
 /* ---- user_ahead.c: what a program is expected to touch next ---- */

@@ -138,6 +138,7 @@ bool debug_fault(struct u_slot *s, uint64_t cr2, uint32_t access)
 	d->stepping = true;
 	d->thread = r->fs_base;
 	d->touched = want == PROT_EXEC ? ~0ull : cr2;
+	d->written = want == PROT_WRITE;
 	(void)user_map(s, cr2, access, &error);
 	return true;
 }
@@ -158,7 +159,8 @@ bool debug_trap(struct u_slot *s)
 		if (on == ON_EXECUTE)
 			on_page |= (d->addr[i] ^ rip) >> 12 == 0;
 		else if (on != ON_IO && (now[i] != d->before[i] ||
-					 d->touched - place(d, i) < dr_length(d->dr7, i)))
+					 ((d->written || on == ON_ACCESS) &&
+					  d->touched - place(d, i) < dr_length(d->dr7, i))))
 			hits |= 1u << i;
 	}
 	d->resumed = ~0ull;

@@ -248,6 +248,42 @@ static void watchpoint(void)
 	expect_status(pid, 4 << 8);
 }
 
+/* Two on one variable, of which only the first is for loads: a load is the first's alone, whatever
+ * the host makes inaccessible to see either; a store is both's, even of the value that is there
+ * already. */
+static void loads_then_stores(void)
+{
+	(void)target;
+	__asm__ volatile("nop; nop");
+	target = 5;
+	__asm__ volatile("nop; nop");
+	_exit(4);
+}
+
+static void watched_twice(void)
+{
+	const unsigned long both =
+		0xful | 0xful << 16 | 0xdul << 20; /* DR0: on access, DR1: on writes */
+	const char *const what[] = {"load", "store"};
+	pid_t pid = child(loads_then_stores);
+	long dr6;
+
+	CHECK(stopped(pid) == SIGSTOP, "first stop");
+	hardware(0, (unsigned long)&target, pid);
+	hardware(1, (unsigned long)&target, pid);
+	hardware(7, both, pid);
+	for (int i = 0; i < 2; i++) {
+		MUST(ptrace(PTRACE_CONT, pid, 0, 0));
+		CHECK(stopped(pid) == SIGTRAP, "no trap at the %s", what[i]);
+		dr6 = ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user, u_debugreg) + 6 * 8, 0);
+		CHECK((dr6 & 15) == (i ? 3 : 1), "dr6 is 0x%lx at the %s", dr6, what[i]);
+		hardware(6, 0, pid);
+	}
+	hardware(7, 0, pid);
+	MUST(ptrace(PTRACE_CONT, pid, 0, 0));
+	expect_status(pid, 4 << 8);
+}
+
 static void hardware_breakpoint(void)
 {
 	pid_t pid = child(exits_4);
@@ -272,6 +308,7 @@ const struct test ptrace_tests[] = {
 	{"ptrace-signals", signals},
 	{"ptrace-attach", attach},
 	{"ptrace-watchpoint", watchpoint},
+	{"ptrace-watched-twice", watched_twice},
 	{"ptrace-hardware-breakpoint", hardware_breakpoint},
 	{NULL, NULL},
 };
