@@ -60,6 +60,8 @@ static unsigned int any(unsigned int below)
 
 static void on_fault(int sig, siginfo_t *si, void *context)
 {
+	(void)sig;
+	(void)context;
 	if (!looking) {
 		unsigned char *at = si->si_addr;
 

@@ -121,6 +121,8 @@ static void on_tick(int sig, siginfo_t *si, void *context)
 	uint64_t rip = (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
 	uint64_t off = rip - (uint64_t)interrupted->page;
 
+	(void)sig;
+	(void)si;
 	ticks++;
 	if (rip < 0x100000 || (off < PAGE && !interrupted->boundary[off])) {
 		strange_rip = rip;
@@ -224,6 +226,7 @@ static int restart_pipe[2];
 
 static void *write_later(void *arg)
 {
+	(void)arg;
 	usleep(60000);
 	MUST(write(restart_pipe[1], "x", 1));
 	return NULL;
@@ -338,6 +341,7 @@ static struct {
 
 static void *changes_it(void *arg)
 {
+	(void)arg;
 	for (unsigned int n = 1; n <= 400; n++) {
 		__atomic_store_n(other.write, n & 1 ? SYS_getppid : SYS_getpid, __ATOMIC_SEQ_CST);
 		__atomic_store_n(&other.told, n, __ATOMIC_SEQ_CST);
