@@ -32,6 +32,19 @@ def tasks(pid):
     return out
 
 
+def too_much(fds):
+    """A program's task has nothing, or the memory and a descriptor of the other task's process."""
+    others = [fd for fd in fds if "pidfd" not in fd and not fd.startswith("/memfd:")]
+    return bool(others) or len(fds) > 2 or sum("pidfd" in fd for fd in fds) > 1 or sum("memfd" in fd for fd in fds) > 1
+
+
+def shared_birth(pid):
+    """Of a program's task: whether the page with its stub or with its filters is memory that the guest's kernel can change."""
+    lines = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) (\S{4})", pathlib.Path(f"/proc/{pid}/maps").read_text(), re.M)
+    found = [rights for page in (0x10000, 0x11000) for a, b, rights in lines if int(a, 16) <= page < int(b, 16)]
+    return len(found) == 2 and found != ["r-xp", "r--p"]
+
+
 def has_userfaultfd():
     """With UFFD_USER_MODE_ONLY, and protection of shared memory."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -50,14 +63,20 @@ class Watch(threading.Thread):
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.seen, self.bare, self.rich, self.stop = {}, [], [], threading.Event()
+        self.seen, self.bare, self.rich, self.open, self.stop = {}, [], [], [], threading.Event()
 
     def run(self):
         before = {}
         while not self.stop.wait(1):
             now = tasks(os.getpid())
             self.bare += [t for t in now.items() if t[1][1] != "2" and before.get(t[0]) == t[1]]
-            self.rich += [t for t in now.items() if t[1][0] == "pvv-user" and len(t[1][2]) > 1 and before.get(t[0]) == t[1]]
+            users = [t for t in now.items() if t[1][0] == "pvv-user" and before.get(t[0]) == t[1]]
+            self.rich += [t for t in users if too_much(t[1][2])]
+            for pid, _ in users:
+                try:
+                    self.open += [pid] if shared_birth(pid) else []
+                except OSError:
+                    continue  # it has ended meanwhile
             self.seen.update(now)
             before = now
 
@@ -82,7 +101,10 @@ class Hostile(unittest.TestCase):
         self.assertGreaterEqual(names.count("pvv:guest"), 2, "the vCPU and its nursery")
         self.assertGreaterEqual(names.count("pvv-user"), 2, "the two tasks of a program")
         self.assertEqual(watch.bare, [], "tasks without a filter")
-        self.assertEqual(watch.rich, [], "tasks of programs with more than the memory")
+        self.assertEqual(watch.rich, [], "tasks of programs with more than the memory and each other")
+        self.assertEqual(watch.open, [], "tasks of programs whose filters or stub the guest's kernel can write to")
+        mappers = [fds for name, _, fds in watch.seen.values() if name == "pvv-user" and any("pidfd" in fd for fd in fds)]
+        self.assertNotEqual(mappers, [], "tasks that can interrupt a program")
         held = [fd for name, _, fds in watch.seen.values() for fd in fds if "userfaultfd" in fd and name == "pvv:guest"]
         if has_userfaultfd():
             self.assertNotEqual(held, [], "those that protect pages of programs (doc/adr/0017)")

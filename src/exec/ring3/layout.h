@@ -30,6 +30,8 @@
 #define K_FD_DOORBELL 4
 #define K_FD_IMAGE    5 /* only until the image is mapped */
 #define K_FD_GANG     6 /* only until the board of gang.h is mapped */
+/* The process itself, for the nursery, which can interrupt it and nobody else. */
+#define K_FD_SELF     7
 /* With more than one vCPU (adr/0012): a pipe for each whose readers are sent SIGUSR1. */
 #define K_FD_KICKED   31 /* the own one's end to read from */
 #define K_FD_KICK     32 /* + n: write a byte to interrupt vCPU n */

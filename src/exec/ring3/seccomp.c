@@ -34,7 +34,7 @@
 #include <sys/syscall.h>
 
 #define X32_BIT	   0x40000000u
-#define MAX_CHECKS 3
+#define MAX_CHECKS 4
 #define ALL_BITS   (~0ull)
 
 /* All 64 bits of an argument, after a mask, must have this value; FROM: its high half, at least. */
@@ -96,8 +96,9 @@ static const struct rule rules[] = {
 /*
  * M, the mapper of a U process (user.h). Its code has no memory of its own to be misled by, but
  * what it executes are lists that K writes: pages of the memfd, also executable ones (guest
- * programs run in U as they are), and what it says to K. The nursery's filter, which M has as well,
- * must allow it, too.
+ * programs run in U as they are), what it says to K, and SIGUSR1 for its own G: by a descriptor of
+ * that process, for a number could be anybody's. The nursery's filter, which M has as well, must
+ * allow it, too.
  */
 /* clang-format off */
 #define MAPPER_WORK \
@@ -109,7 +110,9 @@ static const struct rule rules[] = {
 	  {4, ALL_BITS, K_FD_MEMORY}}}, \
 	{SYS_munmap, 0, {}}, \
 	{SYS_mprotect, 0, {}}, \
-	{SYS_tgkill, 1, {{2, ALL_BITS, SIGUSR1}}}, \
+	{SYS_pidfd_send_signal, \
+	 4, \
+	 {{0, ALL_BITS, U_FD_GUEST}, {1, ALL_BITS, SIGUSR1}, {2, ALL_BITS, 0}, {3, ALL_BITS, 0}}}, \
 	{SYS_restart_syscall, 0, {}}, \
 	{SYS_exit_group, 0, {}}
 /* clang-format on */
@@ -129,7 +132,7 @@ static const struct rule mapper_rules[] = {
  * reads or executes anything, no clone() but the two that are needed, and no other signal.
  */
 #define CLONE_CHILD    (CLONE_FILES | (uint64_t)SIGCHLD)
-#define CLONE_THREAD_G (CLONE_VM | CLONE_PARENT | (uint64_t)SIGCHLD)
+#define CLONE_THREAD_G (CLONE_VM | CLONE_PARENT | CLONE_PIDFD | (uint64_t)SIGCHLD)
 
 static const struct rule nursery_rules[] = {
 	/* G's, all the time; with which arguments its own filter says. */
@@ -140,7 +143,9 @@ static const struct rule nursery_rules[] = {
 	/* N's */
 	{SYS_clone, 1, {{0, ALL_BITS, CLONE_CHILD}}},
 	{SYS_wait4, 0, {}},
-	{SYS_kill, 1, {{1, ALL_BITS, SIGUSR1}}},
+	{SYS_pidfd_send_signal,
+	 4,
+	 {{0, ALL_BITS, K_FD_SELF}, {1, ALL_BITS, SIGUSR1}, {2, ALL_BITS, 0}, {3, ALL_BITS, 0}}},
 	{SYS_rt_sigreturn, 0, {}},
 	/* a child's on its way to be M and G */
 	{SYS_clone, 1, {{0, ALL_BITS, CLONE_THREAD_G}}},
@@ -249,6 +254,7 @@ void ring3_filter_make_nursery(struct ring3_filter *ret)
 void ring3_filter_make_mapper(struct ring3_filter *ret)
 {
 	MAKE(ret, mapper_rules, SECCOMP_RET_KILL_PROCESS);
+	assert(ret->len <= U_MAPPER_FILTER_MAX);
 }
 
 /*

@@ -10,7 +10,8 @@
  *
  * A U is an address space with two tasks:
  *	M, the mapper: register-only code that executes the lists of system calls (mmap, munmap,
- *	   mprotect) that K writes to a page U can only read. It holds the memfd.
+ *	   mprotect) that K writes to a page U can only read. It holds the memfd, and a descriptor
+ *	   of G's process, to interrupt that and nobody else.
  *	G, the guest thread: runs guest user code natively. It holds no descriptor, and its filter
  *	   lets it wait and wake, nothing else, so that code jumping anywhere gains nothing.
  *
@@ -21,7 +22,7 @@
  * Addresses in U. The stub sits at 64 KiB, the lowest address a process can have and the one that
  * programs use least.
  *	U_BASE			stub code, read and execute
- *	U_COMMON		filters; read only
+ *	U_FILTERS		filters, for the beginning: not shared with K (nursery.c)
  *	U_SITES, U_TRAMP	the same in all U: see above
  *	U_BLOCK
  *	  + UB_ORDER		struct u_order, read only: K to M
@@ -41,7 +42,7 @@
 #define PVV_RING3_USER_H
 
 #define U_BASE	     0x10000
-#define U_COMMON     0x11000
+#define U_FILTERS    0x11000
 #define U_SITES	     0x12000
 #define U_TRAMP	     0x16000
 #define U_TRAMP_SIZE 16
@@ -49,6 +50,7 @@
 #define U_TRAMP_END  (U_TRAMP + U_TRAMP_SIZE * U_NR_SITES)
 #define U_BLOCK	     0x20000
 #define U_BLOCK_SIZE 0x10000
+#define U_FD_GUEST   0			      /* M's: the process of G */
 #define U_FIRST	     (U_BLOCK + U_BLOCK_SIZE) /* guest programs have what is above */
 #define UB_ORDER     0
 #define UB_STATE     0x1000
@@ -65,6 +67,11 @@
 #define UO_GO	   48
 #define UO_ENTRIES 64
 #define UO_KICK	   0xffff /* in place of a system call's number: interrupt G */
+
+/* Offsets in struct u_filters. */
+#define UFI_MAPPER 0
+#define UFI_THREAD 16
+#define UFI_BOUND  32
 
 /* Offsets in struct u_state. */
 #define US_TURN	   0
@@ -160,19 +167,30 @@ struct u_state {
 	uint8_t fpu[4096 + 4096 - US_FPU] __attribute__((aligned(64)));
 };
 
-/* In U's common page, read only. */
-struct u_common {
+/*
+ * What M and G bind themselves with at their birth. A page of the nursery's that a child takes
+ * along: K can write to what else U maps, and would otherwise choose the filters.
+ */
+struct u_filters {
 	struct {
 		uint16_t len, pad[3];
 		uint64_t filter; /* U address */
 	} mapper, thread;
-	uint64_t insn[(4096 - 32) / 8];
+	/* G has its filter. Before that M does nothing that K says, for it could be done to G. */
+	uint32_t bound, pad;
+	uint64_t insn[(4096 - 40) / 8];
+};
+_Static_assert(sizeof(struct u_filters) == 4096, "a page");
+_Static_assert(__builtin_offsetof(struct u_filters, thread) == UFI_THREAD, "for the stub");
+_Static_assert(__builtin_offsetof(struct u_filters, bound) == UFI_BOUND, "for the stub");
+
+/* The same in all U, and read only there. */
+struct u_common {
 	uint64_t sites[U_NR_SITES];
 	uint8_t tramp[U_NR_SITES][U_TRAMP_SIZE];
 };
-_Static_assert(U_COMMON + __builtin_offsetof(struct u_common, sites) == U_SITES, "layout of U");
-_Static_assert(U_COMMON + __builtin_offsetof(struct u_common, tramp) == U_TRAMP, "layout of U");
-_Static_assert(U_COMMON + sizeof(struct u_common) <= U_BLOCK, "layout of U");
+_Static_assert(U_SITES + __builtin_offsetof(struct u_common, tramp) == U_TRAMP, "layout of U");
+_Static_assert(U_SITES + sizeof(struct u_common) <= U_BLOCK, "layout of U");
 
 /* K asks N, the nursery, for processes. */
 struct u_nursery {

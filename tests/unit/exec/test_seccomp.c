@@ -268,6 +268,12 @@ static int made_for_nursery(void **state)
 	return 0;
 }
 
+static int made_for_mapper(void **state)
+{
+	ring3_filter_make_mapper(&filter);
+	return 0;
+}
+
 static void expect(const struct call *calls, size_t nr, int result)
 {
 	for (size_t i = 0; i < nr; i++) {
@@ -307,8 +313,8 @@ static void test_nursery(void **state)
 	const struct call refused[] = {
 		{"wait4", SYS_wait4, {-1, 0, WNOHANG, 0}},
 		{"ask for an interface", SYS_ioctl, {K_FD_MEMORY, (long)UFFDIO_API, (long)page}},
-		{"kill", SYS_kill, {1 << 23, SIGUSR1}},
-		{"tgkill", SYS_tgkill, {1 << 23, 1 << 23, SIGUSR1}},
+		{"interrupt K", SYS_pidfd_send_signal, {K_FD_SELF, SIGUSR1, 0, 0}},
+		{"interrupt G", SYS_pidfd_send_signal, {U_FD_GUEST, SIGUSR1, 0, 0}},
 		/* (in no page: nothing is moved, whatever is there) */
 		{"mremap", SYS_mremap, {ADDR + 1, PAGE, PAGE, 3, ADDR + PAGE, 0}},
 		{"a further filter", SYS_seccomp, {SECCOMP_SET_MODE_FILTER, 0, 0}},
@@ -319,9 +325,13 @@ static void test_nursery(void **state)
 		{"mmap anywhere", SYS_mmap, {0, PAGE, RW, MAP_SHARED, K_FD_MEMORY, 0}},
 		{"pwrite elsewhere", SYS_pwrite64, {5, (long)page, 4, 0}},
 		{"pwrite more", SYS_pwrite64, {K_FD_MEMORY, (long)page, 8, 0}},
-		{"kill with another signal", SYS_kill, {1 << 23, SIGKILL}},
-		{"look whether it is there", SYS_kill, {1 << 23, 0}},
-		{"tgkill with another", SYS_tgkill, {1 << 23, 1 << 23, SIGTERM}},
+		{"kill", SYS_kill, {1 << 23, SIGUSR1}},
+		{"tgkill", SYS_tgkill, {1 << 23, 1 << 23, SIGUSR1}},
+		{"another signal for K", SYS_pidfd_send_signal, {K_FD_SELF, SIGKILL, 0, 0}},
+		{"another process", SYS_pidfd_send_signal, {5, SIGUSR1, 0, 0}},
+		{"its whole group", SYS_pidfd_send_signal, {K_FD_SELF, SIGUSR1, 0, 4}},
+		{"forged", SYS_pidfd_send_signal, {K_FD_SELF, SIGUSR1, (long)page, 0}},
+		{"the descriptor of a process", SYS_pidfd_open, {1, 0}},
 		{"child in a namespace",
 		 SYS_clone,
 		 {CLONE_FILES | SIGCHLD | 0x10000000, 0, 0, 0, 0, 0}},
@@ -342,23 +352,13 @@ static void test_nursery(void **state)
 	EXPECT(forbidden, -SIGSYS);
 }
 
-/* Every other number; no socket, no file, no program, no other process's memory. */
-static void test_nursery_forbids(void **state)
+static void expect_forbidden(const long *allowed, size_t nr_allowed)
 {
-	static const long allowed[] = {
-		SYS_futex,   SYS_sched_yield,  SYS_pwrite64,	   SYS_mmap,
-		SYS_munmap,  SYS_mprotect,     SYS_tgkill,	   SYS_exit_group,
-		SYS_clone,   SYS_wait4,	       SYS_kill,	   SYS_rt_sigreturn,
-		SYS_prctl,   SYS_getppid,      SYS_close_range,	   SYS_restart_syscall,
-		SYS_mremap,  SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_sigaltstack,
-		SYS_seccomp, SYS_userfaultfd,  SYS_ioctl,	   SYS_dup2,
-		SYS_close};
-
 	for (long nr = 0; nr < 480; nr++) {
 		const struct call c = {"", nr, {0}};
 		int known = 0;
 
-		for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
+		for (size_t i = 0; i < nr_allowed; i++)
 			known |= allowed[i] == nr;
 		int r = known ? -SIGSYS : try(&c, 0, 0);
 		if ((nr == 335 || nr == 336) && (r == 2 || r == -SIGILL))
@@ -367,6 +367,85 @@ static void test_nursery_forbids(void **state)
 			print_error("system call %ld: %d\n", nr, r);
 		assert_int_equal(r, -SIGSYS);
 	}
+}
+
+/* Every other number; no socket, no file, no program, no other process's memory. */
+static void test_nursery_forbids(void **state)
+{
+	static const long allowed[] = {SYS_futex,
+				       SYS_sched_yield,
+				       SYS_pwrite64,
+				       SYS_mmap,
+				       SYS_munmap,
+				       SYS_mprotect,
+				       SYS_clone,
+				       SYS_exit_group,
+				       SYS_wait4,
+				       SYS_rt_sigreturn,
+				       SYS_pidfd_send_signal,
+				       SYS_prctl,
+				       SYS_getppid,
+				       SYS_close_range,
+				       SYS_restart_syscall,
+				       SYS_mremap,
+				       SYS_rt_sigaction,
+				       SYS_rt_sigprocmask,
+				       SYS_sigaltstack,
+				       SYS_seccomp,
+				       SYS_userfaultfd,
+				       SYS_ioctl,
+				       SYS_dup2,
+				       SYS_close};
+
+	expect_forbidden(allowed, sizeof(allowed) / sizeof(allowed[0]));
+}
+
+/* ---- M's: its lists are K's, so whatever this allows a hostile guest kernel can do ----------- */
+
+static void test_mapper(void **state)
+{
+	const struct call allowed[] = {
+		{"mmap rwx", SYS_mmap, {ADDR, PAGE, ALL_PROT, FIX | MAP_POPULATE, K_FD_MEMORY, 0}},
+		{"munmap", SYS_munmap, {ADDR, PAGE}},
+		{"mprotect", SYS_mprotect, {ADDR, 0, PROT_READ | PROT_EXEC}},
+		{"pwrite", SYS_pwrite64, {K_FD_MEMORY, (long)page, 4, 0}},
+		{"futex wake", SYS_futex, {(long)&word, FUTEX_WAKE, 1, 0, 0, 0}},
+		{"exit_group", SYS_exit_group, {1}},
+	};
+	/* (what the test has at that number is no process) */
+	const struct call refused[] = {
+		{"interrupt G", SYS_pidfd_send_signal, {U_FD_GUEST, SIGUSR1, 0, 0}},
+	};
+	const struct call forbidden[] = {
+		{"tgkill", SYS_tgkill, {1 << 23, 1 << 23, SIGUSR1}},
+		{"tkill", SYS_tkill, {1 << 23, SIGUSR1}},
+		{"kill", SYS_kill, {1 << 23, SIGUSR1}},
+		{"interrupt K", SYS_pidfd_send_signal, {K_FD_SELF, SIGUSR1, 0, 0}},
+		{"another signal", SYS_pidfd_send_signal, {U_FD_GUEST, SIGTERM, 0, 0}},
+		{"a whole group", SYS_pidfd_send_signal, {U_FD_GUEST, SIGUSR1, 0, 4}},
+		{"forged", SYS_pidfd_send_signal, {U_FD_GUEST, SIGUSR1, (long)page, 0}},
+		{"a child", SYS_clone, {CLONE_FILES | SIGCHLD, 0, 0, 0, 0, 0}},
+		{"userfaultfd", SYS_userfaultfd, {O_CLOEXEC | O_NONBLOCK | 1}},
+		{"dup2", SYS_dup2, {K_FD_MEMORY, K_FD_REMOTE}},
+		{"close", SYS_close, {5}},
+		{"sigaction", SYS_rt_sigaction, {SIGUSR1, 0, 0, 8}},
+		{"mmap other file", SYS_mmap, {ADDR, PAGE, RW, FIX, 5, 0}},
+		{"pwrite more", SYS_pwrite64, {K_FD_MEMORY, (long)page, 8, 0}},
+		{"pwrite elsewhere", SYS_pwrite64, {5, (long)page, 4, 0}},
+	};
+
+	EXPECT(allowed, 1);
+	EXPECT(refused, 2);
+	EXPECT(forbidden, -SIGSYS);
+}
+
+static void test_mapper_forbids(void **state)
+{
+	static const long allowed[] = {SYS_futex,      SYS_pwrite64,	   SYS_mmap,
+				       SYS_munmap,     SYS_mprotect,	   SYS_pidfd_send_signal,
+				       SYS_exit_group, SYS_restart_syscall};
+
+	expect_forbidden(allowed, sizeof(allowed) / sizeof(allowed[0]));
 }
 
 /*
@@ -394,6 +473,8 @@ int main(void)
 		cmocka_unit_test_setup(test_nursery, made_for_nursery),
 		cmocka_unit_test_setup(test_nursery_forbids, made_for_nursery),
 		cmocka_unit_test_setup(test_nursery_leaves_signals, made_for_nursery),
+		cmocka_unit_test_setup(test_mapper, made_for_mapper),
+		cmocka_unit_test_setup(test_mapper_forbids, made_for_mapper),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,6 +48,8 @@ static struct nursery {
 	long pid;
 } n;
 
+static struct u_filters filters __attribute__((aligned(4096)));
+
 static const uint8_t user_signals[] = {4 /* ILL */,   5 /* TRAP */,  7 /* BUS */, 8 /* FPE */,
 				       10 /* USR1 */, 11 /* SEGV */, 31 /* SYS */};
 
@@ -55,6 +57,11 @@ static void must(long r)
 {
 	if (r < 0 && r > -4096)
 		sys_exit(118);
+}
+
+static long take_along(const void *page, long to)
+{
+	return sys6(SYS_mremap, (long)page, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, to, 0);
 }
 
 static uint64_t in_stub(const uint8_t *label)
@@ -94,13 +101,14 @@ _Noreturn static void become_user(uint32_t slot)
 	sys2(SYS_prctl, PR_SET_NAME, "pvv-user");
 	offer_remote(slot);
 	must(sys3(SYS_close_range, K_FD_MEMORY + 1, ~0u, CLOSE_RANGE_UNSHARE));
-	must(sys_mmap(U_COMMON, U_PAGES(sizeof(struct u_common)), PROT_READ | PROT_EXEC,
+	must(sys_mmap(U_SITES, U_PAGES(sizeof(struct u_common)), PROT_READ | PROT_EXEC,
 		      MAP_SHARED | MAP_FIXED, K_FD_MEMORY,
 		      n.exec_off + ux_common(n.nr_frames, n.nr_vcpus)));
 	must(sys_mmap(block, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, K_FD_MEMORY, off));
 	must(sys_mmap(block + UB_STATE, U_BLOCK_SIZE - UB_STATE, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_FIXED, K_FD_MEMORY, off + UB_STATE));
-	must(sys6(SYS_mremap, (long)u_stub, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, U_BASE, 0));
+	must(take_along(&filters, U_FILTERS));
+	must(take_along(u_stub, U_BASE));
 	for (unsigned int i = 0; i < sizeof(user_signals); i++) {
 		must(sys4(SYS_rt_sigaction, user_signals[i], &sa, 0, 8));
 		blocked &= ~(1ull << (user_signals[i] - 1));
@@ -119,6 +127,26 @@ static long clone_with(unsigned long flags)
 	return sys6(SYS_clone, (long)flags, 0, 0, 0, 0, 0);
 }
 
+/*
+ * K's process by a descriptor, for behind the door the number of a process could be anybody's. It
+ * is in the table that N and K share; K has no call that takes it. A host that refuses: then K sees
+ * it when it looks the next time (user_slot.c).
+ */
+static void know_parent(long parent)
+{
+	long fd = sys2(SYS_pidfd_open, parent, 0);
+
+	if (fd < 0 || fd == K_FD_SELF)
+		return;
+	sys2(SYS_dup2, fd, K_FD_SELF);
+	sys1(SYS_close, fd);
+}
+
+static void interrupt_parent(void)
+{
+	sys4(SYS_pidfd_send_signal, K_FD_SELF, SIGUSR1_, 0, 0);
+}
+
 static void make(uint32_t slot)
 {
 	long pid = clone_with(CLONE_FILES | SIGCHLD_);
@@ -127,7 +155,7 @@ static void make(uint32_t slot)
 		become_user(slot);
 	if (pid < 0) {
 		__atomic_store_n(&n.page->failed, 1, __ATOMIC_SEQ_CST);
-		sys2(SYS_kill, sys0(SYS_getppid), SIGUSR1_);
+		interrupt_parent();
 	}
 }
 
@@ -168,8 +196,22 @@ static void on_child(int sig, void *info, void *context)
 {
 	while (sys4(SYS_wait4, -1, 0, WNOHANG_ | WALL_, 0) > 0) {
 		__atomic_store_n(&n.page->dead, 1, __ATOMIC_SEQ_CST);
-		sys2(SYS_kill, sys0(SYS_getppid), SIGUSR1_);
+		interrupt_parent();
 	}
+}
+
+static void keep_filters(const struct k_params *p)
+{
+	uint64_t *insn = filters.insn;
+
+	for (uint32_t i = 0; i < p->mapper_len; i++)
+		*insn++ = p->mapper[i];
+	for (uint32_t i = 0; i < p->thread_len; i++)
+		*insn++ = p->thread[i];
+	filters.mapper.len = (uint16_t)p->mapper_len;
+	filters.mapper.filter = U_FILTERS + __builtin_offsetof(struct u_filters, insn);
+	filters.thread.len = (uint16_t)p->thread_len;
+	filters.thread.filter = filters.mapper.filter + p->mapper_len * 8;
 }
 
 /* Behind all that only the beginning needs; each child has the filter, too (seccomp.c). */
@@ -193,6 +235,8 @@ _Noreturn static void nursery_main(const struct k_params *p, long parent)
 	if (sys0(SYS_getppid) != parent)
 		sys_exit(121);
 	n.pid = sys0(SYS_getpid);
+	know_parent(parent);
+	keep_filters(p);
 	nursery_hide_cpuid(); /* inherited */
 	must(sys_mmap(N_PAGE, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, K_FD_MEMORY,
 		      n.exec_off + ux_nursery(n.nr_frames, n.nr_vcpus, n.vcpu)));

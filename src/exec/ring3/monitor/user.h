@@ -26,7 +26,7 @@ struct u_frame {
 };
 _Static_assert(__builtin_offsetof(struct u_frame, fpstate) + UC_REGS == UC_FPSTATE, "ucontext");
 
-void user_init(const struct k_params *p);
+void user_init(void);
 /* Run user mode until something has to be done; v->regs are exact then. */
 void user_run(void);
 

@@ -312,20 +312,11 @@ struct u_slot *user_slot(void)
 	return s;
 }
 
-void user_init(const struct k_params *p)
+void user_init(void)
 {
 	struct u_common *common = (struct u_common *)(k.exec + ux_common(k.nr_frames, k.nr_vcpus));
-	uint64_t *insn = common->insn;
 
 	k.nursery = (struct u_nursery *)(k.exec + ux_nursery(k.nr_frames, k.nr_vcpus, k.id));
-	for (uint32_t i = 0; i < p->mapper_len; i++)
-		*insn++ = p->mapper[i];
-	for (uint32_t i = 0; i < p->thread_len; i++)
-		*insn++ = p->thread[i];
-	common->mapper.len = (uint16_t)p->mapper_len;
-	common->mapper.filter = U_COMMON + __builtin_offsetof(struct u_common, insn);
-	common->thread.len = (uint16_t)p->thread_len;
-	common->thread.filter = common->mapper.filter + p->mapper_len * 8;
 	site_init(common);
 	fpu_setup();
 }

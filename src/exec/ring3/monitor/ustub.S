@@ -18,7 +18,7 @@
 #define SIGUSR1		  10
 #define SIGKILL		  9
 #define PR_SET_PDEATHSIG  1
-#define CLONE_VM_PARENT	  0x8100 /* CLONE_VM | CLONE_PARENT, exit signal that of M */
+#define CLONE_G		  0x9111 /* CLONE_VM, PIDFD, PARENT; exit signal that of M: SIGCHLD */
 #define FILTER_SPEC_ALLOW 4
 
 	.section .ustub, "ax"
@@ -41,9 +41,10 @@ u_birth:
 	syscall
 	test	%rax, %rax
 	jnz	u_fail
-	mov	$CLONE_VM_PARENT + 17, %edi
+	/* M has but the memfd, so the descriptor of G's process is U_FD_GUEST, the first that is free. */
+	mov	$CLONE_G, %edi
 	xor	%esi, %esi
-	xor	%edx, %edx
+	lea	UB_STATE + US_GPR(%rbx), %rdx
 	xor	%r10d, %r10d
 	xor	%r8d, %r8d
 	mov	$SYS_clone, %eax
@@ -51,18 +52,38 @@ u_birth:
 	test	%rax, %rax
 	js	u_fail
 	jz	u_guest_birth
-	mov	%eax, %ebp		/* G */
 	mov	$SYS_seccomp, %eax
 	mov	$1, %edi
 	mov	$FILTER_SPEC_ALLOW, %esi
-	lea	U_COMMON - U_BASE + u_stub(%rip), %rdx
+	mov	$(U_FILTERS + UFI_MAPPER), %edx
+	syscall
+	test	%rax, %rax
+	jnz	u_fail
+	/*
+	 * Until here nothing has read what K can write, and it must be so until G is bound, too:
+	 * K's list could replace the code that G is about to run.
+	 */
+1:	cmpl	$0, U_FILTERS + UFI_BOUND
+	jne	2f
+	mov	$(U_FILTERS + UFI_BOUND), %edi
+	mov	$FUTEX_WAIT_BITSET, %esi
+	xor	%edx, %edx
+	xor	%r10d, %r10d
+	mov	$-1, %r9d
+	mov	$SYS_futex, %eax
+	syscall
+	jmp	1b
+2:	mov	$U_FILTERS, %edi
+	mov	$4096, %esi
+	mov	$1, %edx		/* PROT_READ */
+	mov	$SYS_mprotect, %eax
 	syscall
 	test	%rax, %rax
 	jnz	u_fail
 	xor	%r15d, %r15d
 
 /*
- * rbx = order page, ebp = G, r15d = the last order seen. No memory is read but the order page, and
+ * rbx = order page, r15d = the last order seen. No memory is read but the order page, and
  * none is written but `turn`.
  */
 u_mapper:
@@ -84,10 +105,11 @@ u_mapper:
 	mov	48(%r12), %r9
 	cmp	$UO_KICK, %eax
 	jne	2f
-	mov	$SYS_tgkill, %eax
-	mov	%ebp, %edi
-	mov	%ebp, %esi
-	mov	$SIGUSR1, %edx
+	mov	$SYS_pidfd_send_signal, %eax
+	mov	$U_FD_GUEST, %edi
+	mov	$SIGUSR1, %esi
+	xor	%edx, %edx
+	xor	%r10d, %r10d
 2:	syscall
 	add	$64, %r12
 	cmp	$-4096, %rax
@@ -168,10 +190,17 @@ u_guest_birth:
 	mov	$SYS_seccomp, %eax
 	mov	$1, %edi
 	mov	$FILTER_SPEC_ALLOW, %esi
-	lea	U_COMMON + 16 - U_BASE + u_stub(%rip), %rdx
+	mov	$(U_FILTERS + UFI_THREAD), %edx
 	syscall
 	test	%rax, %rax
 	jnz	u_fail
+	movl	$1, U_FILTERS + UFI_BOUND
+	mov	$(U_FILTERS + UFI_BOUND), %edi
+	mov	$FUTEX_WAKE_BITSET, %esi
+	mov	$1, %edx
+	mov	$-1, %r9d
+	mov	$SYS_futex, %eax
+	syscall
 	lea	U_BLOCK_SIZE - 16(%rbx), %rsp
 	lea	UB_STATE(%rbx), %rax
 	movq	$0, US_FRAME(%rax)
