@@ -181,6 +181,21 @@ bool site_rewind(struct u_slot *s, struct u_frame *f)
 	return true;
 }
 
+static uint32_t call_slot(uint64_t rip, uint64_t life)
+{
+	return (uint32_t)(rip >> 1 ^ rip >> 9 ^ life) & 255;
+}
+
+/* A site goes: if it is called again it is to become one again. */
+static void count_afresh(const struct page *p, uint32_t i)
+{
+	uint64_t rip = p->va + sites[i].off + 2, life = p->owner->life;
+	uint32_t h = call_slot(rip, life);
+
+	if (calls[h].rip == rip && calls[h].life == life)
+		calls[h].nr = 0;
+}
+
 static void release(struct page *p)
 {
 	uint16_t *link = &p->owner->site_page;
@@ -188,8 +203,10 @@ static void release(struct page *p)
 	while (*link != number_of(p))
 		link = &pages[*link - 1].next;
 	*link = p->next;
-	for (uint32_t i = p->first; i; i = sites[i - 1].next)
+	for (uint32_t i = p->first; i; i = sites[i - 1].next) {
+		count_afresh(p, i - 1);
 		sites[i - 1].page = 0;
+	}
 	here[p->mfn % HERE_SLOTS]--;
 	*p = (struct page){0};
 }
@@ -315,7 +332,7 @@ static bool suits(uint64_t root, uint64_t va, uint64_t *ret_mfn)
 
 void site_called(struct u_slot *s, uint64_t rip)
 {
-	uint32_t h = (uint32_t)(rip >> 1 ^ rip >> 9 ^ s->life) & 255;
+	uint32_t h = call_slot(rip, s->life);
 	uint32_t off = (uint32_t)(rip - 2) & 0xfff;
 	uint64_t va = (rip - 2) & ~0xfffull, mfn, root = k.c.v->user_root, copy;
 

@@ -240,6 +240,7 @@ static void ask_for(unsigned int slot)
 	s->order = (struct u_order *)(s->block + UB_ORDER);
 	s->state = (struct u_state *)(s->block + UB_STATE);
 	s->root = CORE_INVALID_MFN;
+	s->life = ++lives;
 	s->order->off = k.exec_off + off + UB_ORDER;
 	s->order->stack.sp = U_BLOCK + UB_STACK;
 	s->order->stack.size = U_BLOCK_SIZE - UB_STACK;
