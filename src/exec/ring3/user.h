@@ -86,6 +86,7 @@
 #define US_SEL	   224
 #define US_STARTED 232
 #define US_TOLD	   236
+#define US_LEAVES  240
 #define US_FPU	   1024
 #define US_SITE	   1 /* in place of a frame's address: gpr, rflags and fpu are what G came with */
 
@@ -163,7 +164,8 @@ struct u_state {
 	uint64_t fs_base, gs_base;
 	uint16_t ds, es, fs, gs;
 	uint32_t started, told; /* low half of the processor's counter, when G had the turn */
-	uint32_t pad[196];
+	uint64_t leaves;	/* system calls behind which G sleeps at once: user_turn.c */
+	uint32_t pad[194];
 	uint8_t fpu[4096 + 4096 - US_FPU] __attribute__((aligned(64)));
 };
 

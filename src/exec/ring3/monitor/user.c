@@ -157,6 +157,7 @@ static void on_site(struct u_slot *s)
 	uint64_t rflags, rip;
 
 	memcpy(r->gpr, st->gpr, sizeof(r->gpr));
+	s->called = r->gpr[R_RAX] & 63;
 	__asm__ volatile("" ::: "memory"); /* what was copied is what is used */
 	take_bases(s);
 	rflags = __atomic_load_n(&st->rflags, __ATOMIC_RELAXED);
@@ -330,6 +331,7 @@ static void came_back(struct u_slot *s, uint64_t at)
 	}
 	s->fpu_live = false;
 	s->bases = false;
+	s->called = -1;
 	if (!p) {
 		/* A kick before the guest's first instruction; or G made it up, and then the kernel
 		 * kills the program. */

@@ -60,6 +60,9 @@ struct u_slot {
 	uint32_t failures;  /* in a row */
 	bool order_failed;  /* a call of that order */
 	uint32_t quick;	    /* short turns in a row */
+	int32_t called;	    /* number of the system call it came with, -1 = something else */
+	uint8_t leaves[64]; /* by the last bits of that: another one had the next turn, so often */
+	uint64_t leaving;   /* a bit for each: often enough */
 	bool nt;	    /* G came in with the NT flag set */
 	bool bases;	    /* the next two are known: what G has */
 	uint64_t fs_base, gs_base;

@@ -76,6 +76,35 @@ static void judge(struct u_slot *s, bool yielded, bool ordered, uint32_t given)
 	}
 }
 
+/*
+ * Who waits by yielding while another program has its turn is in the way of both: each of their
+ * hand-overs passes by it. So G sleeps at once behind a system call after which the guest's kernel
+ * has gone to another program, or to sleep, the last times.
+ */
+#define LEAVES_SURE 2
+#define LEAVES_MAX  3
+
+static void learn(struct u_slot *s)
+{
+	static struct u_slot *last;
+	static uint64_t blocked;
+	uint64_t bit;
+	uint8_t *n;
+
+	if (last && last->called >= 0) {
+		n = &last->leaves[last->called];
+		bit = 1ull << last->called;
+		if (last != s || k.ctlv->exits_block != blocked)
+			*n += *n < LEAVES_MAX;
+		else
+			*n -= *n > 0;
+		last->leaving = *n < LEAVES_SURE ? last->leaving & ~bit : last->leaving | bit;
+		last->state->leaves = last->leaving;
+	}
+	last = s;
+	blocked = k.ctlv->exits_block;
+}
+
 static uint32_t *volatile waiting; /* `turn` of the G that runs, for the kick's handler */
 
 void user_kicked(void)
@@ -130,6 +159,7 @@ void turn_give(struct u_slot *s, bool yield)
 	bool kicked = false, slept = false, ordered = s->order->nr != 0;
 	uint32_t given = pace.asked, turn;
 
+	learn(s);
 	give(s);
 	for (;;) {
 		turn = __atomic_load_n(&st->turn, __ATOMIC_SEQ_CST);

@@ -310,6 +310,11 @@ u_wait:
 	add	$UB_STATE, %rbx
 	testl	$UF_YIELD, US_FLAGS(%rbx)
 	jz	1f
+	/* Another program's turn is next, if it is as it was: then K does not meet us in the queue. */
+	mov	US_GPR(%rbx), %rax
+	mov	US_LEAVES(%rbx), %rcx
+	bt	%rax, %rcx
+	jc	1f
 	mov	$UF_YIELDS, %ebp
 0:	mov	$SYS_sched_yield, %eax
 	syscall

@@ -198,7 +198,7 @@ struct xlate {
 	uint64_t xsave_has;	/* a bit for each that it has, from 2 on */
 	uint32_t bmi2;		/* the processor has rorx and shrx */
 	uint32_t by_window;	/* xlate_store_by_window() */
-	uint32_t tlb_used[2];	/* user_tlb.c: there are entries for reads, for writes */
+	uint64_t tlb_used[2][4]; /* user_tlb.c: entries for reads, for writes, a bit each */
 	uint32_t bounce_len;	/* to write back when a redirected instruction is done */
 	uint64_t bounce_va;
 	uint32_t done_len;   /* guest length of the redirected instruction under way */

@@ -20,39 +20,40 @@
 #define EMPTY	     1u
 #define INLINE_MAX   64u /* bytes of an operand that is looked up in the cache */
 
-static void empty(bool write)
+/* Few of them are in use when the guest goes to another program. */
+static void empty(struct xlate *x, bool write)
 {
-	uint64_t *tag = TAG(write);
-	unsigned int k;
+	uint64_t *tag = TAG(write), left;
+	unsigned int w;
 
-	for (k = 0; k < SLOTS; k++)
-		tag[k] = EMPTY;
+	for (w = 0; w < SLOTS / 64; w++) {
+		for (left = x->tlb_used[write][w]; left; left &= left - 1)
+			tag[w * 64 + (unsigned int)__builtin_ctzll(left)] = EMPTY;
+		x->tlb_used[write][w] = 0;
+	}
 }
 
 void xlate_tlb_init(struct xlate *x)
 {
 	uint32_t a = 7, b, c = 0, d;
 
-	empty(false);
-	empty(true);
-	x->tlb_used[0] = x->tlb_used[1] = 0;
+	for (d = 0; d < SLOTS / 64; d++)
+		x->tlb_used[0][d] = x->tlb_used[1][d] = ~0ull;
+	empty(x, false);
+	empty(x, true);
 	__asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
 	x->bmi2 = b >> 8 & 1;
 }
 
 void xlate_user_forget_writes(struct xlate *x)
 {
-	if (x->tlb_used[1])
-		empty(true);
-	x->tlb_used[1] = 0;
+	empty(x, true);
 }
 
 void xlate_user_forget(struct xlate *x)
 {
 	xlate_user_forget_writes(x);
-	if (x->tlb_used[0])
-		empty(false);
-	x->tlb_used[0] = 0;
+	empty(x, false);
 }
 
 void xlate_user_forget_va(struct xlate *x, uint64_t va)
@@ -71,7 +72,7 @@ void xlate_tlb_enter(struct xlate *x, uint64_t va, bool write, uint64_t delta)
 
 	TAG(write)[slot] = -(va >> 12);
 	DELTA(write)[slot] = delta;
-	x->tlb_used[write] = 1;
+	x->tlb_used[write][slot / 64] |= 1ull << (slot % 64);
 }
 
 uint32_t xlate_user_ptr(struct xlate *x, uint64_t va, bool write, uint8_t **ret)
