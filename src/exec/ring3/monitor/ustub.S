@@ -311,11 +311,13 @@ u_wait:
 	testl	$UF_YIELD, US_FLAGS(%rbx)
 	jz	1f
 	/* Another program's turn is next, if it is as it was: then K does not meet us in the queue. */
+	cmpq	$US_SITE, US_FRAME(%rbx)
+	jne	2f
 	mov	US_GPR(%rbx), %rax
 	mov	US_LEAVES(%rbx), %rcx
 	bt	%rax, %rcx
 	jc	1f
-	mov	$UF_YIELDS, %ebp
+2:	mov	$UF_YIELDS, %ebp
 0:	mov	$SYS_sched_yield, %eax
 	syscall
 	testl	$UT_KERNEL, US_TURN(%rbx)

@@ -199,7 +199,7 @@ struct xlate {
 	uint32_t bmi2;		/* the processor has rorx and shrx */
 	uint32_t by_window;	/* xlate_store_by_window() */
 	uint64_t tlb_used[2][4]; /* user_tlb.c: entries for reads, for writes, a bit each */
-	uint32_t bounce_len;	/* to write back when a redirected instruction is done */
+	uint32_t bounce_len;	 /* to write back when a redirected instruction is done */
 	uint64_t bounce_va;
 	uint32_t done_len;   /* guest length of the redirected instruction under way */
 	uint32_t saved_site; /* if it saves the x87 environment: its site, and where it saved to */
