@@ -38,6 +38,8 @@ typedef struct pvv_domain_stats {
 	uint64_t vm_exits_interrupt; /**< of these: the host was interrupted meanwhile */
 	uint64_t vm_exits_memory;    /**< of these: RAM that the host had to provide */
 	uint64_t vm_exits_user;	     /**< of these: came back to the library's thread */
+	uint64_t cpu_moves; /**< ring3: times the vCPU was bound to a processor of the host that was
+				 idle, for it had to share its own */
 } pvv_domain_stats;
 
 /** Counters of a disk; set `size` before the call. Since: 0.1 */

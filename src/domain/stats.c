@@ -74,6 +74,7 @@ void domain_refresh_stats(struct pvv_domain *d)
 		return;
 	sum_vcpus(memory_ctl(&r->mem), r->boot.nr_vcpus, &s);
 	s.cpu_time_ns = r->ops->cpu_time ? r->ops->cpu_time(r->exec) : 0;
+	s.cpu_moves = r->ops->moves ? r->ops->moves(r->exec) : 0;
 	uint32_t up = vcpus_up(r);
 
 	if (r->ops->exits) {

@@ -116,6 +116,8 @@ struct exec_ops {
 	uint64_t (*overhead)(struct exec *e);
 	/* Processor time used by all vCPUs since start(), ns. */
 	uint64_t (*cpu_time)(struct exec *e);
+	/* Times a vCPU was bound to another processor of the host. May be NULL: never. */
+	uint64_t (*moves)(struct exec *e);
 	/* May be NULL: there is no virtual machine. */
 	void (*exits)(struct exec *e, struct exec_exits *ret);
 	/* kill() if needed, and free everything. NULL is accepted. */

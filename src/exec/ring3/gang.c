@@ -193,21 +193,32 @@ bool gang_heard(struct gang_place *p, pid_t pid)
 	return true;
 }
 
-/* First the one that makes others: what it makes from now on goes there, too. */
-bool gang_bind(struct gang_place *p, pid_t pid, unsigned int cpu)
+static bool bind_to(pid_t pid, unsigned int cpu)
 {
 	uint64_t mask[GANG_CPUS / 64] = {0};
+
+	mask[cpu / 64] = 1ull << (cpu % 64);
+	return syscall(SYS_sched_setaffinity, pid, sizeof(mask), mask) == 0;
+}
+
+/*
+ * First the one that makes others: what it makes from now on goes there, too. A group of processors
+ * (cpuset) that K or the nursery has been put into may refuse it: then all stay together.
+ */
+bool gang_bind(struct gang_place *p, pid_t pid, unsigned int from, unsigned int cpu)
+{
 	pid_t nursery, others[2 * U_SLOTS];
 	unsigned int nr;
 
-	mask[cpu / 64] = 1ull << (cpu % 64);
-	if (ring3_children(pid, &nursery, 1) != 1 ||
-	    syscall(SYS_sched_setaffinity, nursery, sizeof(mask), mask))
+	if (ring3_children(pid, &nursery, 1) != 1 || !bind_to(nursery, cpu))
 		return false;
-	syscall(SYS_sched_setaffinity, pid, sizeof(mask), mask);
+	if (!bind_to(pid, cpu)) {
+		bind_to(nursery, from);
+		return false;
+	}
 	nr = ring3_children(nursery, others, 2 * U_SLOTS);
 	for (unsigned int i = 0; i < nr; i++)
-		syscall(SYS_sched_setaffinity, others[i], sizeof(mask), mask);
+		bind_to(others[i], cpu);
 	return put(p->fd, &cpu, sizeof(cpu),
 		   member_at(p->slot) + (off_t)offsetof(struct gang_member, cpu));
 }
@@ -225,24 +236,26 @@ static bool is_bound(pid_t pid, unsigned int cpu)
 	return nr == 1 && (mask[cpu / 64] >> (cpu % 64) & 1);
 }
 
-void gang_move(struct gang_place *p, pid_t pid, const uint64_t *allowed, struct gang_idle *idle)
+bool gang_move(struct gang_place *p, pid_t pid, const uint64_t *allowed, struct gang_idle *idle)
 {
 	const off_t cpu_at = member_at(p->slot) + (off_t)offsetof(struct gang_member, cpu);
 	const off_t moved_at = offsetof(struct gang_board, moved);
 	uint64_t since = idle->since, moved = 0, now = __builtin_ia32_rdtsc();
 	uint32_t cpu;
+	bool ret = false;
 	int found;
 
 	if (pread(p->fd, &cpu, sizeof(cpu), cpu_at) != sizeof(cpu) || !is_bound(pid, cpu))
-		return;
+		return false;
 	found = gang_find_idle(idle, "/proc/stat", allowed, cpu);
 	if (found < 0 || !lock_byte(p->fd, F_WRLCK, ENTRY))
-		return;
+		return false;
 	/* One at a time: who is next looks at what the processors do then. */
 	if (pread(p->fd, &moved, sizeof(moved), moved_at) == sizeof(moved) &&
 	    (moved < since || moved > now) && put(p->fd, &now, sizeof(now), moved_at))
-		gang_bind(p, pid, (unsigned int)found);
+		ret = gang_bind(p, pid, cpu, (unsigned int)found);
 	lock_byte(p->fd, F_UNLCK, ENTRY);
+	return ret;
 }
 
 void gang_leave(const char *dir, struct gang_place *p)

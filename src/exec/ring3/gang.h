@@ -309,12 +309,13 @@ void gang_leave(const char *dir, struct gang_place *p);
  * it shares its processor.
  */
 bool gang_heard(struct gang_place *p, pid_t pid);
-/* K and all that belong to it go to a processor with nothing to do, if there is one. */
+/* K and all that belong to it go to a processor with nothing to do, if there is one. True: they
+ * did. */
 struct gang_idle;
-void gang_move(struct gang_place *p, pid_t pid, const uint64_t *allowed, struct gang_idle *idle);
+bool gang_move(struct gang_place *p, pid_t pid, const uint64_t *allowed, struct gang_idle *idle);
 
 /* Its part: they go there, and the board says so. */
-bool gang_bind(struct gang_place *p, pid_t pid, unsigned int cpu);
+bool gang_bind(struct gang_place *p, pid_t pid, unsigned int from, unsigned int cpu);
 
 /* gang_idle.c: what the processors of the host did lately. */
 #define GANG_CPUS 1024u

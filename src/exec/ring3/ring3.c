@@ -46,7 +46,8 @@ struct exec {
 	unsigned int nr_vcpus;
 	int doorbell;
 	struct gang_idle *idle;
-	int ends; /* epoll: readable when the process of any vCPU has ended */
+	uint64_t moves; /* to an idle processor */
+	int ends;	/* epoll: readable when the process of any vCPU has ended */
 	struct ring3_kicks kicks;
 	struct vcpu vcpu[CORE_MAX_VCPUS];
 	uint64_t affinity[CORE_MAX_VCPUS][EXEC_CPU_WORDS];
@@ -257,8 +258,8 @@ static void find_better_cpu(struct exec *e, unsigned int id)
 	    syscall(SYS_sched_getaffinity, 0, sizeof(any), any) <= 0)
 		return;
 	if (e->idle)
-		gang_move(&e->vcpu[id].gang, e->vcpu[id].pid,
-			  e->has_affinity & 1u << id ? e->affinity[id] : any, e->idle);
+		e->moves += gang_move(&e->vcpu[id].gang, e->vcpu[id].pid,
+				      e->has_affinity & 1u << id ? e->affinity[id] : any, e->idle);
 }
 
 static void ring3_doorbell_clear(struct exec *e)
@@ -396,6 +397,11 @@ static uint64_t ring3_cpu_time(struct exec *e)
 	return sum;
 }
 
+static uint64_t ring3_moves(struct exec *e)
+{
+	return e->moves;
+}
+
 static void ring3_destroy(struct exec *e)
 {
 	if (!e)
@@ -435,5 +441,6 @@ const struct exec_ops exec_ring3 = {
 	.kill = ring3_kill,
 	.overhead = ring3_overhead,
 	.cpu_time = ring3_cpu_time,
+	.moves = ring3_moves,
 	.destroy = ring3_destroy,
 };

@@ -319,6 +319,20 @@ static bool starts(const char *line, const char *word, const char **rest)
 	return true;
 }
 
+/* As kernels compute: it never sleeps, and has 1000 ticks a second. */
+static void compute(void)
+{
+	struct vcpu_set_periodic_timer t = {.period_ns = 1000000};
+	struct evtchn_bind_virq virq = {.virq = VIRQ_TIMER};
+	static volatile u64 sum;
+
+	if (HC2(event_channel_op, EVTCHNOP_bind_virq, &virq) ||
+	    HC3(vcpu_op, VCPUOP_set_periodic_timer, 0, &t))
+		printf("no ticks\n");
+	for (u64 i = 0;; i++)
+		sum += i * i;
+}
+
 static bool obey(const char *line)
 {
 	const char *rest;
@@ -337,6 +351,8 @@ static bool obey(const char *line)
 		echo(get_number(rest));
 	else if (starts(line, "close ", &rest))
 		disconnect(get_number(rest));
+	else if (starts(line, "compute", &rest))
+		compute();
 	else
 		return false;
 	return true;

@@ -685,7 +685,7 @@ static void test_move(void **state)
 	const off_t cpu_at = GANG_MEMBERS + (off_t)p.slot * (off_t)sizeof(struct gang_member) +
 			     (off_t)offsetof(struct gang_member, cpu);
 	assert_int_equal(pwrite(p.fd, &at, sizeof(at), cpu_at), sizeof(at));
-	assert_true(gang_bind(&p, pid[0], (unsigned int)other));
+	assert_true(gang_bind(&p, pid[0], (unsigned int)cpu, (unsigned int)other));
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(sched_getaffinity(pid[i], sizeof(set), &set), 0);
 		assert_true(CPU_COUNT(&set) == 1 && CPU_ISSET(other, &set));
@@ -694,7 +694,7 @@ static void test_move(void **state)
 	assert_int_equal(at, other);
 	/* Where somebody else has bound it, it stays. */
 	assert_int_equal(sched_setaffinity(pid[0], sizeof(before), &before), 0);
-	gang_move(&p, pid[0], all_cpus, &g);
+	assert_false(gang_move(&p, pid[0], all_cpus, &g));
 	assert_int_equal(g.since, 0);
 	close(up[0]);
 	close(up[1]);
