@@ -7,6 +7,7 @@
 
 What may differ stands with its reason in expected/dmesg.differs."""
 import difflib
+import os
 import pathlib
 import re
 import subprocess
@@ -18,19 +19,21 @@ from linuxlib import KERNELS, TOP, initramfs, run
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "expected"
 CMDLINE, VCPUS, MEMORY = 'quiet -- "dmesg -r"', "2", "384"
+MORE = os.environ.get("PVV_TEST_DIFFERS")  # of tests/system/kvm: what another processor changes
 RECORDED = sorted(p.stem[len("dmesg-"):] for p in FOLDER.glob("dmesg-*.txt"))
 
 
 class Rule:
     def __init__(self, number, line):
         kind, pattern = line.split(" ", 1)
-        self.kind, self.may, self.text = kind[0], kind.endswith("?"), f"line {number}: {line}"
+        self.kind, self.may, self.text = kind[0], kind.endswith("?"), f"{number}: {line}"
         self.re, self.used = re.compile(pattern), 0
 
 
 def rules():
-    lines = (FOLDER / "dmesg.differs").read_text().splitlines()
-    return [Rule(i, line) for i, line in enumerate(lines, 1) if line and not line.startswith("#")]
+    files = [FOLDER / "dmesg.differs"] + ([pathlib.Path(MORE)] if MORE else [])
+    return [Rule(f"{f.name}:{i}", line) for f in files for i, line in enumerate(f.read_text().splitlines(), 1)
+            if line and not line.startswith("#")]
 
 
 def lines_of(console, masks):
@@ -63,21 +66,25 @@ def differences(xen, ours, rule_list):
     sides = {"-": [r for r in rule_list if r.kind == "-"], "+": [r for r in rule_list if r.kind == "+"]}
     a, b = lines_of(xen, masks), lines_of(ours, masks)
     bad = []
+
+    def one_sided(line):
+        rule = first(sides[line[0]], line[2:])
+        if rule:
+            rule.used += 1
+        else:
+            bad.append(line)
+
     # Those that come at any time: once on each side, wherever. (Others that are one-sided have a rule of their own.)
     moved = [{line for line in side if first(moves, line)} for side in (a, b)]
     for line in moved[0] | moved[1]:
         first(moves, line).used += 1
         if (line in moved[0]) != (line in moved[1]):
-            bad.append(("- " if line in moved[0] else "+ ") + line)
+            one_sided(("- " if line in moved[0] else "+ ") + line)
     a = [line for line in a if line not in moved[0]]
     b = [line for line in b if line not in moved[1]]
     for line in difflib.ndiff(a, b, linejunk=None, charjunk=None):
         if line[0] in sides:
-            rule = first(sides[line[0]], line[2:])
-            if rule:
-                rule.used += 1
-            else:
-                bad.append(line)
+            one_sided(line)
     return bad
 
 
