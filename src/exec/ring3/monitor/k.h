@@ -92,8 +92,9 @@ void window_code_gone(uint64_t mfn);
 /* Was anything translated (or copied, user_site.c) from it? */
 bool window_is_code(uint64_t mfn);
 /*
- * With other vCPUs: this one is about to map `nr` frames at va, with the right `how` (0: to read,
- * KF_WRITABLE, KF_POINTER). False: one of them may not be written.
+ * With other vCPUs: this one is about to map `nr` frames at va, or to use them by the translator's
+ * pointers, with the right `how` (0: to read, KF_WRITABLE, KF_POINTER). False: one of them may not
+ * be written.
  */
 bool window_announce(uint64_t va, uint64_t mfn, uint64_t nr, unsigned int how);
 void window_flush_range(uint64_t va, uint64_t len);

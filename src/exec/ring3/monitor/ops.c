@@ -187,6 +187,25 @@ static bool may_write(uint64_t mfn, uint64_t va)
 	return window_announce(va & ~0xfffull, mfn, 1, KF_POINTER);
 }
 
+/*
+ * May it be used as it was found? With other vCPUs, which look at what was announced: an entry of a
+ * kernel table that changed before was not reported here. (Those of programs' tables are, to
+ * whoever followed them.)
+ */
+static bool may_use(uint64_t mfn, uint64_t va, bool write)
+{
+	uint64_t again, flags;
+
+	if (write && !may_write(mfn, va))
+		return false;
+	if (!(va >> 63))
+		return true;
+	if (!write)
+		(void)window_announce(va & ~0xfffull, mfn, 1, 0);
+	return core_walk(&k.c, k.c.v->kernel_root, va, &again, &flags) && again == mfn &&
+	       (!write || (flags & PTE_RW));
+}
+
 #define USER_TRIES 1000 /* a guest that changes it back and forth gets a fault */
 
 uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
@@ -203,7 +222,7 @@ uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 			return PF_USER_BIT | (uint32_t)flags;
 		if (tries++ == USER_TRIES)
 			return PF_USER_BIT | access;
-	} while (write && k.smp && !may_write(mfn, va));
+	} while (k.smp && !may_use(mfn, va, write));
 	if (write && !k.smp && window_is_code(mfn))
 		window_code_written(mfn);
 	*ret = k.c.ram + (mfn << 12) + (va & 0xfff);

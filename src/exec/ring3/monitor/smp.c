@@ -327,15 +327,6 @@ static unsigned int uses(unsigned int id, uint64_t mfn)
 	return ret;
 }
 
-/* A table of kernel addresses only: what is used through it stands in the list of frames. */
-static bool kernel_table(const struct tlb_table *t)
-{
-	for (int i = 0; i < 2; i++)
-		if ((t->va[i] & TLB_VALID) && !(t->va[i] >> 63))
-			return false;
-	return t->slot == 0;
-}
-
 /* Those that have mappings through the entry; nobody waits yet, that is for the flush. */
 void smp_tell(uint64_t mfn, unsigned int level, unsigned int slot, uint64_t old)
 {
@@ -350,7 +341,8 @@ void smp_tell(uint64_t mfn, unsigned int level, unsigned int slot, uint64_t old)
 		if (level == 4 ? k.c.d->vcpu[id].kernel_root != mfn && !t->slot
 			       : !t->window && !t->slot)
 			continue;
-		if (level == 1 && kernel_table(t) && !uses(id, pte_mfn(old)))
+		/* (what is used through such a one stands in the list of frames) */
+		if (level == 1 && tlb_kernel_table(t) && !uses(id, pte_mfn(old)))
 			continue;
 		post(id, 0, entry_code(mfn, level, slot, ASK_PTE));
 		if (note_restless(id, t->slot))

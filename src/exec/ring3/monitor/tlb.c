@@ -115,6 +115,14 @@ struct tlb_table *tlb_table_of(const uint64_t *entry)
 	return &k.tables[(uint64_t)((const uint8_t *)entry - k.c.ram) >> 12];
 }
 
+bool tlb_kernel_table(const struct tlb_table *t)
+{
+	for (int i = 0; i < 2; i++)
+		if ((t->va[i] & TLB_VALID) && !(t->va[i] >> 63))
+			return false;
+	return t->slot == 0;
+}
+
 /*
  * A table that goes when it is empty, as Linux gives tables back: what was mapped through its
  * entries was dropped with them. Looking is cheaper than unmapping nothing.
@@ -235,11 +243,14 @@ void tlb_pte_changed(struct core_ctx *c, uint64_t mfn, unsigned int level, unsig
 	}
 	if (!t->window && !t->slot)
 		return;
-	if (level == 1 && (t->va[0] >> 63 || t->va[1] >> 63))
+	if (level == 1 && (t->va[0] >> 63 || t->va[1] >> 63)) {
 		kernel_entry(mfn, slot, old, new);
-	else if (level == 1 && write_changed(mfn, slot, old, new))
+		if (tlb_kernel_table(t))
+			return;
+	}
+	if (level == 1 && write_changed(mfn, slot, old, new))
 		return;
-	else if (is_lost)
+	if (is_lost)
 		lost(mfn, level, slot);
 }
 

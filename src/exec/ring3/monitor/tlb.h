@@ -55,6 +55,8 @@ void tlb_add(struct tlb_queue *q, uint64_t va, uint64_t len);
 uint64_t *tlb_follow(uint64_t root, uint64_t va, int slot, uint64_t *ret_upper);
 /* The table that led to the entry. */
 struct tlb_table *tlb_table_of(const uint64_t *entry);
+/* Used for kernel addresses only, as far as is known. */
+bool tlb_kernel_table(const struct tlb_table *t);
 /* Drop from the window and the U processes what is due. */
 void tlb_drain(void);
 struct tlb_table *tlb_tables_of(unsigned int vcpu);

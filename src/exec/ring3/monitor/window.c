@@ -43,8 +43,25 @@ static bool entry_valid(uint64_t entry)
 	return (entry & KF_MAPPED) && (entry & KF_EPOCH) == epoch_of(entry);
 }
 
-/* A pointer of the translator leaves a mapping what it is, and counts as one to read. */
-static void note_mapping(uint64_t mfn, uint64_t va, unsigned int how)
+/*
+ * A third place is not noted, only that there is one. That has to be known for as long as any of
+ * them is mapped, and notes of the low half are forgotten before the others.
+ */
+static void note_third(struct k_frame *f, uint64_t entry)
+{
+	uint64_t first = f->va[0];
+
+	if (!(first >> 63)) {
+		if (entry >> 63)
+			first = entry;
+		else if (f->va[1] >> 63)
+			first = f->va[1] & ~(uint64_t)KF_CODE; /* (which stays there as well) */
+	}
+	set_entry(f, 0, first | KF_MANY);
+}
+
+/* `kept`: what was noted at this place and is still so. */
+static void note_mapping(uint64_t mfn, uint64_t va, unsigned int how, unsigned int kept)
 {
 	struct k_frame *f = &k.kframes[mfn];
 	uint64_t entry = va | KF_MAPPED | epoch_of(va) | how;
@@ -55,14 +72,12 @@ static void note_mapping(uint64_t mfn, uint64_t va, unsigned int how)
 		if (!entry_valid(old))
 			set_entry(f, i, entry);
 		else if ((old & ~0xfffull) == va)
-			set_entry(f, i,
-				  entry | (i == 0 ? old & KF_MANY : 0) | (old & KF_POINTER) |
-					  (how == KF_POINTER ? old & KF_WRITABLE : 0));
+			set_entry(f, i, entry | (old & (kept | (i == 0 ? KF_MANY : 0))));
 		else
 			continue;
 		return;
 	}
-	set_entry(f, 0, f->va[0] | KF_MANY);
+	note_third(f, entry);
 }
 
 bool window_is_code(uint64_t mfn)
@@ -71,13 +86,14 @@ bool window_is_code(uint64_t mfn)
 }
 
 /*
- * First say what will be mapped here, then look whether it may be: whoever changes an entry, turns
- * a frame into a page table or translates from it does it the other way round.
+ * First say what will be mapped here (a mapping that is there stays what it is until then), then
+ * look whether it may be: whoever changes an entry, turns a frame into a page table or translates
+ * from it does it the other way round.
  */
 bool window_announce(uint64_t va, uint64_t mfn, uint64_t nr, unsigned int how)
 {
 	for (uint64_t i = 0; i < nr; i++)
-		note_mapping(mfn + i, va + (i << 12), how);
+		note_mapping(mfn + i, va + (i << 12), how, KF_POINTER | KF_WRITABLE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	for (uint64_t i = 0; how && i < nr; i++)
 		if (!smp_may_write(mfn + i))
@@ -127,8 +143,9 @@ static bool map_run(const uint64_t *pte, uint64_t va, uint64_t mfn, uint64_t nr,
 	}
 	k.nr_maps++;
 	k.ctlv->page_faults++;
-	for (uint64_t i = 0; i < nr && !k.smp; i++)
-		note_mapping(mfn + i, va + (i << 12), writable ? KF_WRITABLE : 0);
+	/* (With other vCPUs it was announced; but what was writable there is not any more.) */
+	for (uint64_t i = 0; i < nr && !(k.smp && writable); i++)
+		note_mapping(mfn + i, va + (i << 12), writable ? KF_WRITABLE : 0, KF_POINTER);
 	return true;
 }
 
@@ -175,7 +192,8 @@ static void make_read_only(struct k_frame *f, int i)
 {
 	uint64_t e = f->va[i];
 
-	if (e & KF_WRITABLE) {
+	/* (The note of a third place was lost, and made again for a pointer of the translator.) */
+	if ((e & KF_WRITABLE) || (f->va[0] & KF_MANY)) {
 		k.nr_maps++; /* the host may have cut a mapping in three */
 		if (sys3(SYS_mprotect, (e & ~0xfffull) + K_SHIFT, 4096, PROT_READ))
 			window_flush_range(e & ~0xfffull, 4096);
@@ -291,8 +309,11 @@ void window_flush_all(void)
 	k.nr_maps = 0;
 	k.epoch = (k.epoch + (1u << KF_EPOCH_SHIFT)) & KF_EPOCH;
 	k.low_epoch = (k.low_epoch + (1u << KF_EPOCH_SHIFT)) & KF_EPOCH;
-	if (k.smp)
+	if (k.smp) {
 		smp_publish_epochs();
+		/* The notes of the translator's pointers are forgotten, too. */
+		xlate_user_forget(k.x);
+	}
 	/* An entry that survives 128 epochs is taken for valid: it costs one needless unmapping. */
 }
 
@@ -338,16 +359,27 @@ static uint64_t root_entry(unsigned int slot)
 	return pte_read(&l4[slot]) & ROOT_BITS;
 }
 
+/* Notes of the low half are forgotten at once, so what is mapped there goes at once, too. */
+static void drop_low(void)
+{
+	for (unsigned int w = 0; w < PTE_ENTRIES / 64 / 2; w++)
+		roots.used[w] = 0;
+	window_flush_range(0, 1ull << 47);
+	k.low_epoch = (k.low_epoch + (1u << KF_EPOCH_SHIFT)) & KF_EPOCH;
+	if (k.smp) {
+		smp_publish_epochs();
+		xlate_user_forget_writes(k.x); /* as in window_flush_all() */
+	}
+}
+
 static void drop_slot(unsigned int slot)
 {
-	uint64_t va = (uint64_t)slot << 39 | (slot >= 256 ? 0xffff000000000000ull : 0);
-
+	if (slot < PTE_ENTRIES / 2) {
+		drop_low();
+		return;
+	}
 	roots.used[slot / 64] &= ~(1ull << (slot % 64));
-	window_flush_range(va, 1ull << 39);
-	if (slot < 256)
-		k.low_epoch = (k.low_epoch + (1u << KF_EPOCH_SHIFT)) & KF_EPOCH;
-	if (k.smp)
-		smp_publish_epochs();
+	window_flush_range((uint64_t)slot << 39 | 0xffff000000000000ull, 1ull << 39);
 }
 
 static void note_root(uint64_t va)

@@ -395,6 +395,7 @@ struct str_op {
 	unsigned int width;
 	uint32_t err; /* of the access that failed */
 	uint64_t err_va;
+	bool kicked; /* before anything was done */
 };
 
 /* Read or write one element; the two bytes of a page crossing are looked up one by one. */
@@ -526,6 +527,11 @@ static uint64_t many_elements(struct str_op *s, uint64_t count)
 		return 0; /* reported by the careful way */
 	if (xlate_user_ptr(s->x, di, true, &d))
 		return 0;
+	/* Asking for the one may have waited for other vCPUs, and the other be no more since. */
+	if (*s->x->cfg.kick) {
+		s->kicked = true;
+		return 0;
+	}
 	if (kind == 0xa4) {
 		copy_bytes(d, p, n);
 		r->gpr[R_RSI] += n;
@@ -556,6 +562,8 @@ static enum xlate_exit string_access(struct xlate *x, struct user_site *u)
 		if (i->rep && !r->gpr[R_RCX])
 			break;
 		n = i->rep ? many_elements(&s, r->gpr[R_RCX]) : 0;
+		if (s.kicked)
+			return XLATE_KICKED;
 		if (n) {
 			r->gpr[R_RCX] -= n;
 		} else {
