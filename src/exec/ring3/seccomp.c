@@ -113,6 +113,7 @@ static const struct rule rules[] = {
 	{SYS_pidfd_send_signal, \
 	 4, \
 	 {{0, ALL_BITS, U_FD_GUEST}, {1, ALL_BITS, SIGUSR1}, {2, ALL_BITS, 0}, {3, ALL_BITS, 0}}}, \
+	{SYS_madvise, 1, {{2, ALL_BITS, MADV_DONTNEED}}}, \
 	{SYS_restart_syscall, 0, {}}, \
 	{SYS_exit_group, 0, {}}
 /* clang-format on */

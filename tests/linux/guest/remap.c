@@ -152,6 +152,34 @@ static void set(unsigned int from, unsigned int n, enum right right, int clear)
 	}
 }
 
+/* The same pages come and go, as buffers do: with the same frames each time, most likely. */
+static void come_and_go(unsigned int from, unsigned int n)
+{
+	unsigned char *at = base + from * 4096ul;
+	unsigned int times = 3 + any(4);
+
+	for (unsigned int r = 0; r < times; r++) {
+		must(mmap(at, n * 4096ul, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at,
+		     "mmap");
+		set(from, n, WRITE, 1);
+		for (unsigned int i = from; i < from + n; i++)
+			if (any(8))
+				look(i);
+		if (any(4) == 0 && mprotect(at, 4096, PROT_READ) == 0)
+			model[from].right = READ;
+		for (unsigned int i = from; i < from + n; i++)
+			look(i);
+		if (r == times - 1 && any(2))
+			break;
+		must(munmap(at, n * 4096ul) == 0, "munmap");
+		set(from, n, NONE, 1);
+		look(from + any(n));
+		if (any(4) == 0) /* something else has the frames */
+			look(any(PAGES));
+	}
+}
+
 static void change(void)
 {
 	static const int prot[] = {PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE};
@@ -159,7 +187,7 @@ static void change(void)
 	unsigned char *at = base + from * 4096ul;
 	enum right right = any(3);
 
-	switch (any(8)) {
+	switch (any(10)) {
 	case 0:
 	case 1:
 		must(mmap(at, n * 4096ul, PROT_READ | PROT_WRITE,
@@ -198,6 +226,10 @@ static void change(void)
 			model[to + i] = model[from + i];
 			set(from + i, 1, NONE, 1);
 		}
+		break;
+	case 7:
+	case 8:
+		come_and_go(from, n < 7 ? n : 1 + any(6));
 		break;
 	default:
 		if (any(8) == 0)

@@ -295,6 +295,7 @@ static void test_nursery(void **state)
 		{"mmap rwx", SYS_mmap, {ADDR, PAGE, ALL_PROT, FIX | MAP_POPULATE, K_FD_MEMORY, 0}},
 		{"munmap", SYS_munmap, {ADDR, PAGE}},
 		{"mprotect", SYS_mprotect, {ADDR, 0, PROT_READ | PROT_EXEC}},
+		{"take pages out", SYS_madvise, {ADDR, 0, MADV_DONTNEED}},
 		{"pwrite", SYS_pwrite64, {K_FD_MEMORY, (long)page, 4, 0}},
 		{"futex wake", SYS_futex, {(long)&word, FUTEX_WAKE, 1, 0, 0, 0}},
 		{"yield", SYS_sched_yield, {0}},
@@ -323,6 +324,7 @@ static void test_nursery(void **state)
 		{"mmap anonymous", SYS_mmap, {ADDR, PAGE, RW, 0x32 /* FIXED */, -1, 0}},
 		{"mmap other file", SYS_mmap, {ADDR, PAGE, RW, FIX, 5, 0}},
 		{"mmap anywhere", SYS_mmap, {0, PAGE, RW, MAP_SHARED, K_FD_MEMORY, 0}},
+		{"give memory back", SYS_madvise, {ADDR, PAGE, MADV_REMOVE}},
 		{"pwrite elsewhere", SYS_pwrite64, {5, (long)page, 4, 0}},
 		{"pwrite more", SYS_pwrite64, {K_FD_MEMORY, (long)page, 8, 0}},
 		{"kill", SYS_kill, {1 << 23, SIGUSR1}},
@@ -372,30 +374,14 @@ static void expect_forbidden(const long *allowed, size_t nr_allowed)
 /* Every other number; no socket, no file, no program, no other process's memory. */
 static void test_nursery_forbids(void **state)
 {
-	static const long allowed[] = {SYS_futex,
-				       SYS_sched_yield,
-				       SYS_pwrite64,
-				       SYS_mmap,
-				       SYS_munmap,
-				       SYS_mprotect,
-				       SYS_clone,
-				       SYS_exit_group,
-				       SYS_wait4,
-				       SYS_rt_sigreturn,
-				       SYS_pidfd_send_signal,
-				       SYS_prctl,
-				       SYS_getppid,
-				       SYS_close_range,
-				       SYS_restart_syscall,
-				       SYS_mremap,
-				       SYS_rt_sigaction,
-				       SYS_rt_sigprocmask,
-				       SYS_sigaltstack,
-				       SYS_seccomp,
-				       SYS_userfaultfd,
-				       SYS_ioctl,
-				       SYS_dup2,
-				       SYS_close};
+	static const long allowed[] = {
+		SYS_futex,	SYS_sched_yield,  SYS_pwrite64,	      SYS_mmap,
+		SYS_munmap,	SYS_mprotect,	  SYS_madvise,	      SYS_clone,
+		SYS_exit_group, SYS_wait4,	  SYS_rt_sigreturn,   SYS_pidfd_send_signal,
+		SYS_prctl,	SYS_getppid,	  SYS_close_range,    SYS_restart_syscall,
+		SYS_mremap,	SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_sigaltstack,
+		SYS_seccomp,	SYS_userfaultfd,  SYS_ioctl,	      SYS_dup2,
+		SYS_close};
 
 	expect_forbidden(allowed, sizeof(allowed) / sizeof(allowed[0]));
 }
@@ -408,6 +394,7 @@ static void test_mapper(void **state)
 		{"mmap rwx", SYS_mmap, {ADDR, PAGE, ALL_PROT, FIX | MAP_POPULATE, K_FD_MEMORY, 0}},
 		{"munmap", SYS_munmap, {ADDR, PAGE}},
 		{"mprotect", SYS_mprotect, {ADDR, 0, PROT_READ | PROT_EXEC}},
+		{"take pages out", SYS_madvise, {ADDR, 0, MADV_DONTNEED}},
 		{"pwrite", SYS_pwrite64, {K_FD_MEMORY, (long)page, 4, 0}},
 		{"futex wake", SYS_futex, {(long)&word, FUTEX_WAKE, 1, 0, 0, 0}},
 		{"exit_group", SYS_exit_group, {1}},
@@ -427,6 +414,7 @@ static void test_mapper(void **state)
 		{"a child", SYS_clone, {CLONE_FILES | SIGCHLD, 0, 0, 0, 0, 0}},
 		{"userfaultfd", SYS_userfaultfd, {O_CLOEXEC | O_NONBLOCK | 1}},
 		{"dup2", SYS_dup2, {K_FD_MEMORY, K_FD_REMOTE}},
+		{"give memory back", SYS_madvise, {ADDR, PAGE, MADV_REMOVE}},
 		{"close", SYS_close, {5}},
 		{"sigaction", SYS_rt_sigaction, {SIGUSR1, 0, 0, 8}},
 		{"mmap other file", SYS_mmap, {ADDR, PAGE, RW, FIX, 5, 0}},
@@ -441,9 +429,9 @@ static void test_mapper(void **state)
 
 static void test_mapper_forbids(void **state)
 {
-	static const long allowed[] = {SYS_futex,      SYS_pwrite64,	   SYS_mmap,
-				       SYS_munmap,     SYS_mprotect,	   SYS_pidfd_send_signal,
-				       SYS_exit_group, SYS_restart_syscall};
+	static const long allowed[] = {SYS_futex,      SYS_pwrite64,	    SYS_mmap,
+				       SYS_munmap,     SYS_mprotect,	    SYS_pidfd_send_signal,
+				       SYS_exit_group, SYS_restart_syscall, SYS_madvise};
 
 	expect_forbidden(allowed, sizeof(allowed) / sizeof(allowed[0]));
 }

@@ -49,6 +49,14 @@ struct u_ahead {
 	uint32_t row;		   /* pages in a row that were in a row */
 	bool active;
 };
+/* ---- user_keep.c: mappings that are wanted again and again ---- */
+#define U_KEEP	   8u
+#define U_KEEP_MAX 0x10000u /* bytes */
+struct u_keep {
+	uint64_t va, len, at; /* len 0: there is none */
+	uint32_t times;	      /* mapped just so, in a row */
+	bool kept;	      /* the mapping is there and registered, with or without its pages */
+};
 /* ---- user_slot.c: the processes ---- */
 struct u_slot {
 	uint64_t root; /* mfn, CORE_INVALID_MFN = none */
@@ -73,6 +81,8 @@ struct u_slot {
 	uint16_t site_page; /* first of its copies with sites + 1: user_site.c */
 	struct u_debug debug;
 	struct u_ahead ahead;
+	struct u_keep keep[U_KEEP];
+	uint32_t keep_next;
 	struct u_order *order; /* K's view of its block */
 	struct u_state *state;
 	uint8_t *block;
@@ -154,6 +164,14 @@ bool ahead_fill(struct u_slot *s, uint64_t va, uint64_t at, uint64_t len);
 void ahead_mapped(struct u_slot *s, const uint64_t *pte, uint64_t va, uint64_t at, uint64_t len,
 		  int prot);
 void ahead_unmapped(struct u_slot *s, uint64_t va, uint64_t len);
+
+/* ---- user_keep.c ---- */
+/* M maps this. */
+void keep_mapped(struct u_slot *s, uint64_t va, uint64_t at, uint64_t len, int prot);
+/* It goes. True: its pages go, and the mapping stays; false: it has to be unmapped. */
+bool keep_unmap(struct u_slot *s, uint64_t va, uint64_t len);
+/* These pages, readable and writable: true if they are there now. */
+bool keep_fill(struct u_slot *s, uint64_t va, uint64_t at, uint64_t len);
 
 /* ---- user_site.c ---- */
 extern const uint8_t u_stub[], u_birth[], u_handler[], u_site[], u_site_saved[], u_site_end[];

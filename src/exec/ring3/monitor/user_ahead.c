@@ -110,6 +110,7 @@ void ahead_mapped(struct u_slot *s, const uint64_t *pte, uint64_t va, uint64_t a
 		pages = k.nr_frames - (a->next_at >> 12);
 	if (pages < AHEAD_LEAST || a->next_va + (pages << 12) > U_VA_END)
 		return;
+	keep_mapped(s, a->next_va, a->next_at, pages << 12, PROT_NONE);
 	order_add(s, SYS_mmap, a->next_va, pages << 12, PROT_NONE, MAP_SHARED | MAP_FIXED,
 		  K_FD_MEMORY, a->next_at);
 	s->maps += 2;

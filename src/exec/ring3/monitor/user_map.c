@@ -53,9 +53,11 @@ static void map(struct u_slot *s, const uint64_t *pte, uint64_t va, uint64_t at,
 	for (uint64_t i = 0; (prot & PROT_WRITE) && i < nr; i++)
 		if (window_is_code((at >> 12) + i))
 			window_code_written((at >> 12) + i);
-	if (prot == (PROT_READ | PROT_WRITE) && ahead_fill(s, va, at, nr << 12))
+	if (prot == (PROT_READ | PROT_WRITE) &&
+	    (ahead_fill(s, va, at, nr << 12) || keep_fill(s, va, at, nr << 12)))
 		return;
 	ahead_mapped(s, pte, va, at, nr << 12, prot);
+	keep_mapped(s, va, at, nr << 12, prot);
 	order_add(s, SYS_mmap, va, nr << 12, (uint64_t)prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
 		  K_FD_MEMORY, at);
 	s->maps++;

@@ -10,6 +10,7 @@
 #include <linux/futex.h>
 #include <sys/mman.h>
 
+#include "core/lib/mem.h"
 #include "core/time/time.h"
 #include "exec/ring3/monitor/smp.h"
 
@@ -153,11 +154,14 @@ static void unmap(struct u_slot *s, uint64_t va, uint64_t len)
 	if (va >= end)
 		return;
 	ahead_unmapped(s, va, end - va);
+	if (keep_unmap(s, va, end - va))
+		return;
 	order_add(s, SYS_munmap, va, end - va, 0, 0, 0, 0);
 }
 
 static void unmap_all(struct u_slot *s)
 {
+	memset(s->keep, 0, sizeof(s->keep));
 	unmap(s, 0, U_VA_END);
 	s->maps = 0;
 	s->life = ++lives;
