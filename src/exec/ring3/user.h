@@ -65,6 +65,7 @@
 #define UO_OFF	   16
 #define UO_STACK   24
 #define UO_GO	   48
+#define UO_SLEEPS  56
 #define UO_ENTRIES 64
 #define UO_KICK	   0xffff /* in place of a system call's number: interrupt G */
 
@@ -143,10 +144,11 @@ struct u_order {
 		uint64_t sp;
 		uint32_t flags, pad;
 		uint64_t size;
-	} stack;	/* for G's sigaltstack() */
-	uint32_t go;	/* not 0: instead of waking K, let G run */
-	uint32_t awake; /* G may run though it is K's turn: monitor/user_quiet.c */
-	uint32_t pad[2];
+	} stack;	 /* for G's sigaltstack() */
+	uint32_t go;	 /* not 0: instead of waking K, let G run */
+	uint32_t awake;	 /* G may run though it is K's turn: monitor/user_quiet.c */
+	uint32_t sleeps; /* K waits for `done` in a futex: wake it */
+	uint32_t pad;
 	struct u_call {
 		uint64_t nr, arg[6], pad;
 	} call[62];

@@ -115,6 +115,8 @@ void order_check(struct u_slot *s);
 /* ---- user_turn.c ---- */
 /* Will the next turn of G be short, and nobody else come between? Asked once before each. */
 bool turn_by_yield(struct u_slot *s);
+/* Does nobody else want this processor, as far as is known? */
+bool turn_alone(void);
 /* G runs (after M's orders, if there are any) until it gives the turn back, or is kicked. */
 void turn_give(struct u_slot *s, bool yield);
 /* Everybody else sleeps now: what was learned of late ones says nothing about that. */

@@ -75,6 +75,22 @@ void order_add(struct u_slot *s, uint64_t nr, uint64_t a0, uint64_t a1, uint64_t
 	o->call[o->nr++] = (struct u_call){nr, {a0, a1, a2, a3, a4, a5}, 0};
 }
 
+/*
+ * M is done in a moment, and most often it runs at once when it is woken, so K gives it the
+ * processor before it sleeps: then M need not wake K.
+ */
+#define YIELDS 2
+
+static bool done_at_once(const struct u_order *o, uint32_t seq)
+{
+	for (int i = 0; turn_alone() && i < YIELDS; i++) {
+		if (__atomic_load_n(&o->done, __ATOMIC_SEQ_CST) == seq)
+			return true;
+		sys0(SYS_sched_yield);
+	}
+	return __atomic_load_n(&o->done, __ATOMIC_SEQ_CST) == seq;
+}
+
 bool order_run(struct u_slot *s)
 {
 	struct u_order *o = s->order;
@@ -84,8 +100,11 @@ bool order_run(struct u_slot *s)
 	if (!o->nr)
 		return true;
 	o->go = 0;
+	o->sleeps = 0;
 	__atomic_store_n(&o->seq, seq, __ATOMIC_SEQ_CST);
 	sys3(SYS_futex, &o->seq, FUTEX_WAKE, 1);
+	if (!done_at_once(o, seq))
+		__atomic_store_n(&o->sleeps, 1, __ATOMIC_SEQ_CST);
 	while ((done = __atomic_load_n(&o->done, __ATOMIC_SEQ_CST)) != seq)
 		wait_for(&o->done, done, WOKEN_NS, &patience);
 	o->nr = 0;

@@ -17,7 +17,8 @@
 #include "exec/ring3/monitor/gang.h"
 #include "exec/ring3/monitor/k.h"
 
-#define SOON	   60000u /* cycles, about 20 us: a short turn */
+#define SOON	   60000u  /* cycles, about 20 us: a short turn */
+#define BUSY	   300000u /* about 100 us: K had much to do in between, and G waited for it */
 #define LATE	   (uint32_t) UF_LATE
 #define QUICK	   2u  /* short turns in a row that promise another one */
 #define TRY_FIRST  16u /* hand-overs until yielding is tried again after a late one */
@@ -39,12 +40,17 @@ static uint32_t cycles(void)
 bool turn_by_yield(struct u_slot *s)
 {
 	pace.asked = cycles();
-	s->quick = pace.asked - pace.came < SOON ? s->quick + 1 : 0;
+	s->quick = pace.asked - pace.came < BUSY ? s->quick + 1 : 0;
 	if (pace.wait) {
 		pace.wait--;
 		return false;
 	}
 	return s->quick >= QUICK;
+}
+
+bool turn_alone(void)
+{
+	return !pace.wait;
 }
 
 void turn_afresh(void)

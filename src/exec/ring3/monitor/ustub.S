@@ -137,6 +137,9 @@ u_mapper:
 	syscall
 	test	%r13d, %r13d
 	jnz	6f
+	mfence			/* (K says that it sleeps, and then looks at `done`) */
+	cmpl	$0, UO_SLEEPS(%rbx)
+	je	u_mapper
 	lea	UO_DONE(%rbx), %rdi
 	mov	$FUTEX_WAKE, %esi
 	mov	$1, %edx
