@@ -66,6 +66,44 @@ static inline uint64_t pte_read(const uint64_t *p)
 	return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
+/* Tables are nearly empty, most often. */
+static inline bool pte_none_of_8(const uint64_t *p)
+{
+	uint64_t a = pte_read(p) | pte_read(p + 1), b = pte_read(p + 2) | pte_read(p + 3);
+
+	a |= pte_read(p + 4) | pte_read(p + 5);
+	b |= pte_read(p + 6) | pte_read(p + 7);
+	return !((a | b) & PTE_PRESENT);
+}
+
+/* The first present entry of the table from number i on, PTE_ENTRIES if there is none. */
+static inline unsigned int pte_next_present(const uint64_t *table, unsigned int i)
+{
+	while (i < PTE_ENTRIES) {
+		if (i % 8 == 0 && pte_none_of_8(table + i))
+			i += 8;
+		else if (pte_read(table + i) & PTE_PRESENT)
+			break;
+		else
+			i++;
+	}
+	return i;
+}
+
+/* Of the first n entries of the table those up to the last present one, 0 if there is none. */
+static inline unsigned int pte_last_present(const uint64_t *table, unsigned int n)
+{
+	while (n > 0) {
+		if (n % 8 == 0 && pte_none_of_8(table + n - 8))
+			n -= 8;
+		else if (pte_read(table + n - 1) & PTE_PRESENT)
+			break;
+		else
+			n--;
+	}
+	return n;
+}
+
 static inline void pte_write(uint64_t *p, uint64_t pte)
 {
 	__atomic_store_n(p, pte, __ATOMIC_RELAXED);

@@ -146,13 +146,10 @@ static int promote_l1(struct core_ctx *c, uint64_t mfn)
 {
 	uint64_t *t = mm_table(c, mfn);
 
-	for (unsigned int i = 0; i < PTE_ENTRIES; i++) {
+	for (unsigned int i = pte_next_present(t, 0); i < PTE_ENTRIES;
+	     i = pte_next_present(t, i + 1)) {
 		uint64_t pte = pte_read(&t[i]), adjusted;
-		int rc;
-
-		if (!(pte & PTE_PRESENT))
-			continue;
-		rc = mm_l1e_get(c, pte);
+		int rc = mm_l1e_get(c, pte);
 		if (rc != 0) {
 			while (i > 0)
 				mm_l1e_put(c, pte_read(&t[--i]));
@@ -205,11 +202,12 @@ static int promote_upper(struct core_ctx *c, uint64_t mfn, unsigned int level,
 
 	if (rc != 0)
 		return rc;
-	for (unsigned int i = get_done(f); i < PTE_ENTRIES; i++) {
+	for (unsigned int i = pte_next_present(t, get_done(f)); i < PTE_ENTRIES;
+	     i = pte_next_present(t, i + 1)) {
 		uint64_t pte = pte_read(&t[i]);
 		bool held;
 
-		if (!(pte & PTE_PRESENT) || pte_xen_slot(level, i))
+		if (pte_xen_slot(level, i))
 			continue;
 		rc = entry_take(c, mfn, level, pte, preempt, &held);
 		if (held)
@@ -281,7 +279,8 @@ static void demote_l1(struct core_ctx *c, uint64_t mfn)
 
 	if (get_done(mm_frame(c, mfn)) == 0)
 		return;
-	for (unsigned int i = 0; i < PTE_ENTRIES; i++)
+	for (unsigned int i = pte_next_present(t, 0); i < PTE_ENTRIES;
+	     i = pte_next_present(t, i + 1))
 		mm_l1e_put(c, pte_read(&t[i]));
 	set_done(mm_frame(c, mfn), 0);
 }
@@ -292,11 +291,13 @@ static int demote_upper(struct core_ctx *c, uint64_t mfn, unsigned int level,
 	struct core_frame *f = mm_frame(c, mfn);
 	uint64_t *t = mm_table(c, mfn);
 
-	for (unsigned int i = get_done(f); i > 0; set_done(f, --i)) {
+	for (unsigned int i = pte_last_present(t, get_done(f)); i > 0;
+	     i = pte_last_present(t, i - 1)) {
 		uint64_t pte = pte_read(&t[i - 1]);
 		int rc;
 
-		if (!(pte & PTE_PRESENT) || pte_xen_slot(level, i - 1))
+		set_done(f, i);
+		if (pte_xen_slot(level, i - 1))
 			continue;
 		rc = entry_release(c, mfn, level, pte, preempt);
 		if (rc != 0)
@@ -306,6 +307,7 @@ static int demote_upper(struct core_ctx *c, uint64_t mfn, unsigned int level,
 			return -MM_RESTART;
 		}
 	}
+	set_done(f, 0);
 	return 0;
 }
 

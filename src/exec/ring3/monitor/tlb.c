@@ -129,15 +129,8 @@ bool tlb_kernel_table(const struct tlb_table *t)
  */
 static bool empty(uint64_t table)
 {
-	const uint64_t *e;
-	uint64_t any = 0;
-
-	if (table >= k.nr_frames)
-		return false;
-	e = core_frame_ptr(&k.c, table);
-	for (unsigned int i = 0; i < PTE_ENTRIES; i++)
-		any |= pte_read(&e[i]);
-	return !(any & PTE_PRESENT);
+	return table < k.nr_frames &&
+	       pte_next_present(core_frame_ptr(&k.c, table), 0) == PTE_ENTRIES;
 }
 
 struct tlb_table *tlb_tables_of(unsigned int vcpu)
