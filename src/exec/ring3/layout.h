@@ -38,6 +38,8 @@
 
 /* + the slot of a U process: its userfaultfd, if the host has that (monitor/user_remote.c) */
 #define K_FD_REMOTE	256
+/* K's own (monitor/window_protect.c); one of the numbers that its filter allows */
+#define K_FD_OWN_REMOTE 511
 /* UFFD_FEATURE_PAGEFAULT_FLAG_WP, _SIGBUS, _MINOR_SHMEM, _WP_HUGETLBFS_SHMEM: that one is the
  * newest. */
 #define REMOTE_FEATURES (1ul << 0 | 1ul << 7 | 1ul << 10 | 1ul << 12)

@@ -51,7 +51,9 @@ struct rule {
 };
 
 #define REMOTE_SLOTS 255ull
-static_assert(U_SLOTS <= REMOTE_SLOTS + 1 && K_FD_REMOTE % (REMOTE_SLOTS + 1) == 0, "one mask");
+static_assert(U_SLOTS <= REMOTE_SLOTS && K_FD_REMOTE % (REMOTE_SLOTS + 1) == 0 &&
+		      K_FD_OWN_REMOTE == K_FD_REMOTE + REMOTE_SLOTS,
+	      "one mask");
 
 /* The frequent ones first. */
 static const struct rule rules[] = {

@@ -81,9 +81,10 @@ enum k_map {
 };
 /*
  * Guest code touched `va` (write: stored to it) and no host mapping was there, or one without the
- * right. Map it (and its neighbours), or say what page fault the guest gets.
+ * right. Map it (and its neighbours), or say what page fault the guest gets. is_protected: it met a
+ * page that window_page_protect() has protected.
  */
-enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error);
+enum k_map window_fill(uint64_t va, bool write, bool is_protected, uint32_t *ret_error);
 void window_flush_all(void);
 /* The content of a frame with code changes: whoever translated from it forgets that. */
 void window_code_written(uint64_t mfn);
@@ -111,6 +112,16 @@ static inline uint64_t window_guest_va(uint64_t host)
 {
 	return host - K_SHIFT;
 }
+
+/* ---- window_protect.c ---- */
+void window_protect_init(void);
+/* These pages were mapped to these frames. */
+void window_page_mapped(uint64_t va, uint64_t mfn, uint64_t nr);
+/* The page cannot be written any more. False: the host cannot do it. */
+bool window_page_protect(uint64_t va);
+/* A protected page was met: is it known to be this frame? And then, it can be written again. */
+bool window_page_is(uint64_t va, uint64_t mfn);
+bool window_page_allow(uint64_t va);
 
 /* ---- main.c ---- */
 /* Until a kick, or system time `ns`; what others see as the state meanwhile. */

@@ -415,6 +415,7 @@ void k_start(const struct k_params *p)
 	pin(p);
 	nursery_start(p);
 	map_memory(p);
+	window_protect_init();
 	k.exc_vector = K_NO_EXC;
 	core_attach(c, p->vcpu);
 	c->kicked_at_wake = true; /* by timer_arm() */

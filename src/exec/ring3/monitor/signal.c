@@ -166,7 +166,7 @@ static bool past_window(struct k_ucontext *u)
 	return true;
 }
 
-static void page_fault(struct k_ucontext *u)
+static void page_fault(struct k_ucontext *u, bool is_protected)
 {
 	struct xlate_recovered how;
 	uint64_t va = window_guest_va(u->cr2);
@@ -176,7 +176,7 @@ static void page_fault(struct k_ucontext *u)
 	if (window_holds(u->cr2)) {
 		if ((u->err & 3) == 3 && !kdebug_on && past_window(u))
 			return;
-		map = window_fill(va, u->err & 2, &error);
+		map = window_fill(va, u->err & 2, is_protected, &error);
 		if (map == K_MAP_DONE) {
 			go_back(u);
 			return;
@@ -229,10 +229,11 @@ static void on_fault(int sig, void *info, struct k_ucontext *u)
 			      ? "the host has no memory left for the guest's RAM"
 			      : "the monitor took an exception (a bug, or a hostile guest)");
 	}
-	if (sig == K_SIGBUS && u->trapno == 14) /* (else it is #SS or #AC) */
+	/* (else it is #SS or #AC; or a page that is there, and protected: window_protect.c) */
+	if (sig == K_SIGBUS && u->trapno == 14 && (u->err & 3) != 3)
 		k_die("the host has no memory left for the guest's RAM");
 	if (u->trapno == 14) {
-		page_fault(u);
+		page_fault(u, sig == K_SIGBUS);
 		return;
 	}
 	xlate_recover(k.x, &u->regs, &how);

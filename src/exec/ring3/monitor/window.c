@@ -141,6 +141,7 @@ static bool map_run(const uint64_t *pte, uint64_t va, uint64_t mfn, uint64_t nr,
 		if (r < 0 && r > -4096)
 			k_die("the host has no memory for the domain's mappings");
 	}
+	window_page_mapped(va, mfn, nr);
 	k.nr_maps++;
 	k.ctlv->page_faults++;
 	/* (With other vCPUs it was announced; but what was writable there is not any more.) */
@@ -193,7 +194,7 @@ static void make_read_only(struct k_frame *f, int i)
 	uint64_t e = f->va[i];
 
 	/* (The note of a third place was lost, and made again for a pointer of the translator.) */
-	if ((e & KF_WRITABLE) || (f->va[0] & KF_MANY)) {
+	if (((e & KF_WRITABLE) || (f->va[0] & KF_MANY)) && !window_page_protect(e & ~0xfffull)) {
 		k.nr_maps++; /* the host may have cut a mapping in three */
 		if (sys3(SYS_mprotect, (e & ~0xfffull) + K_SHIFT, 4096, PROT_READ))
 			window_flush_range(e & ~0xfffull, 4096);
@@ -253,7 +254,18 @@ void window_code_written(uint64_t mfn)
 
 static void note_root(uint64_t va);
 
-enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error)
+/* The page is protected, and may be written: without a new mapping. */
+static bool allow(const uint64_t *pte, uint64_t va, uint64_t mfn)
+{
+	if (!window_page_is(va, mfn) || !may_map(pte, va, mfn, 1, true) || !window_page_allow(va))
+		return false;
+	k.ctlv->page_faults++;
+	if (!k.smp)
+		note_mapping(mfn, va, KF_WRITABLE, KF_POINTER);
+	return true;
+}
+
+enum k_map window_fill(uint64_t va, bool write, bool is_protected, uint32_t *ret_error)
 {
 	struct core_ctx *c = &k.c;
 	bool code = false;
@@ -292,6 +304,8 @@ enum k_map window_fill(uint64_t va, bool write, uint32_t *ret_error)
 	/* Map writable at once if no dirty bit needs to be noticed. */
 	bool writable = (flags & PTE_RW) && (__atomic_load_n(pte, __ATOMIC_RELAXED) & PTE_DIRTY) &&
 			!window_is_code(mfn) && (prot & PROT_WRITE);
+	if (is_protected && writable && allow(pte, va, mfn))
+		return code ? K_MAP_CODE : K_MAP_DONE;
 	if (kdebug_on)
 		before = after = 0; /* the neighbours may be watched */
 	else
