@@ -217,6 +217,15 @@ static bool lost_sysenter(const struct u_slot *s, const struct u_frame *f)
 	       (s->state->cs == HOST_CS64 || !user_allowed(f->cr2, PF_FETCH));
 }
 
+static void tell_guest(uint64_t va, uint32_t access, uint32_t error)
+{
+	retry_va = va;
+	retry_access = access;
+	retry_root = k.c.v->user_root;
+	retry_rip = k.c.v->regs.rip;
+	core_exception(&k.c, CORE_VEC_PF, error | PF_USER, va);
+}
+
 static void on_page_fault(struct u_slot *s, const struct u_frame *f, int sig)
 {
 	uint32_t access = (uint32_t)f->err & (PF_WRITE | PF_FETCH), error;
@@ -227,6 +236,7 @@ static void on_page_fault(struct u_slot *s, const struct u_frame *f, int sig)
 	}
 	if (sig == SIGBUS_ && remote_fault(s, f->cr2, access))
 		return;
+	begin_touched(s, f->cr2, access);
 	if (debug_fault(s, f->cr2, access) || user_map(s, f->cr2, access, &error))
 		return;
 	if (debug_active(s, 0))
@@ -237,11 +247,7 @@ static void on_page_fault(struct u_slot *s, const struct u_frame *f, int sig)
 		core_exception(&k.c, CORE_VEC_GP, 0, 0);
 		return;
 	}
-	retry_va = f->cr2;
-	retry_access = access;
-	retry_root = k.c.v->user_root;
-	retry_rip = f->rip;
-	core_exception(&k.c, CORE_VEC_PF, error | PF_USER, f->cr2);
+	tell_guest(f->cr2, access, error);
 }
 
 /* 32-bit code loads a selector of the guest's table, thread-local storage most often; the host has
@@ -406,7 +412,13 @@ void user_run(void)
 			(void)user_map(s, retry_va, retry_access, &error);
 		retry_va = 0;
 	}
-	if (!s->maps) {
+	if (s->fresh && !debug_active(s, k.c.v->debugreg[7])) {
+		if (!begin_run(s, &error)) {
+			/* What G could not even fetch needs no G to find that out. */
+			tell_guest(k.c.v->regs.rip, PF_FETCH, error);
+			return;
+		}
+	} else if (!s->maps) {
 		/* An empty process: what it certainly wants in one go, and not by a fault each. */
 		(void)user_map(s, k.c.v->regs.rip, PF_FETCH, &error);
 		(void)user_map(s, k.c.v->regs.gpr[R_RSP], PF_WRITE, &error);

@@ -79,6 +79,8 @@ struct u_slot {
 	bool fpu_live;	    /* G still has the vector registers that it came with, as home says */
 	bool plain;	    /* no sites: it executes single steps */
 	uint16_t site_page; /* first of its copies with sites + 1: user_site.c */
+	bool fresh;	    /* its program has not run yet */
+	uint64_t begun_at;  /* where it began, 0 = not yet */
 	struct u_debug debug;
 	struct u_ahead ahead;
 	struct u_keep keep[U_KEEP];
@@ -174,6 +176,15 @@ void keep_mapped(struct u_slot *s, uint64_t va, uint64_t at, uint64_t len, int p
 bool keep_unmap(struct u_slot *s, uint64_t va, uint64_t len);
 /* These pages, readable and writable: true if they are there now. */
 bool keep_fill(struct u_slot *s, uint64_t va, uint64_t at, uint64_t len);
+
+/* ---- user_begin.c: what programs touch first ---- */
+/* A fresh process is given what it will certainly want. False: the page of its first instruction is
+ * not there, which is a page fault of the guest. */
+bool begin_run(struct u_slot *s, uint32_t *ret_error);
+/* It faulted there. */
+void begin_touched(struct u_slot *s, uint64_t va, uint32_t access);
+/* Is a neighbour of a page that it touched worth a mapping? */
+bool begin_wants(const struct u_slot *s, uint64_t va);
 
 /* ---- user_site.c ---- */
 extern const uint8_t u_stub[], u_birth[], u_handler[], u_site[], u_site_saved[], u_site_end[];

@@ -118,10 +118,12 @@ bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_erro
 	for (unsigned int i = 0; i < NEIGHBOURS; i++) {
 		uint64_t at = first + i * 4096ull, v = pte_read(pte_first + i);
 		uint64_t bit = 1ull << (shift + i);
+		bool in_row = run && pte_mfn(v) << 12 == run_at + (run << 12);
 		int prot;
 
 		/* (What is there already would be mapped again, for as much as a new page.) */
-		if (at < U_FIRST || at >= U_VA_END || !usable(v) || ((*bits & bit) && at != va)) {
+		if (at < U_FIRST || at >= U_VA_END || !usable(v) ||
+		    (at != va && ((*bits & bit) || (!in_row && !begin_wants(s, at))))) {
 			if (run)
 				map(s, pte_first + ((run_va - first) >> 12), run_va, run_at, run,
 				    run_prot);

@@ -323,6 +323,8 @@ struct u_slot *user_slot(void)
 			wait_for_birth(s);
 		s->root = root;
 		s->plain = false;
+		s->fresh = true;
+		s->begun_at = 0;
 		t->slot = (uint16_t)(s - slots + 1);
 		/* The next one is made while this one runs. */
 		if (nr_slots < U_SLOTS && s == &slots[nr_slots - 1])
