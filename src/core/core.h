@@ -102,6 +102,7 @@ struct core_exec_ops {
 	void (*cpu_changed)(struct core_ctx *c);
 };
 
+#define CORE_WALK_ROOTS 4u
 /* One vCPU as seen by one executor thread. Never stored in the domain's memory. */
 struct core_ctx {
 	struct core_domain *d;	   /* in the state region */
@@ -115,10 +116,10 @@ struct core_ctx {
 	bool kick_later;	 /* event_lock is held */
 	bool kicked_at_wake;	 /* when v->wake_ns is over, the executor kicks, or sets it to 0 */
 	bool mm_flush_due;	 /* mm/: an upper-level entry went, flush before the guest runs */
-	struct core_walk_cache { /* last translations of core_guest_*, see mm/walk.c */
+	struct core_walk_cache { /* last translations of core_guest_*, see mm/access.c */
 		uint64_t va[16], mfn_flags[16];
-		uint64_t root, gen; /* of all entries */
-	} walk;
+		uint64_t root, gen, loads, tables; /* of all entries */
+	} walk[CORE_WALK_ROOTS];
 	struct core_hypercall_state { /* of the hypercall being served, see hypercall/ */
 		bool in_multicall;
 		bool preempted;	  /* core_hypercall_continue() was called */

@@ -130,6 +130,7 @@ struct core_vcpu {
 	uint64_t kernel_root, user_root; /* mfn of the L4s, CORE_INVALID_MFN = none */
 	uint64_t mm_old_table; /* mfn + 1 of a table whose demotion goes on later, 0 = none */
 	uint64_t walk_gen;     /* bumped by flushes: core_ctx.walk of another value is stale */
+	uint64_t root_loads;   /* likewise by loading a root, if tables_gen is another one, too */
 
 	/* event/ */
 	uint64_t vcpu_info; /* byte address in machine memory (mfn << 12 | offset) */
@@ -196,6 +197,8 @@ struct core_domain {
 	/* mm/ */
 	uint64_t free_tail;  /* end of the list that starts at free_head */
 	uint64_t mm_leaving; /* frames given back that still have references */
+	uint64_t tables_gen; /* counts page-table entries that lost something, and tables that went
+			      */
 	uint32_t e820_nr;    /* 1 + entries set by XENMEM_set_memory_map, 0 = the start-up map */
 	uint32_t pad3;
 	uint8_t e820[128 * 20];

@@ -15,32 +15,48 @@ static uint64_t current_root(const struct core_ctx *c)
 	return c->v->kernel_mode ? c->v->kernel_root : c->v->user_root;
 }
 
-/* Translations may be as stale as a TLB's: until the guest flushes or changes its root. */
-static void refresh(struct core_ctx *c, uint64_t root)
+/*
+ * Translations may be as stale as a TLB's: until the guest flushes or loads a root. A few roots
+ * have theirs each, because kernels go back and forth between them, and to look a page up again
+ * costs as much as the rest of a short hypercall. When a root is loaded again they are good if not
+ * one entry of any page table has lost anything since the first of them was looked up.
+ */
+static struct core_walk_cache *cache_of(struct core_ctx *c, uint64_t root)
 {
-	uint64_t gen = __atomic_load_n(&c->v->walk_gen, __ATOMIC_ACQUIRE);
+	struct core_walk_cache *w = &c->walk[(root ^ root >> 2 ^ root >> 4) % CORE_WALK_ROOTS];
+	uint64_t gen = __atomic_load_n(&c->v->walk_gen, __ATOMIC_ACQUIRE), tables;
 
-	if (c->walk.root == root && c->walk.gen == gen)
-		return;
-	memset(c->walk.va, 0, sizeof(c->walk.va));
-	c->walk.root = root;
-	c->walk.gen = gen;
+	if (w->root == root && w->gen == gen && w->loads == c->v->root_loads)
+		return w;
+	tables = __atomic_load_n(&c->d->tables_gen, __ATOMIC_SEQ_CST);
+	if (w->root != root || w->gen != gen || w->tables != tables) {
+		memset(w->va, 0, sizeof(w->va));
+		w->root = root;
+		w->gen = gen;
+		w->tables = tables;
+	}
+	w->loads = c->v->root_loads;
+	return w;
 }
 
-static bool lookup(struct core_ctx *c, uint64_t root, uint64_t va, bool write, uint64_t *ret_mfn)
+static bool lookup(struct core_ctx *c, struct core_walk_cache *w, uint64_t va, bool write,
+		   uint64_t *ret_mfn)
 {
 	uint64_t page = va & ~0xfffull, key = page | CACHE_VALID | (write ? CACHE_WRITE : 0);
 	unsigned int i = (unsigned int)(va >> 12) & 15;
 	uint64_t flags;
 
-	if ((c->walk.va[i] & ~(write ? 0 : CACHE_WRITE)) == key) {
-		*ret_mfn = c->walk.mfn_flags[i];
+	if ((w->va[i] & ~(write ? 0 : CACHE_WRITE)) == key) {
+		*ret_mfn = w->mfn_flags[i];
 		return true;
 	}
-	if (!core_walk_access(c, root, va, write ? PF_WRITE : 0, ret_mfn, &flags))
+	if (!core_walk_access(c, w->root, va, write ? PF_WRITE : 0, ret_mfn, &flags))
 		return false;
-	c->walk.va[i] = key;
-	c->walk.mfn_flags[i] = *ret_mfn;
+	/* (the M2P is nobody's page table's, and not in all roots) */
+	if (core_addr_ok(va)) {
+		w->va[i] = key;
+		w->mfn_flags[i] = *ret_mfn;
+	}
 	return true;
 }
 
@@ -53,14 +69,14 @@ static size_t page_rest(uint64_t va, size_t len)
 
 size_t core_guest_read(struct core_ctx *c, void *dst, uint64_t va, size_t len)
 {
-	uint64_t root = current_root(c), mfn;
+	struct core_walk_cache *w = cache_of(c, current_root(c));
 	uint8_t *to = dst;
+	uint64_t mfn;
 
-	refresh(c, root);
 	while (len > 0) {
 		size_t n = page_rest(va, len);
 
-		if (!lookup(c, root, va, false, &mfn))
+		if (!lookup(c, w, va, false, &mfn))
 			break;
 		memcpy(to, (uint8_t *)core_frame_ptr(c, mfn) + (va & 0xfff), n);
 		to += n;
@@ -82,15 +98,16 @@ static bool hold(struct core_ctx *c, uint64_t mfn)
 	return frame_get_writable(c->frames, c->d->nr_frames, mfn);
 }
 
-static bool write_page(struct core_ctx *c, uint64_t root, uint64_t va, const void *src, size_t n)
+static bool write_page(struct core_ctx *c, struct core_walk_cache *w, uint64_t va, const void *src,
+		       size_t n)
 {
 	uint64_t mfn;
 
-	if (!lookup(c, root, va, true, &mfn))
+	if (!lookup(c, w, va, true, &mfn))
 		return false;
 	if (!hold(c, mfn)) {
-		c->walk.va[(va >> 12) & 15] = 0;
-		if (!lookup(c, root, va, true, &mfn) || !hold(c, mfn))
+		w->va[(va >> 12) & 15] = 0;
+		if (!lookup(c, w, va, true, &mfn) || !hold(c, mfn))
 			return false;
 	}
 	memcpy((uint8_t *)core_frame_ptr(c, mfn) + (va & 0xfff), src, n);
@@ -106,14 +123,13 @@ static bool write_page(struct core_ctx *c, uint64_t root, uint64_t va, const voi
 
 size_t core_guest_write(struct core_ctx *c, uint64_t va, const void *src, size_t len)
 {
-	uint64_t root = current_root(c);
+	struct core_walk_cache *w = cache_of(c, current_root(c));
 	const uint8_t *from = src;
 
-	refresh(c, root);
 	while (len > 0) {
 		size_t n = page_rest(va, len);
 
-		if (!write_page(c, root, va, from, n))
+		if (!write_page(c, w, va, from, n))
 			break;
 		from += n;
 		va += n;

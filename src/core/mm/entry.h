@@ -48,10 +48,24 @@ static inline bool mm_pte_lost(uint64_t old, uint64_t new)
 	       pte_mfn(old) != pte_mfn(new);
 }
 
+/* What was looked up through tables that are not loaded now may not be so any more: access.c. */
+static inline void mm_tables_lost(struct core_ctx *c)
+{
+	uint64_t *gen = &c->d->tables_gen;
+
+	/* A locked instruction is as long as half of an update. */
+	if (c->d->nr_vcpus == 1)
+		__atomic_store_n(gen, *gen + 1, __ATOMIC_RELAXED);
+	else
+		__atomic_add_fetch(gen, 1, __ATOMIC_SEQ_CST);
+}
+
 /* After an entry was written: for executors that follow the tables. */
 static inline void mm_pte_changed(struct core_ctx *c, unsigned int level, uint64_t table,
 				  unsigned int slot, uint64_t old, uint64_t new)
 {
+	if ((old & PTE_PRESENT) && mm_pte_lost(old, new))
+		mm_tables_lost(c);
 	if ((old & PTE_PRESENT) && old != new && c->ops->pte_changed != NULL)
 		c->ops->pte_changed(c, table, level, slot, old, new);
 }

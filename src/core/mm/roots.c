@@ -73,7 +73,7 @@ int mm_load_kernel_root(struct core_ctx *c, uint64_t mfn)
 	if (rc != 0)
 		return rc;
 	v->kernel_root = mfn;
-	v->walk_gen++;
+	v->root_loads++;
 	mm_show_m2p(c, mfn, true);
 	mm_ldt_forget(c, v); /* another root may map another LDT there */
 	c->ops->root_changed(c);
@@ -100,7 +100,7 @@ int mm_load_user_root(struct core_ctx *c, uint64_t mfn)
 		mm_show_m2p(c, mfn, false);
 	}
 	v->user_root = mfn;
-	v->walk_gen++;
+	v->root_loads++;
 	c->ops->root_changed(c);
 	if (old != CORE_INVALID_MFN)
 		mm_type_put(c, old, MM_PREEMPT);
@@ -122,6 +122,7 @@ int core_mm_set_roots(struct core_ctx *c, struct core_vcpu *v, uint64_t kernel_m
 	if (rc == 0) {
 		v->kernel_root = kernel_mfn;
 		v->user_root = user_mfn;
+		v->root_loads++;
 		mm_show_m2p(c, kernel_mfn, true);
 	}
 	mm_unlock(c);

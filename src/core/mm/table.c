@@ -336,6 +336,7 @@ static int release(struct core_ctx *c, uint64_t mfn, enum mm_preempt preempt)
 			return rc;
 	}
 	/* Before anybody can have it as something else. */
+	mm_tables_lost(c);
 	if (type != FRAME_SEG_DESC && c->ops->table_gone != NULL)
 		c->ops->table_gone(c, mfn, (unsigned int)type);
 	f->count = 0;
