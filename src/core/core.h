@@ -120,6 +120,7 @@ struct core_ctx {
 		uint64_t va[16], mfn_flags[16];
 		uint64_t root, gen, loads, tables; /* of all entries */
 	} walk[CORE_WALK_ROOTS];
+	unsigned int walk_now, walk_victim;
 	struct core_hypercall_state { /* of the hypercall being served, see hypercall/ */
 		bool in_multicall;
 		bool preempted;	  /* core_hypercall_continue() was called */

@@ -21,15 +21,20 @@ static uint64_t current_root(const struct core_ctx *c)
  * costs as much as the rest of a short hypercall. When a root is loaded again they are good if not
  * one entry of any page table has lost anything since the first of them was looked up.
  */
-static struct core_walk_cache *cache_of(struct core_ctx *c, uint64_t root)
+static struct core_walk_cache *change_cache(struct core_ctx *c, uint64_t root, uint64_t gen)
 {
-	struct core_walk_cache *w = &c->walk[(root ^ root >> 2 ^ root >> 4) % CORE_WALK_ROOTS];
-	uint64_t gen = __atomic_load_n(&c->v->walk_gen, __ATOMIC_ACQUIRE), tables;
+	uint64_t tables = __atomic_load_n(&c->d->tables_gen, __ATOMIC_SEQ_CST);
+	struct core_walk_cache *w;
+	unsigned int i = 0;
 
-	if (w->root == root && w->gen == gen && w->loads == c->v->root_loads)
-		return w;
-	tables = __atomic_load_n(&c->d->tables_gen, __ATOMIC_SEQ_CST);
-	if (w->root != root || w->gen != gen || w->tables != tables) {
+	while (i < CORE_WALK_ROOTS && c->walk[i].root != root)
+		i++;
+	if (i == CORE_WALK_ROOTS)
+		i = c->walk_victim++ % CORE_WALK_ROOTS;
+	c->walk_now = i;
+	w = &c->walk[i];
+	if (w->root != root || w->gen != gen ||
+	    (w->loads != c->v->root_loads && w->tables != tables)) {
 		memset(w->va, 0, sizeof(w->va));
 		w->root = root;
 		w->gen = gen;
@@ -37,6 +42,16 @@ static struct core_walk_cache *cache_of(struct core_ctx *c, uint64_t root)
 	}
 	w->loads = c->v->root_loads;
 	return w;
+}
+
+static struct core_walk_cache *cache_of(struct core_ctx *c, uint64_t root)
+{
+	struct core_walk_cache *w = &c->walk[c->walk_now];
+	uint64_t gen = __atomic_load_n(&c->v->walk_gen, __ATOMIC_ACQUIRE);
+
+	if (w->root == root && w->gen == gen && w->loads == c->v->root_loads)
+		return w;
+	return change_cache(c, root, gen);
 }
 
 static bool lookup(struct core_ctx *c, struct core_walk_cache *w, uint64_t va, bool write,

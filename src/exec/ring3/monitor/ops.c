@@ -46,13 +46,22 @@ static void frame_dirtied(struct core_ctx *c, uint64_t mfn)
 
 static void root_changed(struct core_ctx *c)
 {
+	uint64_t from = k.window_root;
+
 	/* Also said when the vCPU goes from kernel to user mode and back, which changes nothing. */
-	if (c->v->kernel_root == k.window_root)
+	if (c->v->kernel_root == from)
 		return;
 	k.window_root = c->v->kernel_root;
 	tlb_drain();
 	window_root_changed();
-	xlate_user_forget(k.x);
+	/*
+	 * With other vCPUs nobody would tell us that they translate from a frame, or make it a page
+	 * table, to which only a root that is not loaded now has led.
+	 */
+	if (k.smp)
+		xlate_user_forget(k.x);
+	else
+		xlate_user_switch(k.x, from, k.window_root, c->d->tables_gen);
 }
 
 static void frames_discard(struct core_ctx *c, uint64_t mfn, uint64_t nr)

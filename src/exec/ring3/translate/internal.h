@@ -112,6 +112,19 @@ struct far_entry { /* lookup of addresses outside of the windows */
 	uint64_t host; /* 0 = free, 1 = deleted */
 };
 
+struct tlb_entry { /* user_tlb.c */
+	uint64_t tag, delta;
+	uint8_t slot;
+	bool write;
+};
+#define TLB_SAVED 96u
+#define TLB_ROOTS 4u
+struct tlb_saved { /* what was learned of a root that is not loaded */
+	uint64_t root, forgets, changes;
+	uint32_t nr;
+	struct tlb_entry entry[TLB_SAVED];
+};
+
 struct user_site {
 	uint64_t gva;
 	uint32_t snippet; /* host address of the redirected instruction, 0 = not made */
@@ -199,7 +212,11 @@ struct xlate {
 	uint32_t bmi2;		/* the processor has rorx and shrx */
 	uint32_t by_window;	/* xlate_store_by_window() */
 	uint64_t tlb_used[2][4]; /* user_tlb.c: entries for reads, for writes, a bit each */
-	uint32_t bounce_len;	 /* to write back when a redirected instruction is done */
+	uint64_t tlb_forgets;	 /* counts what had to be forgotten: none of it is saved */
+	uint64_t tlb_changes;	 /* as xlate_user_switch() was told */
+	struct tlb_saved *tlb_saved;
+	uint32_t tlb_victim;
+	uint32_t bounce_len; /* to write back when a redirected instruction is done */
 	uint64_t bounce_va;
 	uint32_t done_len;   /* guest length of the redirected instruction under way */
 	uint32_t saved_site; /* if it saves the x87 environment: its site, and where it saved to */

@@ -146,6 +146,7 @@ struct xlate *xlate_init(const struct xlate_config *cfg)
 	x->touched = carve(&at, sizeof(uint32_t) * MAX_TOUCHED);
 	x->touched_map = carve(&at, TOUCHED_BYTES);
 	x->em = carve(&at, sizeof(struct em));
+	x->tlb_saved = carve(&at, sizeof(struct tlb_saved) * TLB_ROOTS);
 	if (at > XLATE_META + XLATE_META_SIZE)
 		return NULL;
 	/* Fresh memory is zero already, and clearing it would cost the host 17 MiB for each vCPU.

@@ -250,6 +250,11 @@ void xlate_invalidate_all(struct xlate *x);
 void xlate_user_forget(struct xlate *x);
 void xlate_user_forget_va(struct xlate *x, uint64_t va);
 void xlate_user_forget_writes(struct xlate *x);
+/*
+ * Instead of xlate_user_forget() when the guest goes from one root to another, where all that makes
+ * an answer of `user` wrong is one of these calls or makes `changes` another number.
+ */
+void xlate_user_switch(struct xlate *x, uint64_t from, uint64_t to, uint64_t changes);
 
 /*
  * The look-up table takes four times the memory of the guest code that was run. This gives it back;

@@ -8,6 +8,9 @@
  *	tag[page & 255] = -page; 1 if empty (no page number plus one is 0)
  *	host address = guest address + delta[page & 255]
  *
+ * When the guest loads another root the entries are put away, and come back with the first one, if
+ *in between nothing was to be forgotten and no entry of any page table has lost anything.
+ *
  * Kernel addresses are entered with the window's shift, because the same code is used for both;
  *only emitted code may go that way.
  */
@@ -47,6 +50,7 @@ void xlate_tlb_init(struct xlate *x)
 
 void xlate_user_forget_writes(struct xlate *x)
 {
+	x->tlb_forgets++;
 	empty(x, true);
 }
 
@@ -60,6 +64,7 @@ void xlate_user_forget_va(struct xlate *x, uint64_t va)
 {
 	unsigned int slot = va >> 12 & (SLOTS - 1);
 
+	x->tlb_forgets++;
 	if (TAG(false)[slot] == -(va >> 12))
 		TAG(false)[slot] = EMPTY;
 	if (TAG(true)[slot] == -(va >> 12))
@@ -73,6 +78,70 @@ void xlate_tlb_enter(struct xlate *x, uint64_t va, bool write, uint64_t delta)
 	TAG(write)[slot] = -(va >> 12);
 	DELTA(write)[slot] = delta;
 	x->tlb_used[write][slot / 64] |= 1ull << (slot % 64);
+}
+
+/* ---- several roots --------------------------------------------------------------------------- */
+
+static void put_away(struct xlate *x, struct tlb_saved *s)
+{
+	s->nr = 0;
+	for (unsigned int i = 0; i < 2 * SLOTS; i++) {
+		unsigned int slot = i % SLOTS;
+		bool write = i >= SLOTS;
+		uint64_t left = x->tlb_used[write][slot / 64] >> (slot % 64);
+
+		if (!left) {
+			i |= 63;
+			continue;
+		}
+		i += (unsigned int)__builtin_ctzll(left);
+		slot = i % SLOTS;
+		/* (Through the window: what is read-only there by then would fault.) */
+		if (TAG(write)[slot] == EMPTY || DELTA(write)[slot] == XLATE_SHIFT)
+			continue;
+		if (s->nr == TLB_SAVED) { /* a program that touches so much learns it again */
+			s->nr = 0;
+			return;
+		}
+		s->entry[s->nr++] = (struct tlb_entry){TAG(write)[slot], DELTA(write)[slot],
+						       (uint8_t)slot, write};
+	}
+}
+
+/* NULL: nothing is known of it. */
+static struct tlb_saved *saved_for(struct xlate *x, uint64_t root)
+{
+	for (unsigned int i = 0; i < TLB_ROOTS; i++)
+		if (x->tlb_saved[i].root == root)
+			return &x->tlb_saved[i];
+	return NULL;
+}
+
+void xlate_user_switch(struct xlate *x, uint64_t from, uint64_t to, uint64_t changes)
+{
+	struct tlb_saved *s = saved_for(x, from);
+
+	if (!s)
+		s = &x->tlb_saved[x->tlb_victim++ % TLB_ROOTS];
+	s->nr = 0;
+	s->root = from;
+	s->forgets = x->tlb_forgets;
+	s->changes = changes;
+	if (x->tlb_changes == changes)
+		put_away(x, s);
+	empty(x, false);
+	empty(x, true);
+	x->tlb_changes = changes;
+	s = saved_for(x, to);
+	if (!s || s->forgets != x->tlb_forgets || s->changes != changes)
+		return;
+	for (unsigned int i = 0; i < s->nr; i++) {
+		const struct tlb_entry *e = &s->entry[i];
+
+		TAG(e->write)[e->slot] = e->tag;
+		DELTA(e->write)[e->slot] = e->delta;
+		x->tlb_used[e->write][e->slot / 64] |= 1ull << (e->slot % 64);
+	}
 }
 
 uint32_t xlate_user_ptr(struct xlate *x, uint64_t va, bool write, uint8_t **ret)
