@@ -138,6 +138,7 @@ static void copies(void **state)
 static void cache(void **state)
 {
 	struct mm_guest *g = *state;
+	struct core_walk_cache *w;
 	uint64_t value = 0;
 
 	frame_at(g, 100)[0] = 111;
@@ -153,9 +154,10 @@ static void cache(void **state)
 	make_ro(g, 160);
 	frame_at(g, 160)[0] = 0;
 	assert_int_equal(mmuext(g, MMUEXT_PIN_L1_TABLE, 160, 0), 0);
-	g->c.walk.va[(VA(100) >> 12) & 15] = VA(100) | 3;
-	g->c.walk.mfn_flags[(VA(100) >> 12) & 15] = 160;
-	g->c.walk.gen = g->c.v->walk_gen;
+	w = &g->c.walk[g->c.walk_now];
+	w->va[(VA(100) >> 12) & 15] = VA(100) | 3;
+	w->mfn_flags[(VA(100) >> 12) & 15] = 160;
+	w->gen = g->c.v->walk_gen;
 	value = pte(BOOT_L1, P | RW);
 	assert_int_equal(core_guest_write(&g->c, VA(100), &value, 8), 8);
 	assert_int_equal(frame_at(g, 160)[0], 0);
@@ -163,15 +165,78 @@ static void cache(void **state)
 	/* A new root, another vCPU's flush. */
 	assert_int_equal(core_guest_read(&g->c, &value, VA(102), 8), 0);
 	core_mm_flush_all(&g->c, 1);
-	assert_true(g->c.walk.gen != g->c.v->walk_gen);
+	assert_true(g->c.walk[g->c.walk_now].gen != g->c.v->walk_gen);
 	assert_int_equal(mmuext(g, MMUEXT_UNPIN_TABLE, 160, 0), 0);
+}
+
+static uint64_t look(struct mm_guest *g, uint64_t va)
+{
+	uint64_t value = 0;
+
+	assert_int_equal(core_guest_read(&g->c, &value, va, 8), 0);
+	return value;
+}
+
+/* Translations outlive the time in which another root is loaded, unless anything has changed. */
+static void cache_of_roots(void **state)
+{
+	struct mm_guest *g = *state;
+	struct tree t = make_tree(g, FREE);
+	uint64_t *l1 = frame_at(g, BOOT_L1), old;
+
+	frame_at(g, 100)[0] = 111;
+	frame_at(g, 160)[0] = 222;
+	frame_at(g, t.l1)[0] = pte(160, P | U);
+	frame_at(g, t.l4)[511] = pte(BOOT_L3, P | RW | U);
+	/* (pinned once, so that loading it turns nothing into a table and back) */
+	assert_int_equal(mmuext(g, MMUEXT_PIN_L4_TABLE, t.l4, 0), 0);
+	assert_int_equal(look(g, VA(100)), 111);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, t.l4, 0), 0);
+	assert_int_equal(look(g, VA(100)), 111);
+	assert_int_equal(look(g, 0), 222);
+	/* Behind the core's back: what is known is not looked up. */
+	old = l1[100];
+	l1[100] = pte(160, P | RW | U | A | D);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, BOOT_L4, 0), 0);
+	assert_int_equal(look(g, VA(100)), 111);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, t.l4, 0), 0);
+	assert_int_equal(look(g, VA(100)), 111);
+	l1[100] = old;
+	/* What is one root's is not the other's. */
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, BOOT_L4, 0), 0);
+	assert_int_equal(core_guest_read(&g->c, &old, 0, 8), 8);
+	/* A change without a flush, while the other one is loaded, ... */
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, t.l4, 0), 0);
+	assert_int_equal(va_mapping(g, VA(100), pte(160, P | RW), 0), 0);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, BOOT_L4, 0), 0);
+	assert_int_equal(look(g, VA(100)), 222);
+	/* ... and in between two loads of the same. */
+	assert_int_equal(va_mapping(g, VA(100), pte(100, P | RW), 0), 0);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, t.l4, 0), 0);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, BOOT_L4, 0), 0);
+	assert_int_equal(look(g, VA(100)), 111);
+	/* A root that is none any more, and then one with other entries. */
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, t.l4, 0), 0);
+	assert_int_equal(look(g, 0), 222);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, BOOT_L4, 0), 0);
+	assert_int_equal(mmuext(g, MMUEXT_UNPIN_TABLE, t.l4, 0), 0);
+	frame_at(g, t.l1)[0] = pte(100, P | U);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, t.l4, 0), 0);
+	assert_int_equal(look(g, 0), 111);
+	/* An upper level's entry. */
+	assert_int_equal(update(g, t.l2, 0, 0), 0);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, BOOT_L4, 0), 0);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, t.l4, 0), 0);
+	assert_int_equal(core_guest_read(&g->c, &old, 0, 8), 8);
+	assert_int_equal(mmuext(g, MMUEXT_NEW_BASEPTR, BOOT_L4, 0), 0);
+	check(g);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		MM_TEST(rights), MM_TEST(m2p_area), MM_TEST(accesses),
-		MM_TEST(copies), MM_TEST(cache),
+		MM_TEST(copies), MM_TEST(cache),    MM_TEST(cache_of_roots),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

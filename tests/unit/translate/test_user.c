@@ -371,6 +371,102 @@ static void test_tlb_rights(void **state)
 	assert_int_equal(nr_user_asked, n);
 }
 
+/* Code that is there already: fresh code takes back rights to write. */
+#define READER CODE
+#define WRITER (CODE + 0x40)
+
+static void put_accesses(void)
+{
+	poke(READER, "\x48\x8b\x17\x0f\x05", 5); /* mov rdx, [rdi] */
+	poke(WRITER, "\x48\x89\x07\x0f\x05", 5); /* mov [rdi], rax */
+}
+
+static enum xlate_exit access_user(uint64_t code, uint64_t va)
+{
+	R.rip = code;
+	R.gpr[R_RDI] = va;
+	R.gpr[R_RAX] = 2;
+	return run_guest().exit;
+}
+
+static uint64_t read_user(uint64_t va)
+{
+	assert_int_equal(access_user(READER, va), XLATE_HYPERCALL);
+	return R.gpr[R_RDX];
+}
+
+/* What was learned of a root comes back with it, unless something has changed. */
+static void test_tlb_roots(void **state)
+{
+	const uint64_t u = USER_BASE + 0x2000, v = u + 0x1000;
+	uint64_t n;
+
+	harness_begin();
+	harness_reset();
+	*user_word(u) = 1;
+	*user_word(v) = 2;
+	put_accesses();
+	(void)read_user(u);
+	assert_int_equal(access_user(WRITER, v), XLATE_HYPERCALL);
+	xlate_user_switch(X, 0x500, 0x501, 5);
+	assert_int_equal(read_user(u), 1);
+	assert_int_equal(access_user(WRITER, v), XLATE_HYPERCALL);
+	user_swap = 0x1000; /* the other root */
+	xlate_user_switch(X, 0x501, 0x505, 5);
+	assert_int_equal(read_user(u), 2);
+	assert_int_equal(read_user(v), 1);
+	user_swap = 0;
+	n = nr_user_asked;
+	xlate_user_switch(X, 0x505, 0x501, 5);
+	assert_int_equal(read_user(u), 1);
+	assert_int_equal(access_user(WRITER, v), XLATE_HYPERCALL);
+	xlate_user_switch(X, 0x501, 0x505, 5);
+	assert_int_equal(read_user(u), 2);
+	assert_int_equal(nr_user_asked, n);
+	/* Tables have changed: before it was loaded again, and while it was. */
+	user_swap = 0x1000;
+	xlate_user_switch(X, 0x505, 0x501, 6);
+	assert_int_equal(read_user(u), 2);
+	user_swap = 0;
+	xlate_user_switch(X, 0x501, 0x505, 7);
+	xlate_user_switch(X, 0x505, 0x501, 7);
+	assert_int_equal(read_user(u), 1);
+	/* One page was to be forgotten, the right to write, all, while another root was loaded. */
+	for (n = 0; n < 3; n++) {
+		assert_int_equal(access_user(WRITER, v), XLATE_HYPERCALL);
+		*user_word(u) = 1;
+		*user_word(v) = 2;
+		assert_int_equal(read_user(u), n & 1 ? 2 : 1);
+		xlate_user_switch(X, 0x501, 0x505, 7);
+		if (n == 0)
+			xlate_user_forget_va(X, u);
+		else if (n == 1)
+			xlate_user_forget_writes(X);
+		else
+			xlate_user_forget(X);
+		user_swap ^= 0x1000;
+		xlate_user_switch(X, 0x505, 0x501, 7);
+		assert_int_equal(read_user(u), n & 1 ? 1 : 2);
+		user_absent = v | 1;
+		assert_int_equal(access_user(WRITER, v), XLATE_PAGE_FAULT);
+		user_absent = 0;
+	}
+	/* More roots and more pages than there is room for. */
+	user_swap = 0;
+	*user_word(u) = 1;
+	*user_word(v) = 2;
+	xlate_user_forget(X);
+	for (n = 0; n < 200; n++) {
+		xlate_user_switch(X, 0x500 + n % 7, 0x500 + (n + 1) % 7, 8);
+		user_swap = (n + 1) % 7 & 1 ? 0x1000 : 0;
+		assert_int_equal(read_user(u), user_swap ? *user_word(v) : *user_word(u));
+		for (uint64_t i = 0; n == 100 && i < 7; i++)
+			read_user(USER_BASE + 0x1000 * i);
+	}
+	user_swap = 0;
+	xlate_user_forget(X);
+}
+
 /* Code is translated from a page that is already known to be writable: writes are noticed still. */
 static void test_tlb_code(void **state)
 {
@@ -543,11 +639,17 @@ static void test_kicks_across_pages(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_forms),	       cmocka_unit_test(test_page_faults),
-		cmocka_unit_test(test_read_only),      cmocka_unit_test(test_tlb),
-		cmocka_unit_test(test_tlb_code),       cmocka_unit_test(test_tlb_rights),
-		cmocka_unit_test(test_tlb_boundaries), cmocka_unit_test(test_kicks_across_pages),
-		cmocka_unit_test(test_tlb_window),     cmocka_unit_test(test_other_insn_at_site),
+		cmocka_unit_test(test_forms),
+		cmocka_unit_test(test_page_faults),
+		cmocka_unit_test(test_read_only),
+		cmocka_unit_test(test_tlb),
+		cmocka_unit_test(test_tlb_code),
+		cmocka_unit_test(test_tlb_rights),
+		cmocka_unit_test(test_tlb_roots),
+		cmocka_unit_test(test_tlb_boundaries),
+		cmocka_unit_test(test_kicks_across_pages),
+		cmocka_unit_test(test_tlb_window),
+		cmocka_unit_test(test_other_insn_at_site),
 	};
 
 	if (!harness_init(0))
