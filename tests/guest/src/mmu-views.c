@@ -96,6 +96,11 @@ static void j_entry(void)
 	R("flush", pvg_mmuext(MMUEXT_TLB_FLUSH_LOCAL, 0, 0));
 }
 
+static void j_entry_only(void)
+{
+	R("mmu_update", pvg_mmu_update(at, arg));
+}
+
 static bool alone = true;
 #ifdef CPUS_2
 static void (*volatile job)(void);
@@ -400,6 +405,22 @@ static void table_of_a_program(void)
 	set(kernel.l2, L2X(a), 0);
 }
 
+/* Whose vCPU changes an entry is not who flushes. */
+static void flushed_here(const struct place *w)
+{
+	u64 *p = pvg_page_alloc(), *q = pvg_page_alloc(), va = page(w, p);
+
+	p[0] = 0x61;
+	q[0] = 0x62;
+	see("before", j_load, va);
+	there(j_entry_only, m(w->l1) + L1X(va) * 8, m(q) | RIGHTS);
+	flush();
+	see("changed there, flushed here", j_load, va);
+	there(j_entry_only, m(w->l1) + L1X(va) * 8, 0);
+	flush();
+	see("unmapped there, flushed here", j_load, va);
+}
+
 static void all(const char *name)
 {
 	printf("---- %s\n", name);
@@ -409,6 +430,9 @@ static void all(const char *name)
 	pointer_among_many(j_load_string);
 	much_else();
 	code_from_below();
+	flushed_here(&kernel);
+	flushed_here(&low1);
+	flushed_here(&user);
 	one_table("above and below", &low1);
 	one_table("above and at addresses of programs", &user);
 }

@@ -174,7 +174,7 @@ void smp_kick(unsigned int id)
 	}
 }
 
-/* One request, or with nr 0 those of `flags`. */
+/* One request, or without it those of `flags`; or only to drop what is due. */
 static void post(unsigned int id, uint32_t flags, uint64_t what)
 {
 	struct k_peer *p = peer(id);
@@ -376,6 +376,8 @@ void smp_sync(uint64_t vcpu_mask)
 	for (uint64_t m = started(vcpu_mask | restless); m; m &= m - 1) {
 		const struct k_peer *p = peer(core_bit_first(m));
 
+		if (__atomic_load_n(&p->due, __ATOMIC_SEQ_CST))
+			post(core_bit_first(m), 0, 0);
 		if (__atomic_load_n(&p->asked, __ATOMIC_SEQ_CST) !=
 		    __atomic_load_n(&p->done, __ATOMIC_SEQ_CST))
 			mask |= m & -m;

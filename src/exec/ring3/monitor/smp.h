@@ -38,7 +38,8 @@ struct k_peer {
 	uint32_t low_epoch;
 	uint32_t awake; /* how many of its Gs may run though it is K's turn: user_quiet.c */
 	uint32_t slot;	/* 1 + that of the process it ran last */
-	uint32_t pad[2];
+	uint32_t due;	/* it has something to drop because of changes of its own, at a flush */
+	uint32_t pad[1];
 	uint64_t list[K_PEER_LIST]; /* see smp.c */
 };
 _Static_assert(sizeof(struct k_frame) == K_SMP_PER_FRAME, "layout.h: K_SMP_PER_FRAME");
@@ -59,6 +60,12 @@ void smp_note_cpu(void);
 /* Take back the bytes that came with signals of other vCPUs. */
 void smp_kicked(void);
 
+/* This vCPU drops something at the next flush, also if that is another's: said, and done. */
+static inline void smp_due(bool due)
+{
+	if (k.smp && k.me->due != due)
+		__atomic_store_n(&k.me->due, due, __ATOMIC_SEQ_CST);
+}
 /* An entry of a page table was changed, a table is none any more: others that used it are told. */
 void smp_tell(uint64_t mfn, unsigned int level, unsigned int slot, uint64_t old);
 void smp_tell_gone(uint64_t mfn, unsigned int level);

@@ -19,6 +19,7 @@ void tlb_add(struct tlb_queue *q, uint64_t va, uint64_t len)
 {
 	struct tlb_range *last = &q->range[q->nr ? q->nr - 1 : 0];
 
+	smp_due(true);
 	if (q->all)
 		return;
 	if (q->nr != 0 && va == last->va + last->len) {
@@ -51,6 +52,8 @@ static void note(uint64_t mfn, unsigned int level, uint64_t base, int slot)
 	struct tlb_table *t = &k.tables[mfn];
 	uint64_t mine = base | TLB_VALID, span = 512ull << shift_of(level);
 
+	if (!(base >> 63))
+		t->low = 1;
 	if (t->va[0] != mine && t->va[1] != mine) {
 		if (!(t->va[0] & TLB_VALID)) {
 			t->va[0] = mine;
@@ -113,14 +116,6 @@ uint64_t *tlb_follow(uint64_t root, uint64_t va, int slot, uint64_t *ret_upper)
 struct tlb_table *tlb_table_of(const uint64_t *entry)
 {
 	return &k.tables[(uint64_t)((const uint8_t *)entry - k.c.ram) >> 12];
-}
-
-bool tlb_kernel_table(const struct tlb_table *t)
-{
-	for (int i = 0; i < 2; i++)
-		if ((t->va[i] & TLB_VALID) && !(t->va[i] >> 63))
-			return false;
-	return t->slot == 0;
 }
 
 /*
@@ -304,4 +299,5 @@ void tlb_drain(void)
 	if (tlb_pending(&window))
 		drain_window();
 	user_drain();
+	smp_due(false);
 }

@@ -23,7 +23,7 @@ struct tlb_table {
 		va[2]; /* of its first entry | TLB_VALID: two places (Linux maps its image twice) */
 	uint32_t window; /* this vCPU's window has mappings through it */
 	uint16_t slot;	 /* 1 + the U process that has, 0 = none */
-	uint16_t pad;
+	uint16_t low; /* it was used for programs, perhaps at a place that is not noted any more */
 	/* An L1 table: pages that this U process may have mapped, a bit for each entry. No bit: it
 	 * has not. Of a time before the process was emptied unless `life` is that of the slot. */
 	uint64_t mapped[8];
@@ -55,8 +55,11 @@ void tlb_add(struct tlb_queue *q, uint64_t va, uint64_t len);
 uint64_t *tlb_follow(uint64_t root, uint64_t va, int slot, uint64_t *ret_upper);
 /* The table that led to the entry. */
 struct tlb_table *tlb_table_of(const uint64_t *entry);
-/* Used for kernel addresses only, as far as is known. */
-bool tlb_kernel_table(const struct tlb_table *t);
+/* Used for kernel addresses only, so that all that is mapped by it is noted with the frames. */
+static inline bool tlb_kernel_table(const struct tlb_table *t)
+{
+	return !t->low && t->slot == 0;
+}
 /* Drop from the window and the U processes what is due. */
 void tlb_drain(void);
 struct tlb_table *tlb_tables_of(unsigned int vcpu);

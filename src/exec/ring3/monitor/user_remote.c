@@ -21,7 +21,7 @@
 #include <sys/syscall.h>
 
 #include "core/mm/mm.h"
-#include "exec/ring3/monitor/k.h"
+#include "exec/ring3/monitor/smp.h"
 
 #define HOST_ENOENT 2
 #define HOST_EBADF  9
@@ -65,6 +65,7 @@ bool remote_write_lost(struct u_slot *s, uint64_t va)
 {
 	if (s->no_remote)
 		return false;
+	smp_due(true);
 	if (lost.s == s && lost.va + lost.len == va) {
 		lost.len += 4096;
 		return true;
