@@ -477,6 +477,53 @@ static void test_no_clone3(void **state)
 	in_child(with_clone3_forbidden);
 }
 
+/*
+ * A program that orphans are given to, as the first one in a container is. (It is used to children
+ * that it never made, and SIGCHLD for them; but it need not look for ours.)
+ */
+static void as_subreaper(void)
+{
+	struct sigaction sa = {.sa_handler = SIG_DFL};
+	const char *guests[] = {"hello", "end-ud", "agent"};
+	int status;
+
+	sigaction(SIGCHLD, &sa, NULL);
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	pid_t own = fork();
+	if (own == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pause();
+		_exit(7);
+	}
+	pvv_host *host = open_host();
+	for (size_t i = 0; i < sizeof(guests) / sizeof(guests[0]); i++) {
+		pvv_domain *dom = make_domain(host, guests[i], guest_path(guests[i]));
+
+		ok(pvv_domain_start(dom, 0));
+		if (i == 2) {
+			while (pvv_domain_get_id(dom) < 0)
+				usleep(1000);
+			usleep(200000);
+			ok(pvv_domain_destroy(dom, 0));
+		}
+		ok(pvv_domain_wait(dom, 20000, 0));
+		pvv_domain_unref(dom);
+		/* Nothing but the program's own child, which is still there. */
+		assert_int_equal(waitpid(-1, &status, WNOHANG | __WALL), 0);
+		assert_int_equal(kill(own, 0), 0);
+	}
+	pvv_host_unref(host);
+	kill(own, SIGTERM);
+	assert_int_equal(waitpid(-1, &status, __WALL), own);
+	assert_int_equal(waitpid(-1, &status, __WALL), -1);
+	assert_int_equal(errno, ECHILD);
+}
+
+static void test_subreaper(void **state)
+{
+	in_child(as_subreaper);
+}
+
 /* A program that dies by SIGKILL leaves no sandbox behind. */
 static void test_killed_program(void **state)
 {
@@ -542,6 +589,7 @@ int main(void)
 		cmocka_unit_test(test_close_on_exec),
 		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_no_clone3),
+		cmocka_unit_test(test_subreaper),
 		cmocka_unit_test(test_killed_program),
 	};
 

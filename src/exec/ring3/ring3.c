@@ -321,6 +321,7 @@ static bool collect(struct exec *e, unsigned int id, int options, struct exec_en
 	else
 		*ret_end = (struct exec_end){.signal = si.si_status};
 	v->ended = true;
+	ring3_reap_orphans(v->pid);
 	return true;
 }
 

@@ -62,6 +62,12 @@ struct ring3_usage {
 void ring3_usage(pid_t monitor, bool exact, struct ring3_usage *u);
 /* The processes that it has started, as far as there is room: how many. */
 unsigned int ring3_children(pid_t pid, pid_t *ret, unsigned int max);
+/* The same of one thread of a program. */
+unsigned int ring3_children_of(pid_t pid, pid_t thread, pid_t *ret, unsigned int max);
+
+/* Collects what a monitor that has ended leaves to this program, if it is that which orphans go to.
+ */
+void ring3_reap_orphans(pid_t monitor);
 
 /*
  * Make the process of one vCPU; it dies with the calling thread. On success *ret_pidfd is its pidfd

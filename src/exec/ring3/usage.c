@@ -33,12 +33,12 @@ static bool read_proc(pid_t pid, const char *file, char *buf, size_t size)
 }
 
 /* None on a host whose kernel does not list them (CONFIG_PROC_CHILDREN). */
-unsigned int ring3_children(pid_t pid, pid_t *ret, unsigned int max)
+unsigned int ring3_children_of(pid_t pid, pid_t thread, pid_t *ret, unsigned int max)
 {
 	char file[48], buf[16384], *at = buf, *end;
 	unsigned int nr = 0;
 
-	snprintf(file, sizeof(file), "task/%d/children", (int)pid);
+	snprintf(file, sizeof(file), "task/%d/children", (int)thread);
 	if (!read_proc(pid, file, buf, sizeof(buf)))
 		return 0;
 	for (; nr < max; at = end) {
@@ -50,6 +50,11 @@ unsigned int ring3_children(pid_t pid, pid_t *ret, unsigned int max)
 		ret[nr++] = (pid_t)id;
 	}
 	return nr;
+}
+
+unsigned int ring3_children(pid_t pid, pid_t *ret, unsigned int max)
+{
+	return ring3_children_of(pid, pid, ret, max);
 }
 
 static uint64_t kib(const char *status, const char *name)
