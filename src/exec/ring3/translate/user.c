@@ -486,7 +486,7 @@ static bool one_element(struct str_op *s, bool *stop)
 /* rep stos of `n` bytes in elements of this width */
 static void store_elements(uint8_t *p, uint64_t v, unsigned int width, uint64_t n)
 {
-	uint64_t c = n / width;
+	uint64_t c = n >> __builtin_ctz(width);
 
 	if (width == 1)
 		__asm__ volatile("rep stosb" : "+D"(p), "+c"(c) : "a"((uint8_t)v) : "memory");
@@ -520,7 +520,7 @@ static uint64_t many_elements(struct str_op *s, uint64_t count)
 		n = 4096 - (di & 0xfff);
 	if (kind == 0xa4 && n > 4096 - (si & 0xfff))
 		n = 4096 - (si & 0xfff);
-	n -= n % s->width;
+	n &= -(uint64_t)s->width; /* (a power of two, and a division costs as much as a look-up) */
 	if (!n)
 		return 0;
 	if (kind == 0xa4 && xlate_user_ptr(s->x, si, false, &p))
@@ -539,7 +539,7 @@ static uint64_t many_elements(struct str_op *s, uint64_t count)
 		store_elements(d, r->gpr[R_RAX], s->width, n);
 	}
 	r->gpr[R_RDI] += n;
-	return n / s->width;
+	return n >> __builtin_ctz(s->width);
 }
 
 /* Carry out a string instruction; rip is at it. 0 = done, rip behind it. */
@@ -550,7 +550,7 @@ static enum xlate_exit string_access(struct xlate *x, struct user_site *u)
 	struct str_op s = {.x = x, .i = i};
 
 	s.width = !(i->op & 1) ? 1 : i->w ? 8 : i->p66 ? 2 : 4;
-	if ((u->flags & SITE_STORE) && r->gpr[R_RCX] < WHOLE / s.width &&
+	if ((u->flags & SITE_STORE) && r->gpr[R_RCX] < WHOLE >> __builtin_ctz(s.width) &&
 	    !is_user(x, r->gpr[R_RDI]) && ++u->small == SMALL) {
 		u->flags |= SITE_PLAIN;
 		xlate_kill(x, x->cur_frag);
