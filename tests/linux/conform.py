@@ -50,6 +50,18 @@ class Conform(unittest.TestCase):
                 bad.append(f"{name}: natively {verdict}, in the guest {got}: {why}")
         self.assertEqual(bad, [])
 
+    @unittest.skipIf(os.geteuid(), "skipped: only root can be another user, whose number of processes is limited")
+    @unittest.skipUnless(EXECUTOR == "ring3", "skipped: only ring3 has processes for programs")
+    def test_few_processes(self):
+        """What the host has no processes for shares those that there are."""
+        image = initramfs("--bare", "--name", "conform", "--init", PROGRAMS / "conform")
+        few = ["prlimit", "--nproc=24", "setpriv", "--reuid=65533", "--regid=65533", "--clear-groups",
+               "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+        code, out, err = run(KERNELS[0], image, f"quiet {SETTINGS[0]} CONFORM_ONLY=process-,thread-futex-processes", "256M",
+                             timeout=500, wrapper=few)
+        self.assertRegex(out, r"conform: \d+ ok, 0 skipped, 0 failed", err + out[-1500:])
+        self.assertEqual(code, 0, err)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -282,6 +282,9 @@ static int ring3_end_fd(struct exec *e)
 static const char *meaning_of(int status)
 {
 	switch (status) {
+	case U_REFUSED:
+		return "the host refuses it a process of its own (a limit on processes, "
+		       "or memory)";
 	case 120:
 		return "the host does not let it change its address space";
 	case 121:

@@ -50,7 +50,8 @@
 #define U_TRAMP_END  (U_TRAMP + U_TRAMP_SIZE * U_NR_SITES)
 #define U_BLOCK	     0x20000
 #define U_BLOCK_SIZE 0x10000
-#define U_FD_GUEST   0			      /* M's: the process of G */
+#define U_FD_GUEST   0	 /* M's: the process of G */
+#define U_REFUSED    117 /* with this M leaves if the host has no process for G */
 #define U_FIRST	     (U_BLOCK + U_BLOCK_SIZE) /* guest programs have what is above */
 #define UB_ORDER     0
 #define UB_STATE     0x1000

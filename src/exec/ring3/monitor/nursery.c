@@ -191,11 +191,18 @@ void nursery_hide_cpuid(void)
 		sys2(SYS_arch_prctl, ARCH_SET_CPUID, 0);
 }
 
-/* None ever leaves by itself: the host ran out of memory, or somebody killed it. */
+/*
+ * None ever leaves by itself but one that could not be made whole: the host ran out of memory, or
+ * somebody killed it.
+ */
 static void on_child(int sig, void *info, void *context)
 {
-	while (sys4(SYS_wait4, -1, 0, WNOHANG_ | WALL_, 0) > 0) {
-		__atomic_store_n(&n.page->dead, 1, __ATOMIC_SEQ_CST);
+	int status = 0;
+
+	while (sys4(SYS_wait4, -1, (long)&status, WNOHANG_ | WALL_, 0) > 0) {
+		uint32_t *what = status == U_REFUSED << 8 ? &n.page->failed : &n.page->dead;
+
+		__atomic_store_n(what, 1, __ATOMIC_SEQ_CST);
 		interrupt_parent();
 	}
 }

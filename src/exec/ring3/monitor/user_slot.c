@@ -21,6 +21,7 @@
 
 static struct u_slot slots[U_SLOTS];
 static uint32_t nr_slots; /* asked for so far */
+static bool refused;	  /* and there will be no more */
 static uint64_t user_clock, lives;
 static uint64_t pending[(U_SLOTS + 63) / 64]; /* slots with something to drop */
 
@@ -37,9 +38,6 @@ static void wait_for(uint32_t *word, uint32_t old, uint64_t ns, unsigned int *pa
 		k_die("the process of the guest's user mode does not answer");
 	if (__atomic_load_n(&k.nursery->dead, __ATOMIC_RELAXED))
 		k_die("a process of the guest's user mode was killed (is the host out of memory?)");
-	if (__atomic_load_n(&k.nursery->failed, __ATOMIC_RELAXED))
-		k_die("the host refuses a process for the guest's user mode (a limit on processes, "
-		      "or memory)");
 }
 
 /* ---- orders ------------------------------------------------------------------------------- */
@@ -275,14 +273,31 @@ static void ask_for(unsigned int slot)
 	sys3(SYS_futex, &k.nursery->want, FUTEX_WAKE, 1);
 }
 
-static void wait_for_birth(struct u_slot *s)
+static bool wait_for_birth(struct u_slot *s)
 {
 	unsigned int patience = 0;
 	uint32_t turn;
 
-	while (!((turn = __atomic_load_n(&s->state->turn, __ATOMIC_SEQ_CST)) & UT_KERNEL))
+	while (!((turn = __atomic_load_n(&s->state->turn, __ATOMIC_SEQ_CST)) & UT_KERNEL)) {
+		if (__atomic_load_n(&k.nursery->failed, __ATOMIC_RELAXED))
+			return false;
 		wait_for(&s->state->turn, turn, WOKEN_NS, &patience);
+	}
 	s->born = true;
+	return true;
+}
+
+/*
+ * The host refused it, for a limit on processes or want of memory. The roots share those that there
+ * are, as they do when all slots are used, and no more are asked for.
+ */
+static void do_without(struct u_slot *s)
+{
+	refused = true;
+	nr_slots = (unsigned int)(s - slots); /* only the last one can be unborn */
+	if (nr_slots == 0)
+		k_die("the host refuses a process for the guest's user mode (a limit on processes, "
+		      "or memory)");
 }
 
 /* One that is free, a new one, or the one that was not used for longest. */
@@ -298,7 +313,7 @@ static struct u_slot *find_slot(void)
 		if (!victim || s->used < victim->used)
 			victim = s;
 	}
-	if (nr_slots < U_SLOTS) {
+	if (nr_slots < U_SLOTS && !refused) {
 		ask_for(nr_slots);
 		return &slots[nr_slots - 1];
 	}
@@ -319,15 +334,17 @@ struct u_slot *user_slot(void)
 		s = &slots[t->slot - 1];
 	} else {
 		s = find_slot();
-		if (!s->born)
-			wait_for_birth(s);
+		if (!s->born && !wait_for_birth(s)) {
+			do_without(s);
+			s = find_slot();
+		}
 		s->root = root;
 		s->plain = false;
 		s->fresh = true;
 		s->begun_at = 0;
 		t->slot = (uint16_t)(s - slots + 1);
 		/* The next one is made while this one runs. */
-		if (nr_slots < U_SLOTS && s == &slots[nr_slots - 1])
+		if (nr_slots < U_SLOTS && !refused && s == &slots[nr_slots - 1])
 			ask_for(nr_slots);
 	}
 	s->used = ++user_clock;

@@ -50,7 +50,7 @@ u_birth:
 	mov	$SYS_clone, %eax
 	syscall
 	test	%rax, %rax
-	js	u_fail
+	js	u_refused
 	jz	u_guest_birth
 	mov	$SYS_seccomp, %eax
 	mov	$1, %edi
@@ -208,6 +208,13 @@ u_guest_birth:
 	lea	UB_STATE(%rbx), %rax
 	movq	$0, US_FRAME(%rax)
 	jmp	u_report
+/* No process for G: this domain goes on with those it has. */
+u_refused:
+	mov	$SYS_exit_group, %eax
+	mov	$U_REFUSED, %edi
+	syscall
+	hlt
+
 u_fail:
 	mov	$SYS_exit_group, %eax
 	mov	$119, %edi
