@@ -198,8 +198,8 @@ static bool may_write(uint64_t mfn, uint64_t va)
 
 /*
  * May it be used as it was found? With other vCPUs, which look at what was announced: an entry of a
- * kernel table that changed before was not reported here. (Those of programs' tables are, to
- * whoever followed them.)
+ * kernel table that changed before was not reported here; nor was one of a program's table, which
+ * are reported to whoever followed them, if it had not been accessed when it changed.
  */
 static bool may_use(uint64_t mfn, uint64_t va, bool write)
 {
@@ -207,9 +207,7 @@ static bool may_use(uint64_t mfn, uint64_t va, bool write)
 
 	if (write && !may_write(mfn, va))
 		return false;
-	if (!(va >> 63))
-		return true;
-	if (!write)
+	if (!write && va >> 63)
 		(void)window_announce(va & ~0xfffull, mfn, 1, 0);
 	return core_walk(&k.c, k.c.v->kernel_root, va, &again, &flags) && again == mfn &&
 	       (!write || (flags & PTE_RW));
