@@ -83,6 +83,13 @@ struct core_callback {
 	uint32_t set;
 };
 
+/*
+ * Numbers of physical interrupts that exist as numbers only: those of the I/O APIC's 24 lines and,
+ * as Xen has for any domain, 32 more.
+ */
+#define CORE_NR_GSIS  24u
+#define CORE_NR_PIRQS 56u
+
 /* ---- event/ ---- */
 enum core_evtchn_state { ECS_FREE, ECS_RESERVED, ECS_UNBOUND, ECS_INTERDOMAIN, ECS_VIRQ, ECS_IPI };
 struct core_evtchn {
@@ -212,6 +219,10 @@ struct core_domain {
 	uint32_t pci_address;	   /* cpu/: latches of ports 0xcf8 and 0x70 */
 	uint32_t cmos_index;
 	uint32_t pad2;
+
+	/* cpu/physdev.c */
+	uint64_t pirqs;		/* numbers of interrupts given out, see CORE_NR_PIRQS */
+	uint64_t pirq_eoi_page; /* mfn + 1 of the page for EOIs, 0 = none */
 
 	struct core_vcpu vcpu[CORE_MAX_VCPUS];
 };

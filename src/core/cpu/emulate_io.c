@@ -7,6 +7,7 @@
 #include "core/cpu/emulate.h"
 
 #include "core/cpu/cpu.h"
+#include "core/mm/pte.h"
 #include "core/run.h"
 
 #define CMOS_INDEX   0x70u
@@ -24,22 +25,19 @@ bool emu_iopl_ok(const struct core_ctx *c)
 	return cpl <= v->iopl;
 }
 
-/* As a processor reads the bitmap of a TSS: always two bytes. */
+/* As a processor reads the bitmap of a TSS: always two bytes. If one is not there, both forbid. */
 static struct core_fault permitted(struct core_ctx *c, uint32_t port, unsigned int bytes)
 {
 	const struct core_vcpu *v = c->v;
-	uint16_t mask;
+	uint16_t mask = 0;
 
 	if (emu_iopl_ok(c))
 		return core_fault_none();
 	if (port + bytes <= v->iobitmap_ports) {
 		uint64_t va = v->iobitmap + (port >> 3);
-		size_t left = core_read_as_kernel(c, &mask, va, sizeof(mask));
 
-		if (left != 0)
-			return (struct core_fault){.raised = true,
-						   .page_fault = true,
-						   .cr2 = va + sizeof(mask) - left};
+		if (core_read_as_kernel(c, &mask, va, sizeof(mask)) != 0)
+			mask = 0xffff;
 		if ((mask & (((1u << bytes) - 1) << (port & 7))) == 0)
 			return core_fault_none();
 	}
@@ -68,7 +66,7 @@ static void port_write(struct core_ctx *c, uint32_t port, unsigned int bytes, ui
 	}
 	for (unsigned int n = 0; n < bytes; n++) {
 		if (port + n == CMOS_INDEX)
-			c->d->cmos_index = (uint8_t)(value >> (n * 8)) & 0x7f;
+			c->d->cmos_index = (uint8_t)(value >> (n * 8));
 	}
 }
 
@@ -94,25 +92,36 @@ static struct core_fault string_element(struct core_ctx *c, struct emu *e, bool 
 	const struct core_insn *i = &e->i;
 	uint64_t *index = &r->gpr[in ? R_RDI : R_RSI];
 	int64_t step = (r->rflags & CORE_FLAG_DF) ? -(int64_t)bytes : (int64_t)bytes;
-	uint64_t base = 0;
+	uint64_t at = address(i, *index);
 	uint32_t value = 0;
 	struct core_fault f;
 
 	if (!in && i->seg == CORE_SEG_FS + 1)
-		base = r->fs_base;
+		at += r->fs_base;
 	else if (!in && i->seg == CORE_SEG_GS + 1)
-		base = r->gs_base;
+		at += r->gs_base;
+	if (!core_addr_ok(at))
+		return core_fault_vector(CORE_VEC_GP, 0); /* also what a guest may read there */
 	if (in) {
 		value = port_read(c, port, bytes);
-		f = core_mem_write(c, address(i, *index), &value, bytes);
+		f = core_mem_write(c, at, &value, bytes);
 	} else {
-		f = core_mem_read(c, base + address(i, *index), &value, bytes);
+		f = core_mem_read(c, at, &value, bytes);
 		if (!f.raised)
 			port_write(c, port, bytes, value);
 	}
 	if (!f.raised)
 		advance(i, index, step);
+	else if (f.page_fault)
+		f.error &= ~PF_PRESENT; /* Xen does not tell a page that is there from a hole */
 	return f;
+}
+
+/* With 32-bit addresses a rep takes the upper halves away, however often it repeats. */
+static void clip(const struct core_insn *i, struct core_regs *r, bool in)
+{
+	advance(i, &r->gpr[R_RCX], 0);
+	advance(i, &r->gpr[in ? R_RDI : R_RSI], 0);
 }
 
 static enum emu_result string_io(struct core_ctx *c, struct emu *e, bool in, unsigned int bytes)
@@ -120,13 +129,16 @@ static enum emu_result string_io(struct core_ctx *c, struct emu *e, bool in, uns
 	struct core_regs *r = &c->v->regs;
 	uint32_t port = (uint16_t)r->gpr[R_RDX];
 
-	if (e->i.rep && address(&e->i, r->gpr[R_RCX]) == 0)
+	if (e->i.rep && address(&e->i, r->gpr[R_RCX]) == 0) {
+		clip(&e->i, r, in);
 		return EMU_DONE;
+	}
 	e->fault = permitted(c, port, bytes);
 	if (e->fault.raised)
 		return EMU_FAULT;
 	if (!e->i.rep)
 		return emu_end(e, string_element(c, e, in, port, bytes));
+	clip(&e->i, r, in);
 	for (unsigned int n = 0; n < REPS_AT_ONCE; n++) {
 		e->fault = string_element(c, e, in, port, bytes);
 		if (e->fault.raised)

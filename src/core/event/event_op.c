@@ -9,7 +9,6 @@
 #include "core/run.h"
 
 /* Physical interrupts: a guest without devices owns none of them. */
-#define NR_PIRQS 80
 
 /* Not in the header of this interface version. */
 #ifndef EVTCHNOP_reset_cont
@@ -171,7 +170,7 @@ static long bind_pirq(struct core_ctx *c, uint64_t va)
 
 	if (!core_get(c, &op, va))
 		return -XEN_EFAULT;
-	return op.pirq < NR_PIRQS ? -XEN_EPERM : -XEN_EINVAL;
+	return op.pirq < CORE_NR_PIRQS ? -XEN_EPERM : -XEN_EINVAL;
 }
 
 static long close_port(struct core_ctx *c, uint64_t va)

@@ -28,13 +28,14 @@ long core_hc_sched_op_compat(struct core_ctx *c, const uint64_t arg[6])
 /* ABI: served; as event_channel_op, without reset and the FIFO operations */
 long core_hc_event_channel_op_compat(struct core_ctx *c, const uint64_t arg[6])
 {
-	uint32_t cmd;
+	struct evtchn_op op;
 
-	if (!core_get(c, &cmd, arg[0]))
+	/* All of it, whatever the command needs. */
+	if (!core_get(c, &op, arg[0]))
 		return -XEN_EFAULT;
-	if (cmd > EVTCHNOP_unmask)
+	if (op.cmd > EVTCHNOP_unmask)
 		return -XEN_ENOSYS;
-	const uint64_t args[6] = {cmd, arg[0] + offsetof(struct evtchn_op, u)};
+	const uint64_t args[6] = {op.cmd, arg[0] + offsetof(struct evtchn_op, u)};
 
 	return core_hc_event_channel_op(c, args);
 }
@@ -42,12 +43,12 @@ long core_hc_event_channel_op_compat(struct core_ctx *c, const uint64_t arg[6])
 /* ABI: served; as physdev_op */
 long core_hc_physdev_op_compat(struct core_ctx *c, const uint64_t arg[6])
 {
-	uint32_t cmd;
+	struct physdev_op op;
 
-	if (!core_get(c, &cmd, arg[0]))
+	if (!core_get(c, &op, arg[0]))
 		return -XEN_EFAULT;
 	/* Nothing is left of commands 0 to 3; those that came later are passed on, too. */
-	const uint64_t args[6] = {cmd, arg[0] + offsetof(struct physdev_op, u)};
+	const uint64_t args[6] = {op.cmd, arg[0] + offsetof(struct physdev_op, u)};
 
 	return core_hc_physdev_op(c, args);
 }

@@ -44,6 +44,22 @@ static long mem_type(struct core_ctx *c, uint64_t va)
 	return op.domid == DOMID_SELF || op.domid == c->d->domid ? -XEN_EINVAL : -XEN_ESRCH;
 }
 
+/* Help for shadow page tables, which no domain here has. */
+static long table_dying(struct core_ctx *c, uint64_t va)
+{
+	struct {
+		domid_t domid;
+		uint16_t pad[3];
+		uint64_t gpa;
+	} op;
+
+	if (!core_get(c, &op, va))
+		return -XEN_EFAULT;
+	if (op.domid == 0)
+		return -XEN_EOPNOTSUPP;
+	return op.domid == DOMID_SELF || op.domid == c->d->domid ? -XEN_EINVAL : -XEN_ESRCH;
+}
+
 static long get_time(struct core_ctx *c, uint64_t va)
 {
 	struct xen_hvm_get_time op = {.now = core_time_now(c)};
@@ -54,9 +70,8 @@ static long get_time(struct core_ctx *c, uint64_t va)
 long core_hc_hvm_op(struct core_ctx *c, const uint64_t arg[6])
 {
 	uint64_t va = arg[1];
-	uint8_t op[16];
 
-	switch ((uint32_t)arg[0]) {
+	switch (arg[0]) {     /* all 64 bits count */
 	case HVMOP_set_param: /* ABI: -EINVAL; HVM guests only */
 	case HVMOP_get_param: /* ABI: -EINVAL; HVM guests only */
 		return param(c, va);
@@ -65,7 +80,7 @@ long core_hc_hvm_op(struct core_ctx *c, const uint64_t arg[6])
 	case HVMOP_guest_request_vm_event:   /* ABI: -EINVAL; nobody listens */
 		return -XEN_EINVAL;
 	case HVMOP_pagetable_dying: /* ABI: -EOPNOTSUPP; no shadow page tables */
-		return core_get(c, &op, va) ? -XEN_EOPNOTSUPP : -XEN_EFAULT;
+		return table_dying(c, va);
 	case HVMOP_get_time: /* ABI: served */
 		return get_time(c, va);
 	case HVMOP_xentrace: /* ABI: served; the records are dropped */

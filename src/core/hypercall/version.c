@@ -90,7 +90,7 @@ long core_hc_xen_version(struct core_ctx *c, const uint64_t arg[6])
 		return core_put_bytes(c, va, c->ctl->boot.uuid, 16) ? 0 : -XEN_EFAULT;
 	case XENVER_commandline: /* ABI: served; "<denied>" as for any guest but the control domain
 				  */
-		return put_text(c, va, "<denied>", sizeof(xen_commandline_t));
+		return put_text(c, va, "<denied>", sizeof("<denied>"));
 	case XENVER_build_id: /* ABI: -EPERM; not for guests */
 		return -XEN_EPERM;
 	default:

@@ -156,7 +156,7 @@ static long acquire_resource(struct core_ctx *c, uint64_t va)
 
 	if (!mm_get(c, &r, va, sizeof(r)))
 		return -XEN_EFAULT;
-	if (r.pad != 0)
+	if (r.pad != 0 || r.frame >> 32 != 0 || (r.frame + r.nr_frames) >> 32 != 0)
 		return -XEN_EINVAL;
 	return r.domid == DOMID_SELF || mm_domain_by_any_id(c, r.domid) == MM_DOM_NONE ? -XEN_ESRCH
 										       : -XEN_EPERM;
@@ -171,7 +171,7 @@ static long reserved_memory(struct core_ctx *c, uint64_t va)
 		uint32_t device;
 	} map;
 
-	if (!mm_get(c, &map, va, sizeof(map)))
+	if (!mm_get(c, &map, va, sizeof(map)) || !core_addr_ok(map.buffer))
 		return -XEN_EFAULT;
 	if ((map.flags & ~1u) != 0)
 		return -XEN_EINVAL;

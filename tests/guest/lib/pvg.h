@@ -187,6 +187,7 @@ static inline void pvg_invlpg(const void *va)
 }
 
 /* ---- walk.c: random walks, the same on every host; each answer is a letter */
+/* "seed=N" as the command line makes other walks of it. */
 void pvg_seed(u64 seed);
 u64 pvg_rnd(void);
 #define PICK(array) ((array)[pvg_rnd() % ARRAY_SIZE(array)])
@@ -198,7 +199,7 @@ char pvg_letter(long r);
 void pvg_walk(unsigned int walk, unsigned int steps, long (*one)(void), u64 (*state)(void));
 /*
  * With "loud=WALK,FROM,TO" as the command line: whether this step should say what it does, to find
- * out about a difference (scripts/record-xen has --cmdline, too).
+ * out about a difference (scripts/record-xen has --cmdline, too). WALK 999: in all walks.
  */
 bool pvg_loud(void);
 #define SAY(...)                                                                                   \

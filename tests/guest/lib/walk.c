@@ -5,10 +5,14 @@
 static u64 state_of_rnd;
 static unsigned int walk_now, step_now;
 static unsigned int loud_walk, loud_from, loud_to;
+static u64 other_seeds;
+
+static void find_words(void);
 
 void pvg_seed(u64 seed)
 {
-	state_of_rnd = 0x9e3779b97f4a7c15ul * (seed + 1);
+	find_words();
+	state_of_rnd = 0x9e3779b97f4a7c15ul * (seed + other_seeds + 1);
 }
 
 u64 pvg_rnd(void)
@@ -49,26 +53,35 @@ static unsigned int number(const u8 **s)
 
 	while (**s >= '0' && **s <= '9')
 		v = v * 10 + (unsigned int)(*(*s)++ - '0');
-	if (**s)
+	if (**s == ',')
 		(*s)++;
 	return v;
 }
 
-static void find_loud(void)
+/* The words of the command line. */
+static void find_words(void)
 {
 	const u8 *s = (const u8 *)start_info->cmd_line;
 
-	if (loud_to || memcmp(s, "loud=", 5))
-		return;
-	s += 5;
-	loud_walk = number(&s);
-	loud_from = number(&s);
-	loud_to = number(&s);
+	for (; *s; s++) {
+		if (!memcmp(s, "loud=", 5)) {
+			s += 5;
+			loud_walk = number(&s);
+			loud_from = number(&s);
+			loud_to = number(&s);
+			s--;
+		} else if (!memcmp(s, "seed=", 5)) {
+			s += 5;
+			other_seeds = 100000ul * number(&s);
+			s--;
+		}
+	}
 }
 
 bool pvg_loud(void)
 {
-	return walk_now == loud_walk && step_now >= loud_from && step_now < loud_to;
+	return (walk_now == loud_walk || loud_walk == 999) && step_now >= loud_from &&
+	       step_now < loud_to;
 }
 
 void pvg_walk(unsigned int walk, unsigned int steps, long (*one)(void), u64 (*state)(void))
@@ -76,7 +89,6 @@ void pvg_walk(unsigned int walk, unsigned int steps, long (*one)(void), u64 (*st
 	char line[65];
 	unsigned int k = 0;
 
-	find_loud();
 	walk_now = walk;
 	for (step_now = 0; step_now < steps; step_now++) {
 		long r;
