@@ -160,10 +160,13 @@ enum emu_result emu_io(struct core_ctx *c, struct emu *e)
 	uint32_t port = (uint16_t)r->gpr[R_RDX];
 	bool in = !(op & 2);
 
+	if (!(op >= 0x6c && op <= 0x6f) && (op & 0xf4) != 0xe4)
+		return EMU_UNKNOWN;
+	/* #UD comes first, but not on each processor: TCG's asks for the privilege before. */
+	if (e->i.lock)
+		return emu_fault(e, CORE_VEC_UD);
 	if (op >= 0x6c && op <= 0x6f)
 		return string_io(c, e, in, bytes);
-	if ((op & 0xf4) != 0xe4)
-		return EMU_UNKNOWN;
 	if (!(op & 8)) {
 		int64_t imm;
 
