@@ -116,7 +116,7 @@ class Hostile(unittest.TestCase):
         if only:
             self.attack(len(only.split(",")), "quiet HOSTILE_ONLY=" + only)
         else:
-            self.attack(12)
+            self.attack(13)
 
     def test_other_vcpus(self):
         """What the threads of a program can do to each other's vCPU."""

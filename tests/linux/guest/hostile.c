@@ -26,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOW = 0x10000, LOW_END = 0x240000, PATTERN = 0x5a, HURT = 99 };
+enum { LOW = 0x10000, LOW_END = 0x240000, STUB = 0x600, PATTERN = 0x5a, HURT = 99 };
 
 static unsigned char *witness_memory;
 
@@ -94,13 +94,63 @@ static void jump_kill(uint64_t where)
 /* Every instruction of the stub as a target, and the pages around. */
 static void jumps(void)
 {
-	for (uint64_t at = LOW; at < LOW + 0x500; at++) {
+	for (uint64_t at = LOW; at < LOW + STUB; at++) {
 		step(jump_to, at);
 		if (at % 8 == 0)
 			step(jump_kill, at);
 	}
 	for (uint64_t at = LOW; at < LOW_END; at += 0x2000)
 		step(jump_to, at);
+}
+
+/* ---- a stack of its own in the stub ---- */
+static uint64_t *own_stack;
+
+/* Whoever is stopped in there gets away only if the kernel is heard of: by a kick, for the timer.
+ */
+static void jump_with_stack(uint64_t where)
+{
+	ualarm(20000, 20000);
+	__asm__ volatile("mov %1, %%rsp\n\tmov %1, %%rax\n\tmov %1, %%rbx\n\tjmp *%0"
+			 :
+			 : "D"(where), "S"(own_stack)
+			 : "rax", "rbx", "memory");
+}
+
+static void innocent(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(syscall(SYS_getppid) > 0 ? 7 : 8);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 7 << 8)
+		_exit(HURT);
+}
+
+/*
+ * As if the stub's stack were here: a signal's frame around a kick's that leads to itself, or into
+ * the program. It must not take the kick that was for the kernel, and whoever gets the process next
+ * must not find it where the program left it.
+ */
+static void kicks(void)
+{
+	enum { BLOCK = 0x10000, RSP = (48 + 15 * 8) / 8, RIP = RSP + 1 };
+	uint64_t *m =
+		mmap(NULL, 4 * BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t *block = (uint64_t *)(((uint64_t)m + 2 * BLOCK) & -(uint64_t)BLOCK);
+	static const uint64_t rip[] = {LOW, 0x400000};
+
+	if (m == MAP_FAILED)
+		return;
+	own_stack = block + BLOCK / 16;
+	for (size_t k = 0; k < sizeof(rip) / sizeof(rip[0]); k++)
+		for (uint64_t at = LOW + k; at < LOW + STUB; at += 1 + k) {
+			own_stack[RSP] = (uint64_t)own_stack;
+			own_stack[RIP] = rip[k];
+			step(jump_with_stack, at);
+			innocent();
+		}
 }
 
 static void write_all(uint64_t value)
@@ -469,6 +519,7 @@ static const struct {
 	void (*run)(void);
 } attacks[] = {
 	{"jumps", jumps},
+	{"kicks", kicks},
 	{"writes", writes},
 	{"forgeries", forgeries},
 	{"reads", reads},

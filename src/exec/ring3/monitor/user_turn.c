@@ -127,12 +127,19 @@ static void kick(struct u_slot *s)
 	order_run(s);
 }
 
-static const void *soon(void)
+#define SOON_NS	 50000u
+/*
+ * A program can jump into the stub, and write that K does not sleep: then nobody may wake it. (The
+ * host may also be slow, and then the second kick is one too many, which is none.)
+ */
+#define AGAIN_NS 20000000u
+
+static const void *in_ns(uint64_t ns)
 {
 	static struct {
 		uint64_t sec, ns;
 	} ts;
-	uint64_t until = core_time_now(&k.c) + 50000;
+	uint64_t until = core_time_now(&k.c) + ns;
 
 	ts.sec = until / 1000000000u;
 	ts.ns = until % 1000000000u;
@@ -164,6 +171,7 @@ void turn_give(struct u_slot *s, bool yield)
 	unsigned int yields = yield ? UF_YIELDS : 0;
 	bool kicked = false, slept = false, ordered = s->order->nr != 0;
 	uint32_t given = pace.asked, turn;
+	const void *until;
 
 	learn(s);
 	give(s);
@@ -188,8 +196,13 @@ void turn_give(struct u_slot *s, bool yield)
 			continue;
 		slept = true;
 		/* M wakes G only: who was kicked meanwhile has to look again. */
-		sys6(SYS_futex, (long)&st->turn, FUTEX_WAIT_BITSET, turn | UT_K_SLEEPS,
-		     (turn & UT_MAPPING) && k.ctlv->kick ? (long)soon() : 0, 0, UF_WAIT_K);
+		if (kicked)
+			until = in_ns(AGAIN_NS);
+		else
+			until = (turn & UT_MAPPING) && k.ctlv->kick ? in_ns(SOON_NS) : NULL;
+		if (sys6(SYS_futex, (long)&st->turn, FUTEX_WAIT_BITSET, turn | UT_K_SLEEPS,
+			 (long)until, 0, UF_WAIT_K) == -110 /* ETIMEDOUT */)
+			kicked = false;
 	}
 	waiting = NULL;
 	judge(s, yield && !slept, ordered, given);

@@ -21,6 +21,9 @@
 #define CLONE_G		  0x9111 /* CLONE_VM, PIDFD, PARENT; exit signal that of M: SIGCHLD */
 #define FILTER_SPEC_ALLOW 4
 
+/* Of the process that it runs in. Never by the stack pointer, which a program that jumps here brings. */
+#define STATE (U_BLOCK + UB_STATE)
+
 	.section .ustub, "ax"
 	.balign	4096
 	.globl	u_stub, u_birth, u_handler, u_site, u_site_saved, u_site_end, u_stub_end
@@ -227,9 +230,7 @@ u_fail:
  * frame; while waiting, by waiting; on the way out, by telling K that nothing happened since.
  */
 u_handler:
-	mov	%rsp, %rax
-	and	$-U_BLOCK_SIZE, %rax
-	add	$UB_STATE, %rax
+	mov	$STATE, %eax
 	mov	UC_RIP(%rsp), %rcx
 	lea	u_stub(%rip), %r8
 	sub	%r8, %rcx
@@ -249,7 +250,6 @@ u_tell:
  * in here, or on the way to here, is told as if it had come in front of the site: nothing that
  * counts has happened yet.
  */
-#define STATE (U_BLOCK + UB_STATE)
 u_site:
 	mov	%rsp, STATE + US_GPR + 32
 	mov	$(U_BLOCK + U_BLOCK_SIZE - 16), %esp
@@ -315,9 +315,7 @@ u_wait_again:
 	movq	$0, US_FRAME(%rax)
 	jmp	u_report
 u_wait:
-	mov	%rsp, %rbx
-	and	$-U_BLOCK_SIZE, %rbx
-	add	$UB_STATE, %rbx
+	mov	$STATE, %ebx
 	testl	$UF_YIELD, US_FLAGS(%rbx)
 	jz	1f
 	/* Another program's turn is next, if it is as it was: then K does not meet us in the queue. */
@@ -428,7 +426,16 @@ u_in_stub:
 	jae	u_wait_again
 	/* From u_report on it is settled which frame is told. */
 	jmp	u_report_again
-3:	mov	UC_RSP(%rsp), %rsp
+	/*
+	 * A program that came here by itself has no outer frame. What it gives as one has to be above this
+	 * one, or a kick could go round for ever, and K waits for it.
+	 */
+3:	mov	UC_RSP(%rsp), %rcx
+	cmp	%rsp, %rcx
+	jbe	u_tell
+	cmp	$(U_BLOCK + U_BLOCK_SIZE), %rcx
+	jae	u_tell
+	mov	%rcx, %rsp
 	jmp	u_handler
 1:	cmp	$(u_switched - u_stub), %ecx
 	jb	2f
