@@ -474,6 +474,16 @@ begin strings
 	addr32 rep stosb
 finish strings
 
+begin pages
+	mov %rdi, %r8
+	mov $512, %ecx
+	xor %eax, %eax
+	rep stosq
+	mov %rdi, %r9
+	mov %r8, %rdi
+	mov $0x77, %edx
+finish pages
+
 begin segments
 	mov %gs:0x10, %rax
 	add %rax, %gs:(%rdi)

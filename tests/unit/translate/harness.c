@@ -41,6 +41,7 @@ static unsigned int nr_entered;
 
 static int ram_fd = -1;
 static uint8_t rights[NR_FRAMES], protect[NR_FRAMES];
+static uint64_t taken = ~0ull; /* a frame */
 static uint64_t cache_size_used;
 
 /* Of the run in progress; written by the signal handler. */
@@ -108,7 +109,7 @@ static void apply_rights(uint64_t frame)
 {
 	int prot = rights[frame];
 
-	if (protect[frame])
+	if (protect[frame] || frame == taken)
 		prot &= ~PROT_WRITE;
 	mprotect((void *)(GUEST_LOW + S + (frame << 12)), 4096, prot & ~PROT_EXEC);
 	mprotect((void *)(GUEST_HIGH + S + (frame << 12)), 4096, prot & ~PROT_EXEC);
@@ -128,6 +129,19 @@ void set_rights(uint64_t gva, size_t len, int prot)
 	}
 	xlate_user_forget(X);
 	xlate_revalidate(X);
+}
+
+void set_taken(uint64_t gva)
+{
+	uint64_t off = 0, old = taken;
+
+	if (gva && !to_offset(gva, &off))
+		abort();
+	taken = gva ? off >> 12 : ~0ull;
+	if (old < NR_FRAMES)
+		apply_rights(old);
+	if (taken < NR_FRAMES)
+		apply_rights(taken);
 }
 
 bool frame_protected(uint64_t mfn)
@@ -178,6 +192,8 @@ static uint32_t cb_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 		xlate_invalidate_frame(X, off >> 12);
 		apply_rights(off >> 12);
 	}
+	if (write && off >> 12 != taken)
+		xlate_store_needless(X);
 	*ret = ram_guest + off;
 	return 0;
 }
@@ -240,6 +256,14 @@ static bool serve_write_fault(uint64_t gva, struct xlate_sigregs *s)
 	/* (poke() leaves pages read-only that are protected no longer) */
 	if (!to_offset(gva, &off) || !(rights[off >> 12] & PROT_WRITE))
 		return false;
+	if (off >> 12 == taken) {
+		xlate_recover(X, s, NULL);
+		if (!xlate_store_access(X, true, true))
+			return false;
+		xlate_leave(X, s);
+		last.exit = -1;
+		return true;
+	}
 	nr_write_faults++;
 	protect[off >> 12] = 0;
 	xlate_recover(X, s, NULL);

@@ -70,6 +70,9 @@ extern uint64_t user_absent;
 extern uint64_t user_swap, nr_user_asked;
 extern uint64_t nr_notes, nr_write_faults;
 
+/* A page that the window has read-only although the guest may write to it; 0: there is none. */
+void set_taken(uint64_t gva);
+
 /* Run the guest until a hypercall exit, another exit, or a fault the harness does not serve. */
 struct outcome run_guest(void);
 /* Execute natively from r->rip with r's registers; ends at native_end_code. r = the end state. */

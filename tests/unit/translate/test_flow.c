@@ -26,7 +26,8 @@
 	X(functions)                                                                               \
 	X(stores)                                                                                  \
 	X(lines)                                                                                   \
-	X(loops) X(jcc) X(retpoline) X(thunks) X(stacks) X(overlap) X(strings) X(segments) X(pushes)
+	X(loops)                                                                                   \
+	X(jcc) X(retpoline) X(thunks) X(stacks) X(overlap) X(strings) X(pages) X(segments) X(pushes)
 #define DECLARE(n) extern const uint8_t snip_##n[], snip_##n##_end[];
 SNIPPETS(DECLARE)
 #define ENTRY(n) {#n, snip_##n, snip_##n##_end},

@@ -187,6 +187,67 @@ static void test_forms(void **state)
 	}
 }
 
+/*
+ * Kernels clear pages for page tables, which the window has read-only, and others. A site that
+ * becomes one because of the first rests when nothing is read-only any more, and wakes.
+ */
+static void clear_a_page(uint64_t di)
+{
+	memset(guest_ptr(di), 0x77, 0x1000);
+	memset(&R, 0, sizeof(R));
+	R.gpr[R_RSP] = STACK;
+	R.gpr[R_RDI] = di;
+	R.gpr[R_RDX] = 0x1234;
+	R.rflags = 0x202;
+	R.rip = CODE;
+	assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
+	assert_int_equal(R.gpr[R_RDI], di + 0x1000);
+	assert_int_equal(R.gpr[R_RDX], 0x1234);
+	for (unsigned int k = 0; k < 0x1000; k++)
+		assert_int_equal(guest_ptr(di)[k], 0);
+}
+
+static uint64_t served(void)
+{
+	struct xlate_stats st;
+
+	xlate_get_stats(X, &st);
+	return st.user_accesses;
+}
+
+static void test_clearing_rests(void **state)
+{
+	static const uint8_t code[] = {0xb9, 0, 0x10, 0, 0, 0x31, 0xc0, 0xf3, 0xaa, 0x0f, 0x05};
+	unsigned int k;
+	uint64_t n;
+
+	harness_begin();
+	harness_reset();
+	poke(CODE, code, sizeof(code));
+	for (k = 0; k < 3; k++)
+		clear_a_page(DATA + 0x1000 * k);
+	assert_int_equal(served(), 0);
+	for (unsigned int round = 0; round < 3; round++) {
+		/* page tables, in between: a fault, and past the window from then on */
+		set_taken(DATA + 0x3000);
+		for (k = 0; k < 200; k++) {
+			n = served();
+			xlate_user_forget(X);
+			clear_a_page(DATA + 0x1000 * (k % 10 == 3 ? 3 : k % 3));
+			assert_true(served() > n || k < 3);
+		}
+		/* none any more */
+		set_taken(0);
+		for (k = 0; k < 200; k++) {
+			xlate_user_forget(X);
+			clear_a_page(DATA + 0x1000 * (k % 3));
+		}
+		n = served();
+		clear_a_page(DATA);
+		assert_int_equal(served(), n);
+	}
+}
+
 /* The user page is not there: #PF at the instruction, with nothing done, or partly for rep. */
 static void test_page_faults(void **state)
 {
@@ -640,6 +701,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_forms),
+		cmocka_unit_test(test_clearing_rests),
 		cmocka_unit_test(test_page_faults),
 		cmocka_unit_test(test_read_only),
 		cmocka_unit_test(test_tlb),

@@ -31,6 +31,7 @@ struct k_frame {
 #define KF_WRITABLE    2u
 #define KF_MANY	       4u  /* in va[0]: mapped at more places than were recorded */
 #define KF_CODE	       8u  /* in va[1]: this vCPU translated from it; says nothing of mappings */
+#define KF_TAKEN       8u  /* in va[0]: made read-only since it was last mapped writable */
 #define KF_POINTER     16u /* the translator may store through its own pointer to the frame */
 #define KF_EPOCH_SHIFT 5
 #define KF_EPOCH       0xfe0u
@@ -92,6 +93,11 @@ void window_code_written(uint64_t mfn);
 void window_code_gone(uint64_t mfn);
 /* Was anything translated (or copied, user_site.c) from it? */
 bool window_is_code(uint64_t mfn);
+/*
+ * Was the right to write to it taken away there (1) or not (0)? -1: what is mapped there is not
+ * known. `once`: and not again by the next question, if it is not taken away again.
+ */
+int window_taken(uint64_t mfn, uint64_t va, bool once);
 /*
  * With other vCPUs: this one is about to map `nr` frames at va, or to use them by the translator's
  * pointers, with the right `how` (0: to read, KF_WRITABLE, KF_POINTER). False: one of them may not

@@ -232,6 +232,8 @@ uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 	} while (k.smp && !may_use(mfn, va, write));
 	if (write && !k.smp && window_is_code(mfn))
 		window_code_written(mfn);
+	else if (write && window_taken(mfn, va, true) != 1)
+		xlate_store_needless(k.x);
 	*ret = k.c.ram + (mfn << 12) + (va & 0xfff);
 	return 0;
 }

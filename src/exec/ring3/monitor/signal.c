@@ -152,15 +152,17 @@ static void go_back(struct k_ucontext *u)
 static bool past_window(struct k_ucontext *u)
 {
 	const uint64_t need = PTE_RW | PTE_DIRTY;
+	uint64_t va = window_guest_va(u->cr2), upper, *pte;
 	struct xlate_recovered how;
-	uint64_t upper, *pte;
+	bool taken;
 
 	/* (Without the dirty bit it is the first store to any page.) */
-	pte = tlb_follow(k.c.v->kernel_root, window_guest_va(u->cr2), -1, &upper);
-	if (!pte || (pte_read(pte) & need) != need)
+	pte = tlb_follow(k.c.v->kernel_root, va, -1, &upper);
+	if (!pte || (pte_read(pte) & need) != need || pte_mfn(pte_read(pte)) >= k.nr_frames)
 		return false;
+	taken = window_taken(pte_mfn(pte_read(pte)), va, false) == 1;
 	xlate_recover(k.x, &u->regs, &how);
-	if (how.completed || !xlate_store_access(k.x, true))
+	if (how.completed || !xlate_store_access(k.x, true, taken))
 		return false;
 	xlate_leave(k.x, &u->regs);
 	return true;
@@ -202,7 +204,7 @@ static void page_fault(struct k_ucontext *u, bool is_protected)
 	}
 	/* A store to a page table, most likely: the next one here need not fault. */
 	if (error == 3 && (u->err & 2) && !kdebug_on)
-		(void)xlate_store_access(k.x, false);
+		(void)xlate_store_access(k.x, false, false);
 	if (how.fetch)
 		error |= 16;
 	leave_with(u, 14, error, va);

@@ -35,6 +35,8 @@ static void set_entry(struct k_frame *f, int i, uint64_t entry)
 {
 	if (i == 1)
 		entry |= f->va[1] & KF_CODE;
+	else
+		entry |= f->va[0] & KF_TAKEN;
 	__atomic_store_n(&f->va[i], entry, __ATOMIC_RELAXED);
 }
 
@@ -60,12 +62,20 @@ static void note_third(struct k_frame *f, uint64_t entry)
 	set_entry(f, 0, first | KF_MANY);
 }
 
+static void note_taken(struct k_frame *f, bool taken)
+{
+	__atomic_store_n(&f->va[0], taken ? f->va[0] | KF_TAKEN : f->va[0] & ~(uint64_t)KF_TAKEN,
+			 __ATOMIC_RELAXED);
+}
+
 /* `kept`: what was noted at this place and is still so. */
 static void note_mapping(uint64_t mfn, uint64_t va, unsigned int how, unsigned int kept)
 {
 	struct k_frame *f = &k.kframes[mfn];
 	uint64_t entry = va | KF_MAPPED | epoch_of(va) | how;
 
+	if (how & KF_WRITABLE)
+		note_taken(f, false);
 	for (int i = 0; i < 2; i++) {
 		uint64_t old = f->va[i];
 
@@ -83,6 +93,21 @@ static void note_mapping(uint64_t mfn, uint64_t va, unsigned int how, unsigned i
 bool window_is_code(uint64_t mfn)
 {
 	return __atomic_load_n(&k.c.frames[mfn].aux, __ATOMIC_RELAXED) & CORE_FRAME_CODE;
+}
+
+int window_taken(uint64_t mfn, uint64_t va, bool once)
+{
+	struct k_frame *f = &k.kframes[mfn];
+	bool ret = f->va[0] & KF_TAKEN;
+
+	for (int i = 0; i < 2; i++) {
+		if (!entry_valid(f->va[i]) || (f->va[i] & ~0xfffull) != (va & ~0xfffull))
+			continue;
+		if (once)
+			note_taken(f, false);
+		return ret;
+	}
+	return -1;
 }
 
 /*
@@ -200,6 +225,7 @@ static void make_read_only(struct k_frame *f, int i)
 			window_flush_range(e & ~0xfffull, 4096);
 	}
 	set_entry(f, i, e & ~(uint64_t)(KF_WRITABLE | KF_POINTER | KF_CODE));
+	note_taken(f, true);
 }
 
 /* The entry that mapped the frame at va has changed: the mapping goes, or becomes what it says. */

@@ -10,7 +10,7 @@
 
 #define FRAG_MAX_INSNS 200
 /* No single guest instruction grows to more than this. */
-#define INSN_HOST_MAX  400
+#define INSN_HOST_MAX  700
 #define FRAG_HOST_MAX  (FRAG_MAX_INSNS * 64 + 4096)
 
 struct local_edge {

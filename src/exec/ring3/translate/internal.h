@@ -127,9 +127,11 @@ struct tlb_saved { /* what was learned of a root that is not loaded */
 
 struct user_site {
 	uint64_t gva;
-	uint32_t snippet; /* host address of the redirected instruction, 0 = not made */
-	uint16_t flags;	  /* SITE_* */
-	uint16_t small;	  /* how often a string was too short to be worth it */
+	uint32_t snippet;  /* host address of the redirected instruction, 0 = not made */
+	uint16_t flags;	   /* SITE_* */
+	uint16_t small;	   /* how often a string was too short to be worth it */
+	uint16_t needless; /* pages that were not read-only, less those that were: count_needless()
+			    */
 	struct insn insn;
 };
 /* Stores to pages that the window has read-only (page tables): ask before, do not fault. */
@@ -138,6 +140,8 @@ struct user_site {
 #define STORE_FAULTS 8u
 /* Such a site that mostly does something else: execute it as any other instruction. */
 #define SITE_PLAIN   2u
+/* Plain, until it meets a page again that is read-only. */
+#define SITE_RESTS   4u
 
 #ifdef XLATE_NO_TABLE
 #define MAX_FRAGS  (1u << 18)
@@ -211,6 +215,7 @@ struct xlate {
 	uint64_t xsave_has;	/* a bit for each that it has, from 2 on */
 	uint32_t bmi2;		/* the processor has rorx and shrx */
 	uint32_t by_window;	/* xlate_store_by_window() */
+	bool needless;		/* xlate_store_needless() */
 	uint64_t tlb_used[2][4]; /* user_tlb.c: entries for reads, for writes, a bit each */
 	uint64_t tlb_forgets;	 /* counts what had to be forgotten: none of it is saved */
 	uint64_t tlb_changes;	 /* as xlate_user_switch() was told */

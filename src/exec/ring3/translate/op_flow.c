@@ -7,8 +7,9 @@
 
 #define ABS(o) (XLATE_VCPU + (o))
 
-#define LINE	64u
-#define JCC_LEN 6u
+#define LINE	   64u
+#define PAGE_BYTES 4096u
+#define JCC_LEN	   6u
 
 /* What indirect jumps and calls use and give back. */
 #define R_TMP R_RAX
@@ -445,6 +446,49 @@ void op_call_stubs(struct em *e)
 }
 
 /*
+ * Is a whole page cleared, by the looks of what is in front of it? That is how kernels do it: mov
+ * $4096, %ecx; xor %eax, %eax; rep stosb, or with a width of eight. Only a guess: the bytes may be
+ * another instruction's end.
+ */
+static bool clears_page(const struct em *e, const struct insn *i)
+{
+	const unsigned int at = e->pc & (PAGE_BYTES - 1);
+	struct xlate_code code;
+	const uint8_t *p;
+	uint32_t n;
+
+	if ((i->op & 0xfe) != 0xaa || i->rep != 0xf3 || i->p66 || i->p67 || (i->op & 1 && !i->w))
+		return false;
+	/* (a fragment may begin with it: it was interrupted once) */
+	if (at < 7 || e->x->cfg.fetch(e->x->cfg.priv, e->pc - 7, &code))
+		return false;
+	p = code.ptr + at - 7;
+	if (p[0] != 0xb9 || p[5] != 0x31 || p[6] != 0xc0)
+		return false;
+	__builtin_memcpy(&n, p + 1, 4);
+	return n == (i->op & 1 ? PAGE_BYTES / 8 : PAGE_BYTES);
+}
+
+/*
+ * The processor's own strings have few misses of the cache under way at a time. With all lines of a
+ * page asked for first one that was not in use lately takes 320 ns instead of 560, one that is in
+ * the cache 10 more. And whoever clears one page most often clears the next one soon: as many lines
+ * of it as can be under way cost nothing, more of them would be waited for.
+ */
+#define LINES_AHEAD 16u
+
+static void prefetch_lines(struct em *e, uint32_t bytes, uint32_t act)
+{
+	for (uint32_t at = 0; at < bytes; at += LINE) {
+		em_step(e, act);
+		e1(e, 0x0f); /* prefetchw at(%rdi) */
+		e1(e, 0x0d);
+		e1(e, 0x8f);
+		e4(e, at);
+	}
+}
+
+/*
  * String instructions: es:rdi takes no override, so rdi (and rsi, to keep the fast microcode) are
  * shifted around the instruction, by lea because flags must survive. A source at fs: is shifted by
  * the guest's FS base as well.
@@ -464,6 +508,7 @@ void op_string(struct em *e, const struct insn *i)
 	const uint32_t only_si = sp | ACT_FIX(FIX_SI) | par, only_di = sp | ACT_FIX(FIX_DI);
 	const uint32_t both = shift_si ? sp | par | ACT_FIX(di ? FIX_SIDI : FIX_SI) : only_di;
 	uint8_t buf[32], *skip = NULL;
+	bool clears;
 
 	if (!di && !fs) { /* lods takes an override */
 		op_impl(e, i);
@@ -499,9 +544,14 @@ void op_string(struct em *e, const struct insn *i)
 		em_load(e, R_RDX, ABS(XV_FS_SHIFT));
 	if (shift_si)
 		em_lea2(e, R_RSI, R_RSI, R_RDX);
+	clears = clears_page(e, i);
+	if (clears)
+		prefetch_lines(e, PAGE_BYTES, both);
 	em_step(e, both);
 	ebytes(e, buf, n);
 	em_step(e, ACT_NEXT | both);
+	if (clears)
+		prefetch_lines(e, LINES_AHEAD * LINE, ACT_NEXT | both);
 	if (di) {
 		em_movi(e, R_RDX, -(uint64_t)XLATE_SHIFT);
 		em_lea2(e, R_RDI, R_RDI, R_RDX);

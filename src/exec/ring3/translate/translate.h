@@ -215,9 +215,15 @@ bool xlate_user_access(struct xlate *x);
  * Likewise for an instruction that stored to a page which the window has read-only: from now on the
  * callback is asked first, which costs a tenth of a fault. Where the window could have the page
  * writable (`allowed`) only for what clears or copies whole pages, or faults time and again; else
- * for any single store. False: nothing changes.
+ * for any single store. `taken`: the page became read-only by what the guest did to it, so there
+ * will be more of the kind; else what rests (below) does so on. False: nothing changes.
  */
-bool xlate_store_access(struct xlate *x, bool allowed);
+bool xlate_store_access(struct xlate *x, bool allowed, bool taken);
+/*
+ * From within the callback: the page that is to be stored to is not read-only in the window. What
+ * clears or copies whole pages goes through the window again when that was so for long.
+ */
+void xlate_store_needless(struct xlate *x);
 /* Single stores of such instructions go through the window all the same (somebody watches it). */
 void xlate_store_by_window(struct xlate *x, bool on);
 

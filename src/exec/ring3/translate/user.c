@@ -60,6 +60,7 @@ static uint32_t add_site(struct xlate *x, uint64_t gva, const struct insn *i)
 	x->user[x->nr_user].snippet = 0;
 	x->user[x->nr_user].flags = 0;
 	x->user[x->nr_user].small = 0;
+	x->user[x->nr_user].needless = 0;
 	copy_insn(&x->user[x->nr_user].insn, i);
 	x->user_bloom[b >> 6] |= 1ull << (b & 63);
 	x->st.user_sites++;
@@ -80,6 +81,7 @@ static void refresh_site(struct xlate *x, uint32_t site, const struct insn *i)
 	u->snippet = 0;
 	u->flags = 0;
 	u->small = 0;
+	u->needless = 0;
 }
 
 static bool is_user(const struct xlate *x, uint64_t va)
@@ -209,7 +211,7 @@ static bool make_site(struct xlate *x, const struct insn *i, uint16_t flags)
 	if (!site)
 		return false;
 	refresh_site(x, site, i);
-	x->user[site].flags = (x->user[site].flags & ~SITE_PLAIN) | flags;
+	x->user[site].flags = (x->user[site].flags & ~(SITE_PLAIN | SITE_RESTS)) | flags;
 	xlate_kill(x, x->cur_frag);
 	return true;
 }
@@ -250,7 +252,7 @@ static bool faults_often(struct xlate *x, uint64_t gva)
 	return ++x->stored[k].faults >= STORE_FAULTS;
 }
 
-bool xlate_store_access(struct xlate *x, bool allowed)
+bool xlate_store_access(struct xlate *x, bool allowed, bool taken)
 {
 	const struct core_regs *r = x->cfg.regs;
 	struct insn i;
@@ -272,7 +274,14 @@ bool xlate_store_access(struct xlate *x, bool allowed)
 	 */
 	xlate_user_forget_writes(x);
 	site = find_site(x, r->rip);
-	return !(site && x->user[site].flags) && make_site(x, &i, SITE_STORE);
+	if (site && x->user[site].flags && !(taken && (x->user[site].flags & SITE_RESTS)))
+		return false;
+	return make_site(x, &i, SITE_STORE);
+}
+
+void xlate_store_needless(struct xlate *x)
+{
+	x->needless = true;
 }
 
 void xlate_store_by_window(struct xlate *x, bool on)
@@ -542,6 +551,38 @@ static uint64_t many_elements(struct str_op *s, uint64_t count)
 	return n >> __builtin_ctz(s->width);
 }
 
+/* From now on an instruction like any other. */
+static void make_plain(struct xlate *x, struct user_site *u, uint16_t flags)
+{
+	uint32_t host = xlate_lookup(x, u->gva);
+
+	u->flags |= SITE_PLAIN | flags;
+	/* (nothing was recovered, so cur_frag says nothing) */
+	if (host)
+		xlate_kill(x, xlate_frag_of(x, host));
+}
+
+/*
+ * A kernel clears pages for page tables, which the window has read-only, and pages for everything
+ * else, where the longer way is a waste: it leaves the cache, looks the page up, and uses another
+ * mapping of it. One fault is worth about so many of these, and to rest and to be woken
+ * NEEDLESS_MAX.
+ */
+#define NEEDED	     16u
+#define NEEDLESS_MAX 64u
+
+static void count_needless(struct xlate *x, struct user_site *u, uint64_t va, uint64_t n)
+{
+	if (!(u->flags & SITE_STORE) || is_user(x, va) || n != 4096)
+		return;
+	if (!x->needless) {
+		u->needless = u->needless > NEEDED ? u->needless - NEEDED : 0;
+	} else if (++u->needless >= NEEDLESS_MAX) {
+		u->needless = 0;
+		make_plain(x, u, SITE_RESTS);
+	}
+}
+
 /* Carry out a string instruction; rip is at it. 0 = done, rip behind it. */
 static enum xlate_exit string_access(struct xlate *x, struct user_site *u)
 {
@@ -551,21 +592,21 @@ static enum xlate_exit string_access(struct xlate *x, struct user_site *u)
 
 	s.width = !(i->op & 1) ? 1 : i->w ? 8 : i->p66 ? 2 : 4;
 	if ((u->flags & SITE_STORE) && r->gpr[R_RCX] < WHOLE >> __builtin_ctz(s.width) &&
-	    !is_user(x, r->gpr[R_RDI]) && ++u->small == SMALL) {
-		u->flags |= SITE_PLAIN;
-		xlate_kill(x, x->cur_frag);
-	}
+	    !is_user(x, r->gpr[R_RDI]) && ++u->small == SMALL)
+		make_plain(x, u, 0);
 	for (;;) {
 		bool stop;
 		uint64_t n;
 
 		if (i->rep && !r->gpr[R_RCX])
 			break;
+		x->needless = false;
 		n = i->rep ? many_elements(&s, r->gpr[R_RCX]) : 0;
 		if (s.kicked)
 			return XLATE_KICKED;
 		if (n) {
 			r->gpr[R_RCX] -= n;
+			count_needless(x, u, r->gpr[R_RDI] - n * s.width, n * s.width);
 		} else {
 			if (!one_element(&s, &stop))
 				return page_fault(x, s.err, s.err_va);
