@@ -8,8 +8,6 @@
 #include "core/mm/mm.h"
 #include "core/run.h"
 
-/* Physical interrupts: a guest without devices owns none of them. */
-
 /* Not in the header of this interface version. */
 #ifndef EVTCHNOP_reset_cont
 #define EVTCHNOP_reset_cont 14
@@ -402,7 +400,7 @@ long core_hc_event_channel_op(struct core_ctx *c, const uint64_t arg[6])
 		return bind_interdomain(c, arg[1]);
 	case EVTCHNOP_bind_virq: /* ABI: served */
 		return bind_virq(c, arg[1]);
-	case EVTCHNOP_bind_pirq: /* ABI: -EPERM; no physical interrupts */
+	case EVTCHNOP_bind_pirq: /* ABI: -EPERM; a guest without devices owns no interrupt */
 		return bind_pirq(c, arg[1]);
 	case EVTCHNOP_close: /* ABI: served */
 		return close_port(c, arg[1]);

@@ -20,12 +20,10 @@
 #include "exec/ring3/ring3.h"
 #include "exec/ring3/user.h"
 
-#define PATIENCE_MS                                                                                \
-	2000 /* they have been killed; what is left then is the program's to collect               \
-	      */
+/* They have been killed. What is there for longer is the program's to collect. */
+#define PATIENCE_MS 2000
 
-/* They inherit the monitor's session, and cannot leave it. Its number is nobody else's meanwhile.
- */
+/* They inherit the monitor's session and cannot leave it; nobody else gets its number meanwhile. */
 static bool is_of(pid_t pid, pid_t session)
 {
 	char path[32], line[512], *at;
