@@ -117,3 +117,29 @@ long pvg_set_rw(void *va)
 {
 	return pvg_map(va, *pvg_entry((u64)va, 1) | PTE_RW);
 }
+
+long pvg_pin(unsigned int level, const void *table)
+{
+	return pvg_mmuext(MMUEXT_PIN_L1_TABLE + level - 1, pvg_mfn_of(table), 0);
+}
+
+long pvg_unpin(const void *table)
+{
+	return pvg_mmuext(MMUEXT_UNPIN_TABLE, pvg_mfn_of(table), 0);
+}
+
+void *pvg_edge_alloc(void)
+{
+	u8 *two = pvg_pages_alloc(2);
+
+	pvg_map(two + PAGE_SIZE, 0);
+	return two + PAGE_SIZE;
+}
+
+void *pvg_page_alloc_ro(void)
+{
+	void *page = pvg_page_alloc();
+
+	pvg_set_ro(page);
+	return page;
+}

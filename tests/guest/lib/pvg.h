@@ -58,6 +58,18 @@ void pvg_vprintf(const char *fmt, va_list ap);
 void pvg_printf(const char *fmt, ...);
 #define printf pvg_printf
 const char *pvg_errname(long err);
+/* Prints what a call came to; MUST: only if that is not 0. */
+#define R(name, expr)                                                                              \
+	do {                                                                                       \
+		long r_ = (expr);                                                                  \
+		printf("%s: %le\n", name, r_);                                                     \
+	} while (0)
+#define MUST(name, expr)                                                                           \
+	do {                                                                                       \
+		long must_ = (expr);                                                               \
+		if (must_)                                                                         \
+			printf("%s: %le\n", name, must_);                                          \
+	} while (0)
 
 /* ---- console.c */
 void pvg_console_init(void);
@@ -120,8 +132,23 @@ void pvg_report(const char *name, void (*fn)(void));
 	__asm__(".pushsection .text\n.globl t_" #name "\n.type t_" #name ", @function\nt_" #name   \
 		":\n" text "\nret\n.popsection\n")
 
-/* ---- user.c: programs. Set pvg_user_trap as pvg_trap_hook and pvg_user_syscall as the callback.
- */
+/* ---- insn.c: single accesses, by one kind of instruction each; true: it faulted */
+bool pvg_load(u64 va, u64 *ret);
+bool pvg_load_string(u64 va, u64 *ret);
+bool pvg_load_copy(u64 va, u64 *ret); /* with a count */
+bool pvg_store(u64 va, u64 v);
+bool pvg_store_string(u64 va, u64 v);
+bool pvg_store_copy(u64 va, const u64 *v);
+/* For pvg_try3(): loads a selector, and what was there again. */
+void pvg_load_ds(u64 sel, u64 b, u64 c);
+void pvg_load_ss(u64 sel, u64 b, u64 c);
+void pvg_far_return(u64 sel, u64 b, u64 c);
+/* A function that returns the value, and a call of what is there. */
+void pvg_code_put(u8 *p, u32 value);
+u32 pvg_code_run(const u8 *p);
+
+/* ---- user.c: programs. pvg_user_init(), or pvg_user_trap as pvg_trap_hook, pvg_user_syscall as
+ * the callback and a kernel stack. */
 enum pvg_user_end { PVG_USER_RUNS = 1, PVG_USER_TRAP, PVG_USER_SYSCALL };
 extern struct pvg_user {
 	enum pvg_user_end how;
@@ -130,6 +157,7 @@ extern struct pvg_user {
 	u64 mask, cr2;
 } pvg_user;
 extern struct iret_context pvg_user_frame;
+void pvg_user_init(void);
 void pvg_user_syscall(void);
 bool pvg_user_trap(struct trap_frame *f);
 void pvg_user_defaults(u64 rip, u64 rsp);
@@ -164,6 +192,9 @@ void *pvg_va_of_mfn(u64 mfn);
 void *pvg_page_alloc(void);
 /* Same, and the page after it in address and pfn. NULL when the mapped memory ends. */
 void *pvg_pages_alloc(unsigned int n);
+/* The end of a page, behind which is a hole; a page mapped read-only. */
+void *pvg_edge_alloc(void);
+void *pvg_page_alloc_ro(void);
 /* Where the entry of level (1..4) for va lies; NULL if a table above is not present. */
 u64 *pvg_entry(u64 va, int level);
 u64 pvg_entry_maddr(u64 va, int level);
@@ -177,6 +208,8 @@ long pvg_mmu_update(u64 ptr, u64 val);
 /* update_va_mapping with UVMF_INVLPG. */
 long pvg_map(void *va, u64 pte);
 long pvg_mmuext(unsigned int cmd, u64 arg1, u64 arg2);
+long pvg_pin(unsigned int level, const void *table);
+long pvg_unpin(const void *table);
 /* Sets the entry of va's page to read-only or back. */
 long pvg_set_ro(void *va);
 long pvg_set_rw(void *va);
@@ -264,6 +297,9 @@ void pvg_vcpu_context(struct vcpu_guest_context *x, unsigned int cpu);
 long pvg_vcpu_init(unsigned int cpu);
 /* Runs fn on it and returns when it has started; a vCPU whose fn returns goes down. */
 long pvg_vcpu_up(unsigned int cpu, void (*fn)(unsigned int cpu));
+/* Runs one that does what pvg_on() says: that returns when fn has been run there. */
+long pvg_worker_up(unsigned int cpu);
+void pvg_on(unsigned int cpu, void (*fn)(void));
 /* In a loop that waits for another vCPU. */
 void pvg_relax(void);
 #define MY_VCPU (&pvg_shared->vcpu_info[pvg_cpu()])

@@ -78,3 +78,40 @@ void pvg_relax(void)
 	if (++turn[pvg_cpu()] % 64 == 0)
 		HC2(sched_op, SCHEDOP_yield, 0);
 }
+
+/* ---- one that does what it is told --------------------------------------------------------- */
+
+static struct {
+	void (*volatile job)(void);
+	volatile u32 asked, done;
+} worker[PVG_MAX_VCPUS];
+
+static void work(unsigned int cpu)
+{
+	for (;;) {
+		while (worker[cpu].done == worker[cpu].asked)
+			pvg_relax();
+		mb();
+		worker[cpu].job();
+		mb();
+		worker[cpu].done = worker[cpu].asked;
+	}
+}
+
+long pvg_worker_up(unsigned int cpu)
+{
+	return pvg_vcpu_up(cpu, work);
+}
+
+void pvg_on(unsigned int cpu, void (*fn)(void))
+{
+	if (cpu == pvg_cpu()) {
+		fn();
+		return;
+	}
+	worker[cpu].job = fn;
+	mb();
+	worker[cpu].asked++;
+	while (worker[cpu].done != worker[cpu].asked)
+		pvg_relax();
+}

@@ -94,3 +94,14 @@ long pvg_user_space_use(void)
 		pvg_set_ro(space[i]);
 	return pvg_mmuext(MMUEXT_NEW_USER_BASEPTR, pvg_mfn_of(space[3]), 0);
 }
+
+void pvg_user_init(void)
+{
+	static u8 kernel_stack[8192] __attribute__((aligned(16)));
+	struct callback_register cb = {.type = CALLBACKTYPE_syscall,
+				       .address = (u64)pvg_user_syscall};
+
+	HC2(stack_switch, KERNEL_DS, kernel_stack + sizeof(kernel_stack));
+	HC2(callback_op, CALLBACKOP_register, &cb);
+	pvg_trap_hook = pvg_user_trap;
+}

@@ -125,15 +125,9 @@ static void build(void)
 
 void guest_main(void)
 {
-	static u8 kernel_stack[8192] __attribute__((aligned(16)));
-	struct callback_register cb = {.type = CALLBACKTYPE_syscall,
-				       .address = (u64)pvg_user_syscall};
-
 	pvg_events_init();
 	pvg_traps_init();
-	HC2(stack_switch, KERNEL_DS, kernel_stack + sizeof(kernel_stack));
-	HC2(callback_op, CALLBACKOP_register, &cb);
-	pvg_trap_hook = pvg_user_trap;
+	pvg_user_init();
 	build();
 	printf("rights of the entries: the kernel reads, writes, jumps | a program does\n");
 	for (unsigned int k2 = 0; k2 < 8; k2++) {

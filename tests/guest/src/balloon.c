@@ -2,12 +2,6 @@
 /* memory_op: giving frames back, getting them, exchanging them; what else it answers. */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		printf("%s: %le\n", name, r_);                                                     \
-	} while (0)
-
 static long mem(unsigned int op, void *arg)
 {
 	return HC2(memory_op, op, arg);

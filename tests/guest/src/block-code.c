@@ -6,27 +6,11 @@
 #include "pvg.h"
 #include <xen/io/blkif.h>
 
-typedef u32 code_fn(void);
-
 #define BLOCKS 4u
 #define ROUNDS 2000u
 
 static struct pvg_blk blk;
 static u8 *code;
-
-/* mov $value, %eax; ret */
-static void emit(u8 *p, u32 value)
-{
-	p[0] = 0xb8;
-	memcpy(p + 1, &value, 4);
-	p[5] = 0xc3;
-}
-
-static u32 run(const u8 *p)
-{
-	barrier();
-	return ((code_fn *)p)();
-}
 
 static bool wait_and_look_only(void)
 {
@@ -52,11 +36,11 @@ void guest_main(void)
 	code = pvg_page_alloc();
 	page = pvg_page_alloc();
 	for (u32 i = 0; i < BLOCKS; i++) {
-		emit(page, 100 + i);
+		pvg_code_put(page, 100 + i);
 		printf("write block %d: %d\n", i, pvg_blk_rw(&blk, true, i * 8, page, 0, 7));
 	}
-	emit(code, 99);
-	printf("before: %d\n", run(code));
+	pvg_code_put(code, 99);
+	printf("before: %d\n", pvg_code_run(code));
 	pvg_grant(blk.next_grant, (domid_t)blk.backend, pvg_mfn_of(code), false);
 	req.seg[0].gref = blk.next_grant;
 	req.seg[0].last_sect = 7;
@@ -67,7 +51,7 @@ void guest_main(void)
 		pvg_blk_kick(&blk);
 		if (!wait_and_look_only())
 			lost++;
-		stale += run(code) != 100 + i % BLOCKS;
+		stale += pvg_code_run(code) != 100 + i % BLOCKS;
 	}
 	printf("%d reads: %d without an answer, %d times stale code was run\n", ROUNDS, lost,
 	       stale);

@@ -282,18 +282,13 @@ static u64 state(void)
 
 void guest_main(void)
 {
-	u8 *two;
-
 	pvg_events_init();
 	pvg_traps_init();
 	pvg_store_init();
 	self = (domid_t)pvg_store_number("domid");
 	good = pvg_page_alloc();
-	rdonly = pvg_page_alloc();
-	pvg_set_ro(rdonly);
-	two = pvg_pages_alloc(2);
-	pvg_map(two + PAGE_SIZE, 0);
-	edge = two + PAGE_SIZE;
+	rdonly = pvg_page_alloc_ro();
+	edge = pvg_edge_alloc();
 	for (unsigned int walk = 0; walk < WALKS; walk++) {
 		pvg_seed(walk + 8000);
 		extra = 0;

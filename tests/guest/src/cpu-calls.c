@@ -2,12 +2,6 @@
 /* Hypercalls about the virtual processor: trap table, callbacks, stack, iret; legal and not. */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		printf("%s: %le\n", name, r_);                                                     \
-	} while (0)
-
 static void trap_tables(void)
 {
 	struct trap_info t[3];

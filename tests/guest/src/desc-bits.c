@@ -4,24 +4,6 @@
 
 static u64 *gdt;
 
-static void load_ds(u64 sel, u64 b, u64 c)
-{
-	__asm__ volatile("movl %0, %%ds\n xorl %%eax, %%eax\n movl %%eax, %%ds" ::"r"((u32)sel)
-			 : "rax");
-}
-static void load_ss(u64 sel, u64 b, u64 c)
-{
-	__asm__ volatile("movl %%ss, %%eax\n movl %0, %%ss\n movl %%eax, %%ss" ::"r"((u32)sel)
-			 : "rax");
-}
-static void far_return(u64 sel, u64 b, u64 c)
-{
-	__asm__ volatile(
-		"movl %%cs, %%edx\n pushq %0\n leaq 1f(%%rip), %%rax\n pushq %%rax\n lretq\n"
-		"1: pushq %%rdx\n leaq 2f(%%rip), %%rax\n pushq %%rax\n lretq\n2:" ::"r"(sel)
-		: "rax", "rdx", "memory");
-}
-
 static u32 lar(u32 sel)
 {
 	u32 r = 0;
@@ -71,9 +53,9 @@ static struct result one(u64 desc, bool code_ok)
 	x.lar = desc >> 44 & 1 ? lar(0x23) & 0xff00 : 0;
 	x.err = verr(0x23);
 	x.erw = verw(0x23);
-	x.ds = (u8)tried(load_ds, 0x23);
-	x.ss = (u8)tried(load_ss, 0x23);
-	x.cs = code_ok ? (u8)tried(far_return, 0x23) : 255;
+	x.ds = (u8)tried(pvg_load_ds, 0x23);
+	x.ss = (u8)tried(pvg_load_ss, 0x23);
+	x.cs = code_ok ? (u8)tried(pvg_far_return, 0x23) : 255;
 	return x;
 }
 

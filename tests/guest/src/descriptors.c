@@ -2,12 +2,6 @@
 /* Descriptor tables: set_gdt, update_descriptor, LDTs, loading selectors. */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		printf("%s: %le\n", name, r_);                                                     \
-	} while (0)
-
 static u64 *gdt, *ldt, *plain;
 
 static long set_gdt(u64 *frames, unsigned int entries)
@@ -15,27 +9,10 @@ static long set_gdt(u64 *frames, unsigned int entries)
 	return HC2(set_gdt, frames, entries);
 }
 
-static void load_ds(u64 sel, u64 b, u64 c)
-{
-	__asm__ volatile("movl %0, %%ds\n xorl %%eax, %%eax\n movl %%eax, %%ds" ::"r"((u32)sel)
-			 : "rax");
-}
 static void load_fs(u64 sel, u64 b, u64 c)
 {
 	__asm__ volatile("movl %0, %%fs\n xorl %%eax, %%eax\n movl %%eax, %%fs" ::"r"((u32)sel)
 			 : "rax");
-}
-static void load_ss(u64 sel, u64 b, u64 c)
-{
-	__asm__ volatile("movl %%ss, %%eax\n movl %0, %%ss\n movl %%eax, %%ss" ::"r"((u32)sel)
-			 : "rax");
-}
-static void far_return(u64 sel, u64 b, u64 c)
-{
-	__asm__ volatile(
-		"movl %%cs, %%edx\n pushq %0\n leaq 1f(%%rip), %%rax\n pushq %%rax\n lretq\n"
-		"1: pushq %%rdx\n leaq 2f(%%rip), %%rax\n pushq %%rax\n lretq\n2:" ::"r"(sel)
-		: "rax", "rdx", "memory");
 }
 
 static void load(const char *name, void (*fn)(u64, u64, u64), u64 sel)
@@ -109,14 +86,14 @@ static void gdts(void)
 	R("set_gdt, 0 entries", set_gdt(frames, 0));
 	R("set_gdt, 512 entries", set_gdt(frames, 512));
 	R("  map the page writable", pvg_set_rw(gdt));
-	load("  ds = 0x0b", load_ds, 0x0b);
-	load("  ds = 0x08", load_ds, 0x08);
-	load("  ss = 0x0b", load_ss, 0x0b);
-	load("  cs = 0x13", far_return, 0x13);
-	load("  ds = 0x1b (empty)", load_ds, 0x1b);
-	load("  cs = 0xe033 still", far_return, 0xe033);
+	load("  ds = 0x0b", pvg_load_ds, 0x0b);
+	load("  ds = 0x08", pvg_load_ds, 0x08);
+	load("  ss = 0x0b", pvg_load_ss, 0x0b);
+	load("  cs = 0x13", pvg_far_return, 0x13);
+	load("  ds = 0x1b (empty)", pvg_load_ds, 0x1b);
+	load("  cs = 0xe033 still", pvg_far_return, 0xe033);
 	R("set_gdt, 513 entries, second frame bad", set_gdt(frames, 513));
-	load("  ds = 0x0b", load_ds, 0x0b);
+	load("  ds = 0x0b", pvg_load_ds, 0x0b);
 	R("set_gdt, 7168 entries", set_gdt(frames, 7168));
 	R("set_gdt, 7169 entries", set_gdt(frames, 7169));
 	R("set_gdt, 8192 entries", set_gdt(frames, 8192));
@@ -128,10 +105,10 @@ static void gdts(void)
 	R("set_gdt, shared_info", set_gdt(frames, 512));
 	frames[0] = pvg_mfn_of(gdt);
 	R("set_gdt, 5 entries", set_gdt(frames, 5));
-	load("  ds = 0x0b", load_ds, 0x0b);
+	load("  ds = 0x0b", pvg_load_ds, 0x0b);
 	frames[1] = pvg_mfn_of(gdt);
 	R("set_gdt, the same frame twice", set_gdt(frames, 1024));
-	load("  ds = 0x100b, in the second", load_ds, 0x100b);
+	load("  ds = 0x100b, in the second", pvg_load_ds, 0x100b);
 }
 
 static void bad_gdt_contents(void)
@@ -179,26 +156,26 @@ static void ldts(void)
 	ldt[1] = 0x00cff3000000ffff;
 	ldt[2] = 0x0000890000000067; /* a TSS: not allowed */
 	R("SET_LDT, page mapped writable", pvg_mmuext(MMUEXT_SET_LDT, (u64)ldt, 512));
-	load("  ds = 0x0f", load_ds, 0x0f);
+	load("  ds = 0x0f", pvg_load_ds, 0x0f);
 	R("  make it read-only", pvg_set_ro(ldt));
-	load("  ds = 0x0f, a bad one in the page", load_ds, 0x0f);
+	load("  ds = 0x0f, a bad one in the page", pvg_load_ds, 0x0f);
 	pvg_set_rw(ldt);
 	ldt[2] = 0;
 	pvg_set_ro(ldt);
-	load("  ds = 0x0f", load_ds, 0x0f);
+	load("  ds = 0x0f", pvg_load_ds, 0x0f);
 	R("  map it writable", pvg_set_rw(ldt));
 	load("  fs = 0x0f", load_fs, 0x0f);
-	load("  ds = 0x17, empty", load_ds, 0x17);
-	load("  ds = 0x100f, beyond", load_ds, 0x100f);
+	load("  ds = 0x17, empty", pvg_load_ds, 0x17);
+	load("  ds = 0x100f, beyond", pvg_load_ds, 0x100f);
 	R("  update entry 3",
 	  HC2(update_descriptor, (pvg_mfn_of(ldt) << 12) + 24, 0x00cff3000000ffff));
-	load("  ds = 0x1f", load_ds, 0x1f);
+	load("  ds = 0x1f", pvg_load_ds, 0x1f);
 	R("SET_LDT null", pvg_mmuext(MMUEXT_SET_LDT, 0, 0));
-	load("  ds = 0x0f", load_ds, 0x0f);
+	load("  ds = 0x0f", pvg_load_ds, 0x0f);
 	R("  map it writable", pvg_set_rw(ldt));
 	R("SET_LDT on an unmapped page",
 	  (pvg_map(ldt, 0), pvg_mmuext(MMUEXT_SET_LDT, (u64)ldt, 512)));
-	load("  ds = 0x0f", load_ds, 0x0f);
+	load("  ds = 0x0f", pvg_load_ds, 0x0f);
 }
 
 void guest_main(void)

@@ -269,13 +269,10 @@ static u64 state(void)
 void guest_main(void)
 {
 	u64 *l1;
-	u8 *two;
 
 	pvg_events_init();
 	pvg_traps_init();
-	two = pvg_pages_alloc(2);
-	pvg_map(two + PAGE_SIZE, 0);
-	edge = (struct trap_info *)(two + PAGE_SIZE);
+	edge = pvg_edge_alloc();
 	stack = pvg_page_alloc();
 	program = pvg_page_alloc();
 	l1 = pvg_user_space(PROGRAM);

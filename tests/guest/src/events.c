@@ -2,12 +2,6 @@
 /* Event channels: binding, delivery and masking, polling, and what is refused. */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		printf("%s: %le\n", name, r_);                                                     \
-	} while (0)
-
 static unsigned int order[16], nr_order;
 static void note_port(unsigned int port)
 {

@@ -2,12 +2,6 @@
 /* Grant tables, version 1: set-up, mapping one's own grants, copying, and what is refused. */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		printf("%s: %le\n", name, r_);                                                     \
-	} while (0)
-
 static long gnt(unsigned int op, void *arg, unsigned int n)
 {
 	return HC3(grant_table_op, op, arg, n);

@@ -2,12 +2,6 @@
 /* Every hypercall number with nothing to say, xen_version, multicall, sched_op, physdev_op. */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		printf("%s: %le\n", name, r_);                                                     \
-	} while (0)
-
 static void numbers(void)
 {
 	static const u8 skip[] = {3, 23, 26,

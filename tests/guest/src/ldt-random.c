@@ -10,12 +10,6 @@
 
 static u64 extra;
 
-static void load_ds(u64 sel, u64 b, u64 c)
-{
-	__asm__ volatile("movl %0, %%ds\n xorl %%eax, %%eax\n movl %%eax, %%ds" ::"r"((u32)sel)
-			 : "rax");
-}
-
 static void poke(u64 a, u64 b, u64 c)
 {
 	*(volatile u64 *)a = b;
@@ -41,7 +35,7 @@ static long use(unsigned int sel)
 {
 	const struct trap_frame *f = &pvg_caught.f;
 
-	if (!pvg_try3(load_ds, sel, 0, 0))
+	if (!pvg_try3(pvg_load_ds, sel, 0, 0))
 		return 0;
 	extra = pvg_mix(extra, f->vector << 32 ^ f->error);
 	if (f->vector == 14)

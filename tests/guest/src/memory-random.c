@@ -437,7 +437,6 @@ static void make_room(void)
 void guest_main(void)
 {
 	domid_t me = DOMID_SELF;
-	u8 *two;
 
 	pvg_events_init();
 	pvg_traps_init();
@@ -450,11 +449,8 @@ void guest_main(void)
 	}
 	extra_map = pvg_page_alloc();
 	pvg_map(extra_map, 0);
-	rdonly = pvg_page_alloc();
-	pvg_set_ro(rdonly);
-	two = pvg_pages_alloc(2);
-	pvg_map(two + PAGE_SIZE, 0);
-	edge = (u64 *)(two + PAGE_SIZE);
+	rdonly = pvg_page_alloc_ro();
+	edge = pvg_edge_alloc();
 	first = reservation();
 	printf("room to grow: %ld\n", mem(XENMEM_maximum_reservation, &me) - (long)first);
 	make_room();

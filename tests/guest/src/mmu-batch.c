@@ -373,19 +373,14 @@ static u64 state(void)
 
 void guest_main(void)
 {
-	u8 *two;
-
 	pvg_events_init();
 	pvg_traps_init();
 	pvg_store_init();
 	self = (domid_t)pvg_store_number("domid");
 	pvg_pool_init();
 	done = pvg_page_alloc();
-	rdonly = pvg_page_alloc();
-	pvg_set_ro(rdonly);
-	two = pvg_pages_alloc(2);
-	pvg_map(two + PAGE_SIZE, 0);
-	edge = (u64 *)(two + PAGE_SIZE);
+	rdonly = pvg_page_alloc_ro();
+	edge = pvg_edge_alloc();
 	spare_slot = (pvg_root_mfn() << 12) + 200 * 8;
 	HC2(vm_assist, VMASST_CMD_enable, VMASST_TYPE_writable_pagetables);
 	for (unsigned int walk = 0; walk < WALKS; walk++) {

@@ -2,12 +2,6 @@
 /* mmu_update and update_va_mapping: what is refused, with which errno, and what is left behind. */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		printf("%s: %le\n", name, r_);                                                     \
-	} while (0)
-
 static u8 *data, *other, *slot; /* three ordinary pages; slot's PTE is the one played with */
 static u64 slot_pte;		/* machine address of that PTE */
 static u64 mfn_data, mfn_other;

@@ -2,23 +2,9 @@
 /* Recursive (linear) page tables, large batches, and reading Xen's slots through one's own eyes. */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		printf("%s: %le\n", name, r_);                                                     \
-	} while (0)
-
 static u64 m(const void *p)
 {
 	return pvg_mfn_of(p) << 12;
-}
-static long pin(unsigned int level, const void *t)
-{
-	return pvg_mmuext(MMUEXT_PIN_L1_TABLE + level - 1, pvg_mfn_of(t), 0);
-}
-static long unpin(const void *t)
-{
-	return pvg_mmuext(MMUEXT_UNPIN_TABLE, pvg_mfn_of(t), 0);
 }
 static long set(const void *table, unsigned int i, u64 val)
 {
@@ -38,9 +24,9 @@ static void chains(unsigned int level)
 	u64 *a = table(), *b = table(), *c = table();
 
 	printf("level %d\n", level);
-	pin(level, a);
-	pin(level, b);
-	pin(level, c);
+	pvg_pin(level, a);
+	pvg_pin(level, b);
+	pvg_pin(level, c);
 	R("  a -> a", set(a, 0, m(a) | PTE_P));
 	R("  a -> a twice", set(a, 1, m(a) | PTE_P));
 	R("  a -> b", set(a, 2, m(b) | PTE_P));
@@ -48,14 +34,14 @@ static void chains(unsigned int level)
 	R("  c -> a, a pointing elsewhere", set(c, 0, m(a) | PTE_P));
 	R("  b -> a, both ways", set(b, 1, m(a) | PTE_P));
 	R("  b -> b", set(b, 2, m(b) | PTE_P));
-	R("  unpin b while a points at it", unpin(b));
+	R("  unpin b while a points at it", pvg_unpin(b));
 	R("  b writable", pvg_set_rw(b));
 	R("  a -> b gone", set(a, 2, 0));
 	R("  b writable", pvg_set_rw(b));
-	R("  unpin a, which points at itself", unpin(a));
+	R("  unpin a, which points at itself", pvg_unpin(a));
 	R("  a writable", pvg_set_rw(a));
 	R("  c -> a gone", set(c, 0, 0));
-	R("  unpin c", unpin(c));
+	R("  unpin c", pvg_unpin(c));
 	R("  a, b, c writable", pvg_set_rw(a) | pvg_set_rw(b) | pvg_set_rw(c));
 }
 
@@ -91,7 +77,7 @@ static void batches(void)
 	u64 *l1 = table(), *d = pvg_page_alloc();
 	unsigned int done = 0;
 
-	pin(1, l1);
+	pvg_pin(1, l1);
 	for (unsigned int i = 0; i < 1024; i++) {
 		u[i].ptr = m(l1) + (i & 511) * 8;
 		u[i].val = i < 512 ? m(d) | PTE_KERN : 0;
@@ -109,9 +95,10 @@ static void batches(void)
 	u[301].ptr |= MMU_PT_UPDATE_PRESERVE_AD;
 	R("commands mixed", HC4(mmu_update, u, 512, &done, DOMID_SELF));
 	printf("  done %d, entry 301: %d\n", done, l1[301] != 0);
-	R("unpin", unpin(l1));
-	R("all references are gone: pin the data page", (pvg_set_ro(d), pvg_set_ro(d), pin(1, d)));
-	R("unpin", unpin(d));
+	R("unpin", pvg_unpin(l1));
+	R("all references are gone: pin the data page",
+	  (pvg_set_ro(d), pvg_set_ro(d), pvg_pin(1, d)));
+	R("unpin", pvg_unpin(d));
 	pvg_set_rw(d);
 	pvg_set_rw(l1);
 }
@@ -127,21 +114,21 @@ static void many_maps(void)
 		for (int i = 0; i < 512; i++)
 			l1[k][i] = m(d) | PTE_KERN;
 		pvg_set_ro(l1[k]);
-		bad |= pin(1, l1[k]);
+		bad |= pvg_pin(1, l1[k]);
 	}
 	R("six L1 tables full of one page", bad);
 	pvg_set_ro(d);
-	R("pin it", pin(1, d));
+	R("pin it", pvg_pin(1, d));
 	for (int k = 0; k < 5; k++)
-		unpin(l1[k]);
-	R("pin it with one table left", pin(1, d));
+		pvg_unpin(l1[k]);
+	R("pin it with one table left", pvg_pin(1, d));
 	for (int i = 0; i < 511; i++)
 		set(l1[5], (unsigned int)i, 0);
-	R("pin it with one entry left", pin(1, d));
+	R("pin it with one entry left", pvg_pin(1, d));
 	set(l1[5], 511, m(d) | PTE_P);
-	R("pin it with that read-only", pin(1, d));
-	R("unpin", unpin(d));
-	unpin(l1[5]);
+	R("pin it with that read-only", pvg_pin(1, d));
+	R("unpin", pvg_unpin(d));
+	pvg_unpin(l1[5]);
 }
 
 /* update_va_mapping in a multicall, as kernels batch it. */

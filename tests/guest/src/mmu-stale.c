@@ -5,12 +5,6 @@
  */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		printf("%s: %le\n", name, r_);                                                     \
-	} while (0)
-
 static u64 m(const void *p)
 {
 	return pvg_mfn_of(p) << 12;
@@ -35,14 +29,6 @@ static void show_write(const char *name, void *p, u64 v)
 		printf("%s: %s error %lx\n", name,
 		       pvg_vector_name((unsigned int)pvg_caught.f.vector), pvg_caught.f.error);
 }
-static long pin(unsigned int level, const void *t)
-{
-	return pvg_mmuext(MMUEXT_PIN_L1_TABLE + level - 1, pvg_mfn_of(t), 0);
-}
-static long unpin(const void *t)
-{
-	return pvg_mmuext(MMUEXT_UNPIN_TABLE, pvg_mfn_of(t), 0);
-}
 
 /* A stale writable mapping must be gone when the page has become a table. */
 static void stale_table(void)
@@ -51,10 +37,10 @@ static void stale_table(void)
 
 	t[0] = 0; /* in the TLB, writable */
 	R("read-only without a flush", quiet(t, m(t) | PTE_P));
-	R("pin it", pin(1, t));
+	R("pin it", pvg_pin(1, t));
 	show_write("write through the stale mapping", &t[1], 0x3ffffffful << 12 | PTE_KERN);
 	printf("the entry: %lx\n", t[1]);
-	R("unpin", unpin(t));
+	R("unpin", pvg_unpin(t));
 	R("writable again, without a flush", quiet(t, m(t) | PTE_KERN));
 	printf("write: %d\n", can_write(&t[1], 0x10));
 }
@@ -90,29 +76,29 @@ static void shared_tables(void)
 	l1[0] = m(d) | PTE_KERN;
 	pvg_set_ro(l1);
 	pvg_set_ro(l2);
-	R("pin the L2", pin(2, l2));
+	R("pin the L2", pvg_pin(2, l2));
 	R("link the L1", pvg_mmu_update(m(l2), m(l1) | PTE_KERN));
 	R("link it twice", pvg_mmu_update(m(l2) + 8, m(l1) | PTE_KERN));
-	R("pin it too", pin(1, l1));
+	R("pin it too", pvg_pin(1, l1));
 	R("data page read-only in the builder's map", pvg_set_ro(d));
-	R("pin the data page as L1", pin(1, d));
+	R("pin the data page as L1", pvg_pin(1, d));
 	R("unlink once", pvg_mmu_update(m(l2), 0));
-	R("pin the data page as L1", pin(1, d));
+	R("pin the data page as L1", pvg_pin(1, d));
 	R("unlink twice", pvg_mmu_update(m(l2) + 8, 0));
-	R("pin the data page as L1", pin(1, d));
+	R("pin the data page as L1", pvg_pin(1, d));
 	R("L1 entry written while only pinned", pvg_mmu_update(m(l1), m(d) | PTE_P));
-	R("pin the data page as L1", pin(1, d));
+	R("pin the data page as L1", pvg_pin(1, d));
 	R("L1 entry to what is a table now, writable", pvg_mmu_update(m(l1), m(d) | PTE_KERN));
-	R("unpin the data page", unpin(d));
+	R("unpin the data page", pvg_unpin(d));
 	R("L1 entry writable", pvg_mmu_update(m(l1), m(d) | PTE_KERN));
-	R("unpin the L1", unpin(l1));
-	R("pin the data page as L1", pin(1, d));
+	R("unpin the L1", pvg_unpin(l1));
+	R("pin the data page as L1", pvg_pin(1, d));
 	printf("the former L1 still says %lx\n", l1[0] & ~PTE_ADDR);
-	R("pin the former L1, its entry refused now", pin(1, l1));
-	R("unpin the data page", unpin(d));
-	R("pin the former L1", pin(1, l1));
-	R("unpin", unpin(l1));
-	R("unpin the L2", unpin(l2));
+	R("pin the former L1, its entry refused now", pvg_pin(1, l1));
+	R("unpin the data page", pvg_unpin(d));
+	R("pin the former L1", pvg_pin(1, l1));
+	R("unpin", pvg_unpin(l1));
+	R("unpin the L2", pvg_unpin(l2));
 	pvg_set_rw(l1);
 	pvg_set_rw(l2);
 	pvg_set_rw(d);
@@ -126,19 +112,19 @@ static void half_valid(void)
 	l1[0] = m(d) | PTE_KERN;
 	l1[511] = 0x3ffffffful << 12 | PTE_KERN;
 	pvg_set_ro(l1);
-	R("pin L1 with a bad last entry", pin(1, l1));
-	R("its first page is free of it", (pvg_set_ro(d), pin(1, d)));
-	R("unpin", unpin(d));
+	R("pin L1 with a bad last entry", pvg_pin(1, l1));
+	R("its first page is free of it", (pvg_set_ro(d), pvg_pin(1, d)));
+	R("unpin", pvg_unpin(d));
 	pvg_set_rw(d);
 	l2[0] = m(l1) | PTE_KERN;
 	pvg_set_ro(l2);
-	R("pin L2 of the bad L1", pin(2, l2));
+	R("pin L2 of the bad L1", pvg_pin(2, l2));
 	R("the L1 can be mapped writable", pvg_set_rw(l1));
 	l1[511] = 0;
-	R("pin L2, the L1 mapped writable", pin(2, l2));
+	R("pin L2, the L1 mapped writable", pvg_pin(2, l2));
 	R("read-only", pvg_set_ro(l1));
-	R("pin L2", pin(2, l2));
-	R("unpin", unpin(l2));
+	R("pin L2", pvg_pin(2, l2));
+	R("unpin", pvg_unpin(l2));
 	R("both writable", pvg_set_rw(l1) | pvg_set_rw(l2));
 }
 
@@ -183,13 +169,13 @@ static void root_entries(void)
 	old = root[i];
 	R("the image's own L4 entry, the same again", pvg_mmu_update(m(root) + i * 8, old));
 	R("  with A and D clear", pvg_mmu_update(m(root) + i * 8, old & ~(PTE_A | PTE_D)));
-	R("unpin the running root", unpin(root));
-	R("  pin it again", pin(4, root));
+	R("unpin the running root", pvg_unpin(root));
+	R("  pin it again", pvg_pin(4, root));
 	R("link an L3 and unpin the root", pvg_set_ro(l3));
 	R("  link", pvg_mmu_update(m(root) + 310 * 8, m(l3) | PTE_KERN));
-	R("  unpin", unpin(root));
+	R("  unpin", pvg_unpin(root));
 	R("  map the L3 writable", pvg_set_rw(l3));
-	R("  pin", pin(4, root));
+	R("  pin", pvg_pin(4, root));
 	R("  unlink", pvg_mmu_update(m(root) + 310 * 8, 0));
 	R("  map the L3 writable", pvg_set_rw(l3));
 	R("map the running root's frame writable", pvg_map(l3, m(root) | PTE_KERN));

@@ -2,12 +2,6 @@
 /* Entries of L2, L3 and L4 tables; pins and types of frames; writes to page tables in place. */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		printf("%s: %le\n", name, r_);                                                     \
-	} while (0)
-
 static u64 *table(void)
 {
 	return pvg_page_alloc();
@@ -16,16 +10,6 @@ static u64 *table(void)
 static u64 m(const void *p)
 {
 	return pvg_mfn_of(p) << 12;
-}
-
-static long pin(int level, const void *t)
-{
-	return pvg_mmuext(MMUEXT_PIN_L1_TABLE + (unsigned int)level - 1, pvg_mfn_of(t), 0);
-}
-
-static long unpin(const void *t)
-{
-	return pvg_mmuext(MMUEXT_UNPIN_TABLE, pvg_mfn_of(t), 0);
 }
 
 static u64 *root;
@@ -39,18 +23,18 @@ static void pins(void)
 {
 	u64 *t = table(), *d = table();
 
-	R("pin L1, mapped writable", pin(1, t));
+	R("pin L1, mapped writable", pvg_pin(1, t));
 	R("make it read-only", pvg_set_ro(t));
-	R("pin L1, empty, read-only", pin(1, t));
-	R("pin L1 again", pin(1, t));
-	R("pin L2 of a pinned L1", pin(2, t));
+	R("pin L1, empty, read-only", pvg_pin(1, t));
+	R("pin L1 again", pvg_pin(1, t));
+	R("pin L2 of a pinned L1", pvg_pin(2, t));
 	R("map it writable", pvg_set_rw(t));
-	R("unpin", unpin(t));
-	R("unpin again", unpin(t));
-	R("pin L2 of a former L1", pin(2, t));
-	R("unpin", unpin(t));
+	R("unpin", pvg_unpin(t));
+	R("unpin again", pvg_unpin(t));
+	R("pin L2 of a former L1", pvg_pin(2, t));
+	R("unpin", pvg_unpin(t));
 	R("map it writable", pvg_set_rw(t));
-	R("unpin an ordinary page", unpin(d));
+	R("unpin an ordinary page", pvg_unpin(d));
 	R("pin L1, no such frame", pvg_mmuext(MMUEXT_PIN_L1_TABLE, 0x3fffffff, 0));
 	R("unpin, no such frame", pvg_mmuext(MMUEXT_UNPIN_TABLE, 0x3fffffff, 0));
 	R("pin L4 of the running root", pvg_mmuext(MMUEXT_PIN_L4_TABLE, pvg_root_mfn(), 0));
@@ -59,33 +43,33 @@ static void pins(void)
 	  pvg_mmuext(MMUEXT_PIN_L1_TABLE, start_info->shared_info >> 12, 0));
 	t[3] = 0x3ffffffful << 12 | PTE_KERN;
 	pvg_set_ro(t);
-	R("pin L1 with a bad frame in it", pin(1, t));
+	R("pin L1 with a bad frame in it", pvg_pin(1, t));
 	pvg_set_rw(t);
 	t[3] = m(d) | PTE_KERN | 1ul << 62;
 	pvg_set_ro(t);
-	R("pin L1 with bit 62 set", pin(1, t));
-	R("unpin", unpin(t));
+	R("pin L1 with bit 62 set", pvg_pin(1, t));
+	R("unpin", pvg_unpin(t));
 	pvg_set_rw(t);
 	t[3] = m(t) | PTE_KERN;
 	pvg_set_ro(t);
-	R("pin L1 that maps itself writable", pin(1, t));
+	R("pin L1 that maps itself writable", pvg_pin(1, t));
 	pvg_set_rw(t);
 	t[3] = m(t) | PTE_P;
 	pvg_set_ro(t);
-	R("pin L1 that maps itself read-only", pin(1, t));
-	R("unpin", unpin(t));
+	R("pin L1 that maps itself read-only", pvg_pin(1, t));
+	R("unpin", pvg_unpin(t));
 	pvg_set_rw(t);
 	t[3] = m(d) | PTE_P | PTE_RW;
 	t[4] = 0x7ffffffff000 | 0x10;
 	pvg_set_ro(t);
-	R("pin L1 that maps data, and holds junk", pin(1, t));
+	R("pin L1 that maps data, and holds junk", pvg_pin(1, t));
 	printf("  flags became %lx, the junk %lx\n", t[3] & ~PTE_ADDR, t[4]);
-	R("pin L1 of the page it maps writable", pin(1, d));
+	R("pin L1 of the page it maps writable", pvg_pin(1, d));
 	R("give the data page read-only in the builder's map", pvg_set_ro(d));
-	R("pin L1 of the page still mapped by the other", pin(1, d));
-	R("unpin", unpin(t));
-	R("pin L1 of the page now", pin(1, d));
-	R("unpin", unpin(d));
+	R("pin L1 of the page still mapped by the other", pvg_pin(1, d));
+	R("unpin", pvg_unpin(t));
+	R("pin L1 of the page now", pvg_pin(1, d));
+	R("unpin", pvg_unpin(d));
 	pvg_set_rw(d);
 	pvg_set_rw(t);
 	t[3] = t[4] = 0;
@@ -103,13 +87,13 @@ static void levels(void)
 
 	l2[0] = m(l1) | PTE_KERN;
 	pvg_set_ro(l2);
-	R("pin L2 whose L1 is mapped writable", pin(2, l2));
+	R("pin L2 whose L1 is mapped writable", pvg_pin(2, l2));
 	pvg_set_ro(l1);
-	R("pin L2 whose L1 is fit", pin(2, l2));
+	R("pin L2 whose L1 is fit", pvg_pin(2, l2));
 	printf("  flags became %lx\n", l2[0] & ~PTE_ADDR);
 	R("map that L1 writable", pvg_set_rw(l1));
-	R("pin that L1", pin(1, l1));
-	R("unpin that L1", unpin(l1));
+	R("pin that L1", pvg_pin(1, l1));
+	R("unpin that L1", pvg_unpin(l1));
 	R("L2 entry: bit 7 (2 MiB)", pvg_mmu_update(m(l2) + 8, m(x) | PTE_KERN | PTE_PS));
 	R("L2 entry: an ordinary writable page", pvg_mmu_update(m(l2) + 8, m(x) | PTE_KERN));
 	R("L2 entry: itself, writable", pvg_mmu_update(m(l2) + 8, m(l2) | PTE_KERN));
@@ -135,7 +119,7 @@ static void levels(void)
 	l3[0] = m(l2) | PTE_KERN;
 	l3[511] = m(l2) | PTE_KERN;
 	pvg_set_ro(l3);
-	R("pin L3", pin(3, l3));
+	R("pin L3", pvg_pin(3, l3));
 	printf("  flags became %lx\n", l3[0] & ~PTE_ADDR);
 	R("L3 entry: an L1", pvg_mmu_update(m(l3) + 8, m(l1) | PTE_KERN));
 	R("L3 entry: bit 7 (1 GiB)", pvg_mmu_update(m(l3) + 8, m(l2) | PTE_KERN | PTE_PS));
@@ -143,16 +127,16 @@ static void levels(void)
 	R("L3 entry: itself, read-only", pvg_mmu_update(m(l3) + 8, m(l3) | PTE_P));
 	R("L3 entry: itself, writable", pvg_mmu_update(m(l3) + 8, m(l3) | PTE_KERN));
 	R("L3 entry: cleared", pvg_mmu_update(m(l3) + 8, 0));
-	R("unpin L2", unpin(l2));
-	R("pin L1 of an L2 in use", pin(1, l2));
-	R("pin L2 in use", pin(2, l2));
+	R("unpin L2", pvg_unpin(l2));
+	R("pin L1 of an L2 in use", pvg_pin(1, l2));
+	R("pin L2 in use", pvg_pin(2, l2));
 
 	l4[0] = m(l3) | PTE_KERN;
 	l4[256] = 0x1234000;
 	pvg_set_ro(l4);
-	R("pin L4", pin(4, l4));
+	R("pin L4", pvg_pin(4, l4));
 	printf("  flags became %lx, slot 256 %s\n", l4[0] & ~PTE_ADDR, whose(l4[256]));
-	R("pin L4 again", pin(4, l4));
+	R("pin L4 again", pvg_pin(4, l4));
 	R("L4 entry 1: the L3", pvg_mmu_update(m(l4) + 8, m(l3) | PTE_KERN));
 	R("L4 entry 1: bit 7", pvg_mmu_update(m(l4) + 8, m(l3) | PTE_KERN | PTE_PS));
 	R("L4 entry 1: bit 8", pvg_mmu_update(m(l4) + 8, m(l3) | PTE_KERN | PTE_G));
@@ -172,9 +156,9 @@ static void levels(void)
 	R("L4 entry 511", pvg_mmu_update(m(l4) + 511 * 8, m(l3) | PTE_KERN));
 	R("L4: NX, read-only", pvg_mmu_update(m(l4) + 511 * 8, m(l3) | PTE_P | PTE_NX));
 	printf("  flags became %lx\n", l4[511] & ~PTE_ADDR);
-	R("unpin L4", unpin(l4));
-	R("unpin L3", unpin(l3));
-	R("unpin L2", unpin(l2));
+	R("unpin L4", pvg_unpin(l4));
+	R("unpin L3", pvg_unpin(l3));
+	R("unpin L2", pvg_unpin(l2));
 	R("all free again: L1", pvg_set_rw(l1));
 	R("L2", pvg_set_rw(l2));
 	R("L3", pvg_set_rw(l3));
@@ -215,10 +199,10 @@ static void bases(void)
 	R("NEW_BASEPTR: no such frame", pvg_mmuext(MMUEXT_NEW_BASEPTR, 0x3fffffff, 0));
 	R("NEW_BASEPTR: 0", pvg_mmuext(MMUEXT_NEW_BASEPTR, 0, 0) ? -1 : 0);
 	pvg_set_ro(l1);
-	pin(1, l1);
+	pvg_pin(1, l1);
 	R("NEW_BASEPTR: an L1", pvg_mmuext(MMUEXT_NEW_BASEPTR, pvg_mfn_of(l1), 0));
 	R("NEW_USER_BASEPTR: an L1", pvg_mmuext(MMUEXT_NEW_USER_BASEPTR, pvg_mfn_of(l1), 0));
-	unpin(l1);
+	pvg_unpin(l1);
 	pvg_set_rw(l1);
 	R("NEW_USER_BASEPTR: a writable page",
 	  pvg_mmuext(MMUEXT_NEW_USER_BASEPTR, pvg_mfn_of(l4), 0));
@@ -238,9 +222,9 @@ static void bases(void)
 	pvg_set_ro(l4);
 	R("NEW_BASEPTR: a copy of the root, not pinned",
 	  pvg_mmuext(MMUEXT_NEW_BASEPTR, pvg_mfn_of(l4), 0));
-	R("  pin the old root once more", pin(4, root));
-	R("  unpin the old root", unpin(root));
-	R("  pin the old root again", pin(4, root));
+	R("  pin the old root once more", pvg_pin(4, root));
+	R("  unpin the old root", pvg_unpin(root));
+	R("  pin the old root again", pvg_pin(4, root));
 	R("NEW_BASEPTR: back", pvg_mmuext(MMUEXT_NEW_BASEPTR, pvg_mfn_of(root), 0));
 	R("  map the copy writable", pvg_set_rw(l4));
 }

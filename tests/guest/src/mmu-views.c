@@ -7,12 +7,6 @@
  */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		if (r_)                                                                            \
-			printf("%s: %le\n", name, r_);                                             \
-	} while (0)
 #define KERNEL_VA (0xffff000000000000ul | 320ul << 39 | 5ul << 30 | 6ul << 21)
 #define LOW_VA	  0x140000000ul	   /* L4 slot 0 */
 #define LOW1_VA	  0x8140000000ul   /* L4 slot 1 */
@@ -33,11 +27,11 @@ static u64 m(const void *p)
 }
 static void set(const u64 *table, unsigned int slot, u64 entry)
 {
-	R("mmu_update", pvg_mmu_update(m(table) + slot * 8, entry));
+	MUST("mmu_update", pvg_mmu_update(m(table) + slot * 8, entry));
 }
 static void flush(void)
 {
-	R("flush", pvg_mmuext(MMUEXT_TLB_FLUSH_ALL, 0, 0));
+	MUST("flush", pvg_mmuext(MMUEXT_TLB_FLUSH_ALL, 0, 0));
 }
 
 /* ---- on one vCPU or another ---------------------------------------------------------------- */
@@ -45,22 +39,6 @@ static void flush(void)
 static u64 at, arg, seen;
 static bool failed;
 
-__attribute__((noinline)) static void load(u64 va, u64 b, u64 c)
-{
-	__asm__ volatile("mov (%1), %0" : "=r"(seen) : "r"(va) : "memory");
-}
-__attribute__((noinline)) static void load_string(u64 va, u64 b, u64 c)
-{
-	__asm__ volatile("lodsq" : "=a"(seen), "+S"(va) : : "memory");
-}
-__attribute__((noinline)) static void store(u64 va, u64 v, u64 c)
-{
-	__asm__ volatile("mov %1, (%0)" : : "r"(va), "r"(v) : "memory");
-}
-__attribute__((noinline)) static void store_string(u64 va, u64 v, u64 c)
-{
-	__asm__ volatile("stosq" : "+D"(va) : "a"(v) : "memory");
-}
 /* (one that never meets a page table, which would make it one of the stores that are looked up) */
 __attribute__((noinline)) static void store_code(u64 va, u64 v, u64 c)
 {
@@ -68,19 +46,19 @@ __attribute__((noinline)) static void store_code(u64 va, u64 v, u64 c)
 }
 static void j_load(void)
 {
-	failed = pvg_try3(load, at, 0, 0);
+	failed = pvg_load(at, &seen);
 }
 static void j_load_string(void)
 {
-	failed = pvg_try3(load_string, at, 0, 0);
+	failed = pvg_load_string(at, &seen);
 }
 static void j_store(void)
 {
-	failed = pvg_try3(store, at, arg, 0);
+	failed = pvg_store(at, arg);
 }
 static void j_store_string(void)
 {
-	failed = pvg_try3(store_string, at, arg, 0);
+	failed = pvg_store_string(at, arg);
 }
 static void j_store_code(void)
 {
@@ -88,52 +66,26 @@ static void j_store_code(void)
 }
 static void j_root(void)
 {
-	R("NEW_BASEPTR", pvg_mmuext(MMUEXT_NEW_BASEPTR, arg, 0));
+	MUST("NEW_BASEPTR", pvg_mmuext(MMUEXT_NEW_BASEPTR, arg, 0));
 }
 static void j_entry(void)
 {
-	R("mmu_update", pvg_mmu_update(at, arg));
-	R("flush", pvg_mmuext(MMUEXT_TLB_FLUSH_LOCAL, 0, 0));
+	MUST("mmu_update", pvg_mmu_update(at, arg));
+	MUST("flush", pvg_mmuext(MMUEXT_TLB_FLUSH_LOCAL, 0, 0));
 }
 
 static void j_entry_only(void)
 {
-	R("mmu_update", pvg_mmu_update(at, arg));
+	MUST("mmu_update", pvg_mmu_update(at, arg));
 }
 
-static bool alone = true;
-#ifdef CPUS_2
-static void (*volatile job)(void);
-static volatile u32 asked, done;
-
-static void other(unsigned int cpu)
-{
-	for (;;) {
-		while (done == asked)
-			pvg_relax();
-		mb();
-		job();
-		mb();
-		done = asked;
-	}
-}
-#endif
+static unsigned int where; /* which vCPU */
 
 static void there(void (*fn)(void), u64 va, u64 v)
 {
 	at = va;
 	arg = v;
-	if (alone) {
-		fn();
-		return;
-	}
-#ifdef CPUS_2
-	job = fn;
-	mb();
-	asked++;
-	while (done != asked)
-		pvg_relax();
-#endif
+	pvg_on(where, fn);
 }
 static void change_there(u64 va, u64 entry)
 {
@@ -169,7 +121,7 @@ static u64 *table(void)
 {
 	u64 *l1 = pvg_page_alloc();
 
-	R("read-only", pvg_set_ro(l1));
+	MUST("read-only", pvg_set_ro(l1));
 	return l1;
 }
 static void make_place(struct place *w, u64 *root1, u64 *root2)
@@ -180,8 +132,8 @@ static void make_place(struct place *w, u64 *root1, u64 *root2)
 	w->l2 = pvg_page_alloc();
 	w->l2[L2X(w->va)] = m(w->l1) | RIGHTS;
 	l3[L3X(w->va)] = m(w->l2) | RIGHTS;
-	R("read-only", pvg_set_ro(w->l2));
-	R("read-only", pvg_set_ro(l3));
+	MUST("read-only", pvg_set_ro(w->l2));
+	MUST("read-only", pvg_set_ro(l3));
 	root1[L4X(w->va)] = m(l3) | RIGHTS;
 	if (root2)
 		root2[L4X(w->va)] = m(l3) | RIGHTS;
@@ -202,8 +154,8 @@ static void make_roots(void)
 	for (unsigned int i = 0; i < 2; i++) {
 		u64 *root = i ? root_b : root_a;
 
-		R("read-only", pvg_set_ro(root));
-		R("pin", pvg_mmuext(MMUEXT_PIN_L4_TABLE, pvg_mfn_of(root), 0));
+		MUST("read-only", pvg_set_ro(root));
+		MUST("pin", pvg_mmuext(MMUEXT_PIN_L4_TABLE, pvg_mfn_of(root), 0));
 	}
 }
 
@@ -224,10 +176,10 @@ static void change(const struct place *w, u64 va, u64 entry)
 /* The page becomes a table; the only mappings left are read-only. */
 static void becomes_table(u64 *p, u64 va)
 {
-	R("read-only", pvg_set_ro(p));
+	MUST("read-only", pvg_set_ro(p));
 	change(&kernel, va, m(p) | READ_ONLY);
 	flush();
-	R("pin", pvg_mmuext(MMUEXT_PIN_L1_TABLE, pvg_mfn_of(p), 0));
+	MUST("pin", pvg_mmuext(MMUEXT_PIN_L1_TABLE, pvg_mfn_of(p), 0));
 }
 
 /* ---- what is tested ------------------------------------------------------------------------ */
@@ -282,7 +234,7 @@ static void j_churn(void)
 	u64 *p = (u64 *)arg;
 
 	for (unsigned int i = 0; i < 17000; i++) {
-		R("churn", pvg_map((void *)at, m(i & 1 ? p : p + 512) | RIGHTS));
+		MUST("churn", pvg_map((void *)at, m(i & 1 ? p : p + 512) | RIGHTS));
 		*(volatile u64 *)at;
 	}
 }
@@ -385,18 +337,18 @@ static void table_of_a_program(void)
 	code[0] = 0x050f098948; /* mov %rcx, (%rcx); syscall */
 	l1[0] = m(code) | RIGHTS;
 	l1[1] = m(p) | RIGHTS;
-	R("user space", pvg_user_space_use());
+	MUST("user space", pvg_user_space_use());
 	set(kernel.l2, L2X(a), m(l1) | RIGHTS);
 	must(j_store, a + PAGE_SIZE, 0x10);
 	program_stores("program", PROGRAM + PAGE_SIZE + 8);
-	R("read-only", pvg_set_ro(p));
+	MUST("read-only", pvg_set_ro(p));
 	set(l1, 1, m(p) | READ_ONLY);
 	flush();
-	R("pin", pvg_mmuext(MMUEXT_PIN_L1_TABLE, pvg_mfn_of(p), 0));
+	MUST("pin", pvg_mmuext(MMUEXT_PIN_L1_TABLE, pvg_mfn_of(p), 0));
 	program_stores("its page has become a table", PROGRAM + PAGE_SIZE + 16);
 	try("the kernel", j_store, a + PAGE_SIZE + 24, 0x20);
 	printf("there is %lx %d %lx %lx\n", p[0], p[1] == PROGRAM + PAGE_SIZE + 8, p[2], p[3]);
-	R("unpin", pvg_mmuext(MMUEXT_UNPIN_TABLE, pvg_mfn_of(p), 0));
+	MUST("unpin", pvg_mmuext(MMUEXT_UNPIN_TABLE, pvg_mfn_of(p), 0));
 	set(l1, 1, 0);
 	flush();
 	program_stores("unmapped", PROGRAM + PAGE_SIZE + 32);
@@ -439,25 +391,19 @@ static void all(const char *name)
 
 void guest_main(void)
 {
-	static u8 kernel_stack[8192] __attribute__((aligned(16)));
-	struct callback_register cb = {.type = CALLBACKTYPE_syscall,
-				       .address = (u64)pvg_user_syscall};
-
 	pvg_events_init();
 	pvg_traps_init();
 	make_roots();
 	arg = pvg_mfn_of(root_a);
 	j_root();
 #ifdef CPUS_2
-	R("initialise", pvg_vcpu_init(1));
-	R("up", pvg_vcpu_up(1, other));
-	alone = false;
+	MUST("initialise", pvg_vcpu_init(1));
+	MUST("up", pvg_worker_up(1));
+	where = 1;
 	all("used by the other vCPU");
-	alone = true;
+	where = 0;
 #endif
 	all("used by this vCPU");
-	HC2(stack_switch, KERNEL_DS, kernel_stack + sizeof(kernel_stack));
-	HC2(callback_op, CALLBACKOP_register, &cb);
-	pvg_trap_hook = pvg_user_trap;
+	pvg_user_init();
 	table_of_a_program();
 }

@@ -2,12 +2,6 @@
 /* The rest of mmuext_op: flushes, LDTs, clearing and copying pages, and its errors. */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		printf("%s: %le\n", name, r_);                                                     \
-	} while (0)
-
 static long ext(unsigned int cmd, u64 a, u64 b)
 {
 	return pvg_mmuext(cmd, a, b);

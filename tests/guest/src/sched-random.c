@@ -389,16 +389,12 @@ void guest_main(void)
 {
 	struct evtchn_bind_virq b = {.virq = VIRQ_TIMER, .vcpu = 0};
 	struct evtchn_alloc_unbound u = {.dom = DOMID_SELF, .remote_dom = 0};
-	u8 *two;
 
 	pvg_events_init();
 	pvg_traps_init();
 	HC3(vcpu_op, VCPUOP_stop_periodic_timer, 0, 0);
-	two = pvg_pages_alloc(2);
-	pvg_map(two + PAGE_SIZE, 0);
-	edge = (u32 *)(two + PAGE_SIZE);
-	rdonly = pvg_page_alloc();
-	pvg_set_ro(rdonly);
+	edge = pvg_edge_alloc();
+	rdonly = pvg_page_alloc_ro();
 	HC2(event_channel_op, EVTCHNOP_bind_virq, &b);
 	timer_port = b.port;
 	for (unsigned int i = 0; i < PORTS; i++)

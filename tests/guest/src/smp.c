@@ -5,12 +5,6 @@
  */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		printf("%s: %le\n", name, r_);                                                     \
-	} while (0)
-
 #if defined(CPUS_8)
 #define NR_CPUS 8u
 #elif defined(CPUS_4)

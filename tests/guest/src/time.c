@@ -2,11 +2,6 @@
 /* The clock pages and run states, and the other questions of vcpu_op. */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		printf("%s: %le\n", name, r_);                                                     \
-	} while (0)
 #define MS 1000000ul
 
 static long vcpu(int cmd, unsigned int id, void *arg)

@@ -52,37 +52,21 @@ static u64 at, arg, arg2, seen;
 static long result;
 static bool failed;
 
-__attribute__((noinline)) static void load(u64 va, u64 b, u64 c)
-{
-	__asm__ volatile("mov (%1), %0" : "=r"(seen) : "r"(va) : "memory");
-}
-__attribute__((noinline)) static void load_string(u64 va, u64 b, u64 c)
-{
-	__asm__ volatile("rep movsb" : "+S"(va), "+D"(b), "+c"(c) : : "memory");
-}
-__attribute__((noinline)) static void store(u64 va, u64 v, u64 c)
-{
-	__asm__ volatile("mov %1, (%0)" : : "r"(va), "r"(v) : "memory");
-}
-__attribute__((noinline)) static void store_string(u64 va, u64 v, u64 c)
-{
-	__asm__ volatile("rep movsb" : "+S"(v), "+D"(va), "+c"(c) : : "memory");
-}
 static void j_load(void)
 {
-	failed = pvg_try3(load, at, 0, 0);
+	failed = pvg_load(at, &seen);
 }
 static void j_load_string(void)
 {
-	failed = pvg_try3(load_string, at, (u64)&seen, 8);
+	failed = pvg_load_copy(at, &seen);
 }
 static void j_store(void)
 {
-	failed = pvg_try3(store, at, arg, 0);
+	failed = pvg_store(at, arg);
 }
 static void j_store_string(void)
 {
-	failed = pvg_try3(store_string, at, (u64)&arg, 8);
+	failed = pvg_store_copy(at, &arg);
 }
 static void j_update(void)
 {
@@ -101,37 +85,6 @@ static void j_pin(void)
 	result = pvg_mmuext(MMUEXT_PIN_L1_TABLE, arg, 0);
 }
 
-#ifdef CPUS_2
-static void (*volatile job)(void);
-static volatile u32 asked, done;
-
-static void other(unsigned int cpu)
-{
-	for (;;) {
-		while (done == asked)
-			pvg_relax();
-		mb();
-		job();
-		mb();
-		done = asked;
-	}
-}
-#endif
-
-static void on(unsigned int cpu, void (*fn)(void))
-{
-	if (cpu == 0) {
-		fn();
-		return;
-	}
-#ifdef CPUS_2
-	job = fn;
-	mb();
-	asked++;
-	while (done != asked)
-		pvg_relax();
-#endif
-}
 static unsigned int any_cpu(void)
 {
 	return (unsigned int)pvg_rnd() % CPUS;
@@ -192,7 +145,7 @@ static void check(unsigned int cpu)
 
 	if (how < 2) {
 		at = va;
-		on(cpu, how ? j_load_string : j_load);
+		pvg_on(cpu, how ? j_load_string : j_load);
 		if (failed != !page)
 			bad("a load: fault", cpu, va, failed, !page);
 		else if (page && seen != page[0])
@@ -205,7 +158,7 @@ static void check(unsigned int cpu)
 	before = page ? page[word] : 0;
 	value += 2; /* (never with the bit that makes an entry present) */
 	arg = value;
-	on(cpu, how == 2 ? j_store : j_store_string);
+	pvg_on(cpu, how == 2 ? j_store : j_store_string);
 	if (failed != (!page || !may_write))
 		bad("a store: fault", cpu, at, failed, !page || !may_write);
 	else if (page && page[word] != (may_write ? arg : before))
@@ -222,7 +175,7 @@ static void update(const u64 *table, unsigned int slot, u64 entry)
 {
 	arg = m(table) + slot * 8;
 	arg2 = entry;
-	on(any_cpu(), j_update);
+	pvg_on(any_cpu(), j_update);
 }
 
 /* The first tables are of the kernel's part, and seldom used elsewhere. */
@@ -268,7 +221,7 @@ static void load_root(unsigned int cpu)
 {
 	loaded[cpu] = pvg_rnd() % ROOTS;
 	arg = pvg_mfn_of(tables[4][loaded[cpu]]);
-	on(cpu, j_root);
+	pvg_on(cpu, j_root);
 }
 
 /* A page that is mapped becomes a table: nobody flushes, and nobody can write to it any more. */
@@ -285,7 +238,7 @@ static void retype(void)
 		}
 	pvg_set_ro(p);
 	arg = pvg_mfn_of(p);
-	on(any_cpu(), j_pin);
+	pvg_on(any_cpu(), j_pin);
 	if (result != 0)
 		printf("step %u: pin: %le\n", step, result);
 	/* (stores only: nothing was flushed, so what is gone may still be there to read) */
@@ -299,7 +252,7 @@ static void retype(void)
 			continue;
 		at += word * 8;
 		arg = 0x7ffe;
-		on(cpu, i & 4 ? j_store : j_store_string);
+		pvg_on(cpu, i & 4 ? j_store : j_store_string);
 		if (p[word] != before)
 			bad("a table has", cpu, at, p[word], before);
 	}
@@ -338,7 +291,7 @@ void guest_main(void)
 	pvg_seed(4711);
 #ifdef CPUS_2
 	printf("initialise: %le\n", pvg_vcpu_init(1));
-	printf("up: %le\n", pvg_vcpu_up(1, other));
+	printf("up: %le\n", pvg_worker_up(1));
 #endif
 	make();
 	for (step = 0; step < STEPS; step++) {
@@ -350,7 +303,7 @@ void guest_main(void)
 			/* fall through */
 		case 1:
 		case 2:
-			on(any_cpu(), j_flush);
+			pvg_on(any_cpu(), j_flush);
 			break;
 		default: /* loading a root flushes as well */
 			for (unsigned int cpu = 0; cpu < CPUS; cpu++)

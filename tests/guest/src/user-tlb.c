@@ -6,12 +6,6 @@
  */
 #include "pvg.h"
 
-#define R(name, expr)                                                                              \
-	do {                                                                                       \
-		long r_ = (expr);                                                                  \
-		if (r_)                                                                            \
-			printf("%s: %le\n", name, r_);                                             \
-	} while (0)
 #define USER_VA	  0x123456789000ul
 #define KERNEL_VA (0xffff000000000000ul | 320ul << 39 | 5ul << 30 | 6ul << 21 | 7ul << 12)
 #define ENTRY	  (PTE_KERN | PTE_US)
@@ -23,14 +17,6 @@ static u64 m(const void *p)
 {
 	return pvg_mfn_of(p) << 12;
 }
-static long pin(unsigned int level, const void *t)
-{
-	return pvg_mmuext(MMUEXT_PIN_L1_TABLE + level - 1, pvg_mfn_of(t), 0);
-}
-static long unpin(const void *t)
-{
-	return pvg_mmuext(MMUEXT_UNPIN_TABLE, pvg_mfn_of(t), 0);
-}
 
 /* ---- what is done on the vCPU whose view is asked for -----------------------------------------
  */
@@ -38,77 +24,31 @@ static long unpin(const void *t)
 static u64 job_arg, loaded, seen_mov, seen_string;
 static bool no_mov, no_string;
 
-__attribute__((noinline)) static void load(u64 at, u64 b, u64 c)
-{
-	__asm__ volatile("mov (%1), %0" : "=r"(seen_mov) : "r"(at) : "memory");
-}
-__attribute__((noinline)) static void load_string(u64 at, u64 b, u64 c)
-{
-	__asm__ volatile("lodsq" : "=a"(seen_string), "+S"(at) : : "memory");
-}
-__attribute__((noinline)) static void store(u64 at, u64 v, u64 c)
-{
-	__asm__ volatile("mov %1, (%0)" : : "r"(at), "r"(v) : "memory");
-}
-__attribute__((noinline)) static void store_string(u64 at, u64 v, u64 c)
-{
-	__asm__ volatile("stosq" : "+D"(at) : "a"(v) : "memory");
-}
-
 static void j_root(void)
 {
-	R("NEW_BASEPTR", pvg_mmuext(MMUEXT_NEW_BASEPTR, loaded, 0));
+	MUST("NEW_BASEPTR", pvg_mmuext(MMUEXT_NEW_BASEPTR, loaded, 0));
 }
 static void j_string(void)
 {
-	no_string = pvg_try3(load_string, va, 0, 0);
+	no_string = pvg_load_string(va, &seen_string);
 }
 static void j_look(void)
 {
-	no_mov = pvg_try3(load, va, 0, 0);
+	no_mov = pvg_load(va, &seen_mov);
 	j_string();
 }
 static void j_store(void)
 {
-	no_mov = pvg_try3(store, va + 8, job_arg, 0);
-	no_string = pvg_try3(store_string, va + 16, job_arg, 0);
+	no_mov = pvg_store(va + 8, job_arg);
+	no_string = pvg_store_string(va + 16, job_arg);
 }
 
-#ifdef CPUS_2
-static void (*volatile job)(void);
-static volatile u32 asked, done;
-
-static void other(unsigned int cpu)
-{
-	for (;;) {
-		while (done == asked)
-			pvg_relax();
-		mb();
-		job();
-		mb();
-		done = asked;
-	}
-}
-static bool alone; /* this vCPU's own view, while the other one does nothing */
+static unsigned int where; /* which vCPU; the others do nothing */
 
 static void there(void (*fn)(void))
 {
-	if (alone) {
-		fn();
-		return;
-	}
-	job = fn;
-	mb();
-	asked++;
-	while (done != asked)
-		pvg_relax();
+	pvg_on(where, fn);
 }
-#else
-static void there(void (*fn)(void))
-{
-	fn();
-}
-#endif
 
 static void go(const u64 *root)
 {
@@ -117,7 +57,7 @@ static void go(const u64 *root)
 }
 static void flush(void)
 {
-	R("flush", pvg_mmuext(MMUEXT_TLB_FLUSH_ALL, 0, 0));
+	MUST("flush", pvg_mmuext(MMUEXT_TLB_FLUSH_ALL, 0, 0));
 }
 static void show(const char *name)
 {
@@ -158,14 +98,14 @@ static struct tree make(u64 value)
 	t.l1[L1X(va)] = m(t.page) | ENTRY;
 	t.l2[L2X(va)] = m(t.l1) | ENTRY;
 	t.l3[L3X(va)] = m(t.l2) | ENTRY;
-	R("read-only", pvg_set_ro(t.l1));
-	R("read-only", pvg_set_ro(t.l2));
-	R("read-only", pvg_set_ro(t.l3));
+	MUST("read-only", pvg_set_ro(t.l1));
+	MUST("read-only", pvg_set_ro(t.l2));
+	MUST("read-only", pvg_set_ro(t.l3));
 	return t;
 }
 static void set(const u64 *table, unsigned int slot, u64 entry)
 {
-	R("mmu_update", pvg_mmu_update(m(table) + slot * 8, entry));
+	MUST("mmu_update", pvg_mmu_update(m(table) + slot * 8, entry));
 }
 static void fill_root(u64 *root)
 {
@@ -173,8 +113,8 @@ static void fill_root(u64 *root)
 
 	for (unsigned int i = 0; i < 512; i++)
 		root[i] = i >= 256 && i < 272 ? 0 : from[i];
-	R("read-only", pvg_set_ro(root));
-	R("pin", pin(4, root));
+	MUST("read-only", pvg_set_ro(root));
+	MUST("pin", pvg_pin(4, root));
 }
 
 /* Changes to what root A maps; `away`: while B is loaded. */
@@ -206,17 +146,17 @@ static void changes(struct tree *a, bool away)
 	/* the same L4 entry, but its table was none in the meantime */
 	CHANGE("L3 table made anew", {
 		set(root_a, L4X(va), 0);
-		R("writable", pvg_set_rw(t[3].l3));
+		MUST("writable", pvg_set_rw(t[3].l3));
 		t[3].l3[L3X(va)] = m(t[4].l2) | ENTRY;
-		R("read-only", pvg_set_ro(t[3].l3));
+		MUST("read-only", pvg_set_ro(t[3].l3));
 		set(root_a, L4X(va), m(t[3].l3) | ENTRY);
 	});
 	/* the same one, of which a part is */
 	CHANGE("L1 table made anew", {
 		set(t[4].l2, L2X(va), 0);
-		R("writable", pvg_set_rw(t[4].l1));
+		MUST("writable", pvg_set_rw(t[4].l1));
 		t[4].l1[L1X(va)] = m(t[5].page) | ENTRY;
-		R("read-only", pvg_set_ro(t[4].l1));
+		MUST("read-only", pvg_set_ro(t[4].l1));
 		set(t[4].l2, L2X(va), m(t[4].l1) | ENTRY);
 	});
 	/* two tables at once, the upper one first */
@@ -246,15 +186,15 @@ static void rights(struct tree *a, bool away)
 	see_stores("stores to it", 0x30);
 	printf("there is: %lx %lx\n", a->page[1], a->page[2]);
 	CHANGE("a page table", {
-		R("read-only", pvg_set_ro(a->page));
+		MUST("read-only", pvg_set_ro(a->page));
 		set(a->l1, L1X(va), m(a->page) | PTE_P | PTE_US | PTE_A);
-		R("pin", pin(1, a->page));
+		MUST("pin", pvg_pin(1, a->page));
 	});
 	see_stores("stores to it", 0x40);
 	printf("there is: %lx %lx\n", a->page[1], a->page[2]);
 	CHANGE("none any more", {
-		R("unpin", unpin(a->page));
-		R("writable", pvg_set_rw(a->page));
+		MUST("unpin", pvg_unpin(a->page));
+		MUST("writable", pvg_set_rw(a->page));
 		set(a->l1, L1X(va), m(a->page) | ENTRY);
 	});
 	see_stores("stores to it", 0x50);
@@ -321,8 +261,8 @@ static void many_entries(struct tree *b)
 static void other_root(struct tree *b)
 {
 	go(root_b);
-	R("unpin", unpin(root_a));
-	R("writable", pvg_set_rw(root_a));
+	MUST("unpin", pvg_unpin(root_a));
+	MUST("writable", pvg_set_rw(root_a));
 	fill_root(root_a);
 	go(root_a);
 	see("a new root in that frame");
@@ -368,8 +308,9 @@ void guest_main(void)
 	fill_root(root_a);
 	fill_root(root_b);
 #ifdef CPUS_2
-	R("initialise", pvg_vcpu_init(1));
-	R("up", pvg_vcpu_up(1, other));
+	MUST("initialise", pvg_vcpu_init(1));
+	MUST("up", pvg_worker_up(1));
+	where = 1;
 #endif
 	va = USER_VA;
 	all("addresses of programs");
@@ -377,7 +318,7 @@ void guest_main(void)
 	all("of the kernel");
 #ifdef CPUS_2
 	go((const u64 *)start_info->pt_base);
-	alone = true;
+	where = 0;
 	va = USER_VA;
 	all("addresses of programs, here");
 	va = KERNEL_VA;

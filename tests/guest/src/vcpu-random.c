@@ -224,8 +224,7 @@ void guest_main(void)
 	pvg_traps_init();
 	area = pvg_pages_alloc(2);
 	pvg_map(area + PAGE_SIZE, 0);
-	rdonly = pvg_page_alloc();
-	pvg_set_ro(rdonly);
+	rdonly = pvg_page_alloc_ro();
 	context = pvg_pages_alloc(2);
 	printf("initialise 1: %le\n", pvg_vcpu_init(1));
 	for (unsigned int walk = 0; walk < WALKS; walk++) {
