@@ -40,6 +40,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#define PROGRAM "iobench"
+#include "bench.h"
+
 /* Not from linux/fs.h, which musl-gcc has not. */
 #ifndef BLKFLSBUF
 #define BLKFLSBUF _IO(0x12, 97)
@@ -51,28 +54,6 @@
 
 static uint8_t *buffer;
 static double pass_ns = 1e9;
-
-__attribute__((noreturn, format(printf, 1, 2))) static void die(const char *fmt, ...)
-{
-	int err = errno;
-	va_list ap;
-
-	va_start(ap, fmt);
-	printf("iobench: error: ");
-	vprintf(fmt, ap);
-	printf(" (errno %d)\n", err);
-	va_end(ap);
-	fflush(stdout);
-	_exit(1);
-}
-
-static double now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
-}
 
 /* ---- disk --------------------------------------------------------------------------------- */
 

@@ -33,31 +33,12 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#define PROGRAM "ubench"
+#include "bench.h"
+
 static char dir[200] = "/tmp";
 static const char *self = "/proc/self/exe";
 static double pass_ns = 30e6;
-
-__attribute__((noreturn, format(printf, 1, 2))) static void die(const char *fmt, ...)
-{
-	int err = errno;
-	va_list ap;
-
-	va_start(ap, fmt);
-	printf("ubench: error: ");
-	vprintf(fmt, ap);
-	printf(" (errno %d)\n", err);
-	va_end(ap);
-	fflush(stdout);
-	_exit(1);
-}
-
-static double now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
-}
 
 static void wait_ok(pid_t pid)
 {

@@ -7,28 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "input.h"
+
 #include "../unit/core/harness.h"
 
 #include <xen/event_channel.h>
 #include <xen/grant_table.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 #define MAX_ACTIONS 300u
 #define NR_VCPUS    2u
-
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-static uint8_t byte(struct input *in)
-{
-	if (in->size == 0)
-		return 0;
-	in->size--;
-	return *in->data++;
-}
 
 static uint64_t raw(struct input *in, unsigned int bytes)
 {

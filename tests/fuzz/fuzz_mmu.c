@@ -8,26 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "input.h"
+
 #include "../unit/mm/mm_guest.h"
 
 #include <xen/memory.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 #define MAX_OPS 400u
-
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-static uint8_t byte(struct input *in)
-{
-	if (in->size == 0)
-		return 0;
-	in->size--;
-	return *in->data++;
-}
 
 static uint64_t word(struct input *in)
 {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <dirent.h>
 #include "common.h"
 
 #include <errno.h>
@@ -138,4 +139,16 @@ void type(int fd, const char *text)
 		text += n;
 		len -= (size_t)n;
 	}
+}
+
+unsigned int count_dir(const char *path)
+{
+	DIR *d = opendir(path);
+	unsigned int n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
 }

@@ -31,6 +31,8 @@ void assert_fails(int ret, int code, const char *what, const char *file, int lin
 void assert_state(pvv_domain *dom, int state, int reason);
 /* Reads the console until `text` was seen (true) or it ended or `ms` passed. `seen` may be NULL. */
 bool read_until(int fd, const char *text, int ms, char *seen, size_t size);
+/* How many entries a folder has ("/proc/self/fd"). */
+unsigned int count_dir(const char *path);
 void type(int fd, const char *text);
 
 #endif

@@ -26,18 +26,6 @@ static void on_sigchld(int sig)
 	sigchld_seen++;
 }
 
-static unsigned int count_dir(const char *path)
-{
-	DIR *d = opendir(path);
-	unsigned int n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
 static unsigned int count_lines(const char *path)
 {
 	FILE *f = fopen(path, "re");

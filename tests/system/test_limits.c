@@ -4,7 +4,6 @@
  * memory. The start fails with a sentence, nothing is left, and the same domain starts when there
  * is room again.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -19,18 +18,6 @@
 #else
 #define SANITIZED 0
 #endif
-
-static unsigned int count_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
 
 static void drain_events(pvv_host *host)
 {
@@ -101,7 +88,7 @@ static void test_descriptors(void **state)
 	unsigned int fds, failed = 0, first_good = 0;
 
 	assert_int_equal(attempt(host, dom), 0);
-	fds = count_fds();
+	fds = count_dir("/proc/self/fd");
 	getrlimit(RLIMIT_NOFILE, &old);
 	low = old;
 	for (unsigned int limit = 1; limit < 64; limit++) {
@@ -109,7 +96,7 @@ static void test_descriptors(void **state)
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
 		int ret = attempt(host, dom);
 		setrlimit(RLIMIT_NOFILE, &old);
-		assert_int_equal(count_fds(), fds);
+		assert_int_equal(count_dir("/proc/self/fd"), fds);
 		if (ret < 0) {
 			failed++;
 			assert_int_equal(first_good, 0); /* more is never worse */
@@ -128,7 +115,7 @@ static void test_descriptors(void **state)
 static void test_descriptors_for_handles(void **state)
 {
 	struct rlimit old, low;
-	unsigned int fds = count_fds(), failed = 0;
+	unsigned int fds = count_dir("/proc/self/fd"), failed = 0;
 
 	getrlimit(RLIMIT_NOFILE, &old);
 	low = old;
@@ -160,7 +147,7 @@ static void test_descriptors_for_handles(void **state)
 		setrlimit(RLIMIT_NOFILE, &old);
 		pvv_domain_unref(dom);
 		pvv_host_unref(host);
-		assert_int_equal(count_fds(), fds);
+		assert_int_equal(count_dir("/proc/self/fd"), fds);
 	}
 	assert_true(failed >= 4);
 }
@@ -168,10 +155,10 @@ static void test_descriptors_for_handles(void **state)
 /* What a domain had goes in a thread of its own: the least that is seen in a while. */
 static unsigned int settled_fds(void)
 {
-	unsigned int least = count_fds();
+	unsigned int least = count_dir("/proc/self/fd");
 
 	for (int i = 0; i < 25; i++) {
-		unsigned int now = count_fds();
+		unsigned int now = count_dir("/proc/self/fd");
 
 		least = now < least ? now : least;
 		usleep(20000);
@@ -222,9 +209,9 @@ static void limited_address_space(void)
 		assert_int_equal(setrlimit(RLIMIT_AS, &low), 0);
 		failed += attempt(host, dom) < 0;
 		setrlimit(RLIMIT_AS, &old);
-		for (int i = 0; i < 100 && count_fds() != fds; i++)
+		for (int i = 0; i < 100 && count_dir("/proc/self/fd") != fds; i++)
 			usleep(20000);
-		assert_int_equal(count_fds(), fds);
+		assert_int_equal(count_dir("/proc/self/fd"), fds);
 	}
 	assert_true(failed > 10);
 	assert_int_equal(attempt(host, dom), 0);
@@ -321,9 +308,9 @@ static void test_allocations(void **state)
 			pvv_free(text);
 		}
 		drain_events(host);
-		for (int i = 0; i < 100 && count_fds() != fds; i++)
+		for (int i = 0; i < 100 && count_dir("/proc/self/fd") != fds; i++)
 			usleep(20000);
-		assert_int_equal(count_fds(), fds);
+		assert_int_equal(count_dir("/proc/self/fd"), fds);
 	}
 	print_message("%d allocations: %u ended the start, %u did not matter\n", n - 1, failed,
 		      passed);
@@ -341,7 +328,7 @@ static void test_allocations_of_objects(void **state)
 		"machine='xenpv'>linux</type><kernel>/k</kernel></os><devices><disk type='file' "
 		"device='disk'><source file='/d'/><target dev='xvda'/></disk><sound "
 		"model='ich6'/></devices></domain>";
-	unsigned int fds = count_fds();
+	unsigned int fds = count_dir("/proc/self/fd");
 	int n;
 
 	for (n = 1; n < 5000; n++) {
@@ -382,7 +369,7 @@ static void test_allocations_of_objects(void **state)
 		pvv_domain_unref(dom);
 		pvv_domain_unref(two);
 		pvv_host_unref(host);
-		assert_int_equal(count_fds(), fds);
+		assert_int_equal(count_dir("/proc/self/fd"), fds);
 		if (refused == before)
 			break;
 	}

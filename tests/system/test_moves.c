@@ -292,16 +292,24 @@ static void test_who_may_goes(void **state)
 	pvv_host_unref(host);
 }
 
-/* One that goes leaves the other alone, and then there is nothing to look for. */
-static void test_one_of_two(void **state)
+/* Both where they are busy. */
+static pvv_host *begin_two(struct guest g[2])
 {
-	struct guest g[2];
 	pvv_host *host;
 
 	allow(false, busy, busy);
 	host = open_host();
 	g[0] = begin(host, "one", "");
 	g[1] = begin(host, "two", "");
+	return host;
+}
+
+/* One that goes leaves the other alone, and then there is nothing to look for. */
+static void test_one_of_two(void **state)
+{
+	struct guest g[2];
+	pvv_host *host = begin_two(g);
+
 	allow(true, busy, idle);
 	for (int i = 0; moves(&g[0]) + moves(&g[1]) < 1; i++) {
 		assert_true(i < 1000);
@@ -323,12 +331,8 @@ static void test_one_of_two(void **state)
 static void test_program_is_bound(void **state)
 {
 	struct guest g[2];
-	pvv_host *host;
+	pvv_host *host = begin_two(g);
 
-	allow(false, busy, busy);
-	host = open_host();
-	g[0] = begin(host, "one", "");
-	g[1] = begin(host, "two", "");
 	wait_for_asks(0, 4);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(moves(&g[i]), 0);

@@ -5,7 +5,6 @@
  * that its documentation lists. PVV_TEST_SECONDS makes it longer; the sanitizers' builds run it,
  * too.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sys/wait.h>
@@ -197,18 +196,6 @@ static void *work(void *opaque)
 static void on_log(pvv_log_level level, const char *domain, const char *message, void *opaque)
 {
 	count(opaque);
-}
-
-static unsigned int count_dir(const char *path)
-{
-	DIR *d = opendir(path);
-	unsigned int n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 static void hammer(const char *kernel, int seconds)

@@ -299,3 +299,19 @@ bool rig_block_is(struct rig *r, uint64_t block, uint64_t value)
 	assert_int_equal(pread(r->fd, data, 4096, (off_t)block * 4096), 4096);
 	return all_is(data, value);
 }
+
+bool rig_have_uring(void)
+{
+	struct blk_engine *engine;
+	struct io_loop *loop;
+	bool ok = false;
+
+	if (io_loop_new(&loop) < 0)
+		return false;
+	if (blk_uring_new(loop, 16, NULL, NULL, &engine) == 0) {
+		engine->ops->free(engine);
+		ok = true;
+	}
+	io_loop_free(loop);
+	return ok;
+}

@@ -98,5 +98,7 @@ void rig_fill(struct rig *r, unsigned int pfn, uint64_t value);
 /* All of the page has the value; of the file likewise. */
 bool rig_page_is(struct rig *r, unsigned int pfn, uint64_t value);
 bool rig_block_is(struct rig *r, uint64_t block, uint64_t value);
+/* Whether this machine has io_uring (containers often have not). */
+bool rig_have_uring(void);
 
 #endif

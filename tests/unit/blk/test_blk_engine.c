@@ -439,22 +439,6 @@ static void test_io_uring_forbidden(void **state)
 	assert_int_equal(status, 0);
 }
 
-static bool have_uring(void)
-{
-	struct blk_engine *engine;
-	struct io_loop *loop;
-	bool ok = false;
-
-	if (io_loop_new(&loop) < 0)
-		return false;
-	if (blk_uring_new(loop, 16, NULL, NULL, &engine) == 0) {
-		engine->ops->free(engine);
-		ok = true;
-	}
-	io_loop_free(loop);
-	return ok;
-}
-
 #define TEST(f, v)                                                                                 \
 	{                                                                                          \
 #f "/" #v, f, NULL, NULL, &v                                                       \
@@ -475,7 +459,7 @@ int main(void)
 	};
 	size_t n = sizeof(tests) / sizeof(tests[0]);
 
-	if (!have_uring()) {
+	if (!rig_have_uring()) {
 		printf("skipped: the io_uring half: this host does not permit io_uring\n");
 		n -= 7;
 	}

@@ -288,16 +288,20 @@ static void expect(const struct call *calls, size_t nr, int result)
 #define EXPECT(calls, result) expect(calls, sizeof(calls) / sizeof((calls)[0]), result)
 #define ALL_PROT	      (RW | PROT_EXEC)
 
+/* What N and M do alike for the mappings of programs. */
+static const struct call mapping[] = {
+	{"mmap rwx", SYS_mmap, {ADDR, PAGE, ALL_PROT, FIX | MAP_POPULATE, K_FD_MEMORY, 0}},
+	{"munmap", SYS_munmap, {ADDR, PAGE}},
+	{"mprotect", SYS_mprotect, {ADDR, 0, PROT_READ | PROT_EXEC}},
+	{"take pages out", SYS_madvise, {ADDR, 0, MADV_DONTNEED}},
+	{"pwrite", SYS_pwrite64, {K_FD_MEMORY, (long)page, 4, 0}},
+	{"futex wake", SYS_futex, {(long)&word, FUTEX_WAKE, 1, 0, 0, 0}},
+};
+
 static void test_nursery(void **state)
 {
 	const long high = 1l << 32;
 	const struct call allowed[] = {
-		{"mmap rwx", SYS_mmap, {ADDR, PAGE, ALL_PROT, FIX | MAP_POPULATE, K_FD_MEMORY, 0}},
-		{"munmap", SYS_munmap, {ADDR, PAGE}},
-		{"mprotect", SYS_mprotect, {ADDR, 0, PROT_READ | PROT_EXEC}},
-		{"take pages out", SYS_madvise, {ADDR, 0, MADV_DONTNEED}},
-		{"pwrite", SYS_pwrite64, {K_FD_MEMORY, (long)page, 4, 0}},
-		{"futex wake", SYS_futex, {(long)&word, FUTEX_WAKE, 1, 0, 0, 0}},
 		{"yield", SYS_sched_yield, {0}},
 		{"a child", SYS_clone, {CLONE_FILES | SIGCHLD, 0, 0, 0, 0, 0}},
 		{"die with the parent", SYS_prctl, {PR_SET_PDEATHSIG, SIGKILL}},
@@ -349,6 +353,7 @@ static void test_nursery(void **state)
 		{"seccomp's other uses", SYS_seccomp, {SECCOMP_SET_MODE_STRICT, 0, 0}},
 	};
 
+	EXPECT(mapping, 1);
 	EXPECT(allowed, 1);
 	EXPECT(refused, 2);
 	EXPECT(forbidden, -SIGSYS);
@@ -391,12 +396,6 @@ static void test_nursery_forbids(void **state)
 static void test_mapper(void **state)
 {
 	const struct call allowed[] = {
-		{"mmap rwx", SYS_mmap, {ADDR, PAGE, ALL_PROT, FIX | MAP_POPULATE, K_FD_MEMORY, 0}},
-		{"munmap", SYS_munmap, {ADDR, PAGE}},
-		{"mprotect", SYS_mprotect, {ADDR, 0, PROT_READ | PROT_EXEC}},
-		{"take pages out", SYS_madvise, {ADDR, 0, MADV_DONTNEED}},
-		{"pwrite", SYS_pwrite64, {K_FD_MEMORY, (long)page, 4, 0}},
-		{"futex wake", SYS_futex, {(long)&word, FUTEX_WAKE, 1, 0, 0, 0}},
 		{"exit_group", SYS_exit_group, {1}},
 	};
 	/* (what the test has at that number is no process) */
@@ -422,6 +421,7 @@ static void test_mapper(void **state)
 		{"pwrite elsewhere", SYS_pwrite64, {5, (long)page, 4, 0}},
 	};
 
+	EXPECT(mapping, 1);
 	EXPECT(allowed, 1);
 	EXPECT(refused, 2);
 	EXPECT(forbidden, -SIGSYS);

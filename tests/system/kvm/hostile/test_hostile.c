@@ -71,18 +71,6 @@ static uint64_t seconds(uint64_t s)
 	return s * 1000000000u * (slow ? strtoull(slow, NULL, 10) : 1);
 }
 
-static unsigned int count_dir(const char *path)
-{
-	DIR *d = opendir(path);
-	unsigned int n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
 static unsigned int vcpu_threads(void)
 {
 	DIR *d = opendir("/proc/self/task");
