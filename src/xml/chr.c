@@ -181,13 +181,19 @@ static const char *type_name(const struct config_chr *chr)
 	return types[chr->type == CONFIG_CHR_FD ? CONFIG_CHR_NULL : chr->type];
 }
 
-void console_format(struct xml_out *out, const struct config_console *console)
+/* The element but for its target, of which the start is written. */
+static void start_of(struct xml_out *out, const char *element, const struct config_chr *chr)
 {
-	xml_out_start(out, "console");
-	xml_out_attr(out, "type", type_name(&console->chr));
-	put_chr(out, &console->chr);
+	xml_out_start(out, element);
+	xml_out_attr(out, "type", type_name(chr));
+	put_chr(out, chr);
 	xml_out_start(out, "target");
 	xml_out_attr(out, "type", "xen");
+}
+
+void console_format(struct xml_out *out, const struct config_console *console)
+{
+	start_of(out, "console", &console->chr);
 	xml_out_attr_number(out, "port", console->port);
 	xml_out_end(out);
 	xml_out_end(out);
@@ -195,11 +201,7 @@ void console_format(struct xml_out *out, const struct config_console *console)
 
 void channel_format(struct xml_out *out, const struct config_channel *channel)
 {
-	xml_out_start(out, "channel");
-	xml_out_attr(out, "type", type_name(&channel->chr));
-	put_chr(out, &channel->chr);
-	xml_out_start(out, "target");
-	xml_out_attr(out, "type", "xen");
+	start_of(out, "channel", &channel->chr);
 	xml_out_attr(out, "name", channel->name);
 	xml_out_end(out);
 	xml_out_end(out);

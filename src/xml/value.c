@@ -146,26 +146,22 @@ int xml_attr_onoff(struct xml_ctx *ctx, struct tree_node *node, const char *name
 		   enum config_tristate *value)
 {
 	static const char *const names[] = {"on", "off", NULL};
-	const char *text = xml_attr(node, name);
-	unsigned int v = 0;
+	unsigned int v = ~0u;
 
-	if (!text)
-		return PVV_OK;
-	XML_CHECK(xml_enum(ctx, node, xml_attr_pos(node, name), name, text, names, &v));
-	*value = v ? CONFIG_OFF : CONFIG_ON;
+	XML_CHECK(xml_attr_enum(ctx, node, name, names, &v));
+	if (v != ~0u)
+		*value = v ? CONFIG_OFF : CONFIG_ON;
 	return PVV_OK;
 }
 
 int xml_attr_yesno(struct xml_ctx *ctx, struct tree_node *node, const char *name, bool *value)
 {
 	static const char *const names[] = {"no", "yes", NULL};
-	const char *text = xml_attr(node, name);
-	unsigned int v = 0;
+	unsigned int v = ~0u;
 
-	if (!text)
-		return PVV_OK;
-	XML_CHECK(xml_enum(ctx, node, xml_attr_pos(node, name), name, text, names, &v));
-	*value = v;
+	XML_CHECK(xml_attr_enum(ctx, node, name, names, &v));
+	if (v != ~0u)
+		*value = v;
 	return PVV_OK;
 }
 

@@ -53,14 +53,9 @@ long mm_set_memory_map(struct core_ctx *c, uint64_t va)
 		return -XEN_EFAULT;
 	if (fm.map.nr_entries > XEN_E820_MAX)
 		return -XEN_EINVAL;
-	switch (mm_domain_by_any_id(c, fm.domid)) {
-	case MM_DOM_SELF:
-		break;
-	case MM_DOM_OTHER:
-		return -XEN_EPERM;
-	default:
-		return -XEN_ESRCH;
-	}
+	long rc = mm_only_self(c, fm.domid);
+	if (rc)
+		return rc;
 	uint32_t nr = fm.map.nr_entries < E820_MAX ? fm.map.nr_entries : E820_MAX;
 
 	if (nr != 0 &&

@@ -166,14 +166,7 @@ static int check(struct core_ctx *c, struct plan *p, bool *ret_done)
 		p->out_chunk = x->in.extent_order - x->out.extent_order;
 	if (!mm_node_ok(x->out.mem_flags))
 		return -XEN_EINVAL;
-	switch (mm_domain_by_any_id(c, x->in.domid)) {
-	case MM_DOM_SELF:
-		return 0;
-	case MM_DOM_OTHER:
-		return -XEN_EPERM;
-	default:
-		return -XEN_ESRCH;
-	}
+	return mm_only_self(c, x->in.domid);
 }
 
 long mm_exchange(struct core_ctx *c, uint64_t va, const uint64_t arg[6])

@@ -152,5 +152,12 @@ static inline enum mm_dom mm_domain_by_any_id(const struct core_ctx *c, domid_t 
 		return MM_DOM_SELF;
 	return id == 0 ? MM_DOM_OTHER : MM_DOM_NONE;
 }
+/* 0 if that is the caller, else what a call says that is only for oneself here. */
+static inline int mm_only_self(const struct core_ctx *c, domid_t id)
+{
+	enum mm_dom who = mm_domain_by_any_id(c, id);
+
+	return who == MM_DOM_SELF ? 0 : who == MM_DOM_OTHER ? -XEN_EPERM : -XEN_ESRCH;
+}
 
 #endif

@@ -18,14 +18,9 @@ static long reservation_size(struct core_ctx *c, unsigned int op, uint64_t va)
 
 	if (!mm_get(c, &dom, va, sizeof(dom)))
 		return -XEN_EFAULT;
-	switch (mm_domain_by_any_id(c, dom.domid)) {
-	case MM_DOM_SELF:
-		break;
-	case MM_DOM_OTHER:
-		return -XEN_EPERM;
-	default:
-		return -XEN_ESRCH;
-	}
+	long rc = mm_only_self(c, dom.domid);
+	if (rc)
+		return rc;
 	if (op == XENMEM_maximum_reservation)
 		return (long)mm_reservation_limit(c);
 	if (op == XENMEM_current_reservation) {
@@ -134,14 +129,8 @@ static long vnumainfo(struct core_ctx *c, uint64_t va)
 		return -XEN_EFAULT;
 	if (v.pad != 0)
 		return -XEN_EINVAL;
-	switch (mm_domain_by_any_id(c, v.domid)) {
-	case MM_DOM_SELF:
-		return -XEN_EOPNOTSUPP;
-	case MM_DOM_OTHER:
-		return -XEN_EPERM;
-	default:
-		return -XEN_ESRCH;
-	}
+	long rc = mm_only_self(c, v.domid);
+	return rc ? rc : -XEN_EOPNOTSUPP;
 }
 
 /* Resources of domains one controls; DOMID_SELF is not understood. */
