@@ -7,11 +7,15 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
 BUILD = pathlib.Path(os.environ["PVV_BUILD_ROOT"])
 SOURCE = pathlib.Path(os.environ["PVV_SOURCE_ROOT"])
+sys.path.insert(0, str(SOURCE / "tests/system"))
+import stage  # noqa: E402
+
 PVVIRT = BUILD / "pvvirt"
 VERSION = re.search(r"version: '([\d.]+)'", (SOURCE / "meson.build").read_text()).group(1)
 
@@ -30,7 +34,7 @@ class Staged(unittest.TestCase):
     def setUpClass(cls):
         cls.tmp = tempfile.TemporaryDirectory(prefix="pvv-staged-")
         cls.stage = pathlib.Path(cls.tmp.name)
-        run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", cls.stage)
+        stage.install(cls.stage)
         cls.files = sorted(p for p in cls.stage.rglob("*") if not p.is_dir())
 
     @classmethod

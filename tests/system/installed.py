@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 
+import stage
+
 build, source, cache = (pathlib.Path(p) for p in sys.argv[1:4])
 grub = cache / "grub-x86_64-xen.bin"
 if not grub.exists():
@@ -23,12 +25,12 @@ def run(*cmd, **kw):
 
 with tempfile.TemporaryDirectory(prefix="pvv-installed-") as tmp:
     tmp = pathlib.Path(tmp)
-    stage = tmp / "stage"
-    run("meson", "install", "-C", build, "--no-rebuild", "--destdir", stage, stdout=subprocess.DEVNULL)
-    pc = next(stage.rglob("libpvvirt.pc"))
-    lib = next(stage.rglob("libpvvirt.so")).parent
+    root = tmp / "stage"
+    stage.install(root)
+    pc = next(root.rglob("libpvvirt.pc"))
+    lib = next(root.rglob("libpvvirt.so")).parent
     assert (lib / "libpvvirt.so.0").is_symlink(), "the SONAME link is missing"
-    env = dict(os.environ, PKG_CONFIG_PATH=str(pc.parent), PKG_CONFIG_SYSROOT_DIR=str(stage),
+    env = dict(os.environ, PKG_CONFIG_PATH=str(pc.parent), PKG_CONFIG_SYSROOT_DIR=str(root),
                LD_LIBRARY_PATH=str(lib))
     env.pop("LD_PRELOAD", None)
 
@@ -55,7 +57,7 @@ with tempfile.TemporaryDirectory(prefix="pvv-installed-") as tmp:
         print(out)
         assert "booted by an installed library" in out and out.rstrip().endswith("powered off"), out
     # Stock PV GRUB: to its prompt, with the installed pvvirt.
-    exe = next(stage.rglob("bin/pvvirt"))
+    exe = next(root.rglob("bin/pvvirt"))
     p = subprocess.Popen([exe, "run", "--kernel", grub, "--memory", "64M", "--timeout", "60"], env=env,
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     seen = b""

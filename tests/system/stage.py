@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The library installed into a folder of its own, and programs built against that with nothing but
-pkg-config: how an embedder meets it. Tests that use this must not run in parallel (meson install
-writes into the build folder)."""
+pkg-config: how an embedder meets it."""
+import fcntl
 import os
 import pathlib
 import re
@@ -10,7 +10,7 @@ import sys
 
 BUILD = pathlib.Path(os.environ["PVV_BUILD_ROOT"])
 SOURCE = pathlib.Path(os.environ["PVV_SOURCE_ROOT"])
-GUESTS = pathlib.Path(os.environ["PVV_TEST_GUESTS"])
+GUESTS = pathlib.Path(os.environ.get("PVV_TEST_GUESTS", BUILD / "tests/guest"))
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
 
 
@@ -21,11 +21,21 @@ def skip_if_sanitized():
         sys.exit(77)
 
 
+def install(to):
+    """What `meson install` says. One at a time: it writes a log into the build folder."""
+    folder = os.open(BUILD, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        return subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", to], check=True, text=True,
+                              stdout=subprocess.PIPE, timeout=120).stdout
+    finally:
+        os.close(folder)
+
+
 class Stage:
     def __init__(self, folder):
         self.root = pathlib.Path(folder) / "stage"
-        subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", self.root], check=True,
-                       stdout=subprocess.DEVNULL, timeout=120)
+        install(self.root)
         pc = next(self.root.rglob("libpvvirt.pc"))
         # As if it had been installed there: others' .pc files are used beside it, so a sysroot will not do.
         pc.write_text(re.sub(r"(?m)^prefix=", f"prefix={self.root}", pc.read_text()))
