@@ -300,6 +300,9 @@ long pvg_vcpu_up(unsigned int cpu, void (*fn)(unsigned int cpu));
 /* Runs one that does what pvg_on() says: that returns when fn has been run there. */
 long pvg_worker_up(unsigned int cpu);
 void pvg_on(unsigned int cpu, void (*fn)(void));
+/* The two halves of that, for another one; false: that was not long enough. */
+void pvg_ask(unsigned int cpu, void (*fn)(void));
+bool pvg_wait_ns(unsigned int cpu, u64 ns);
 /* In a loop that waits for another vCPU. */
 void pvg_relax(void);
 #define MY_VCPU (&pvg_shared->vcpu_info[pvg_cpu()])

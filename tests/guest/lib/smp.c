@@ -103,15 +103,32 @@ long pvg_worker_up(unsigned int cpu)
 	return pvg_vcpu_up(cpu, work);
 }
 
+void pvg_ask(unsigned int cpu, void (*fn)(void))
+{
+	worker[cpu].job = fn;
+	mb();
+	worker[cpu].asked++;
+}
+
+bool pvg_wait_ns(unsigned int cpu, u64 ns)
+{
+	u64 end = pvg_now() + ns;
+
+	while (worker[cpu].done != worker[cpu].asked) {
+		if (pvg_now() > end)
+			return false;
+		pvg_relax();
+	}
+	return true;
+}
+
 void pvg_on(unsigned int cpu, void (*fn)(void))
 {
 	if (cpu == pvg_cpu()) {
 		fn();
 		return;
 	}
-	worker[cpu].job = fn;
-	mb();
-	worker[cpu].asked++;
+	pvg_ask(cpu, fn);
 	while (worker[cpu].done != worker[cpu].asked)
 		pvg_relax();
 }
