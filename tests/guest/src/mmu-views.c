@@ -373,6 +373,58 @@ static void flushed_here(const struct place *w)
 	see("unmapped there, flushed here", j_load, va);
 }
 
+#ifdef CPUS_2
+static volatile u32 go_on, was;
+static void (*fresh)(u64, u64, u64); /* a store that has met no table */
+
+static void j_fresh(void)
+{
+	failed = pvg_try3(fresh, at, arg, 0);
+}
+static void j_fresh_when_told(void)
+{
+	/* (no hypercall in between, by which it would hear of changes) */
+	while (go_on == was)
+		__asm__ volatile("pause");
+	j_fresh();
+}
+/*
+ * A vCPU has taken the right to write from a page of its own, which became a table. Another one
+ * puts a page there that may be written to, and does not flush: whatever the store meets, it is not
+ * the table.
+ */
+static void changed_and_not_flushed(void)
+{
+	unsigned int wrong = 0;
+
+	go(root_a);
+	for (unsigned int i = 0; i < 20; i++) {
+		u64 *p = pvg_page_alloc(), *q = pvg_page_alloc(), *code = pvg_page_alloc();
+		u64 va = page(&kernel, p);
+
+		code[0] = 0xc3378948; /* mov %rsi, (%rdi); ret */
+		fresh = (void (*)(u64, u64, u64))code;
+		must(j_fresh, va, 0x10);
+		MUST("read-only", pvg_set_ro(p));
+		change_there(va, m(p) | READ_ONLY);
+		MUST("pin", pvg_pin(1, p));
+		at = va;
+		arg = 0x30;
+		was = go_on;
+		pvg_ask(where, j_fresh_when_told);
+		pvg_spin_ns(200000);
+		change(&kernel, va, m(q) | RIGHTS);
+		go_on++;
+		if (!pvg_wait_ns(where, 5000000000ul))
+			printf("no end\n");
+		wrong += p[0] != 0x10 || (!failed && q[0] != 0x30);
+		flush();
+		MUST("unpin", pvg_unpin(p));
+	}
+	printf("stores that went astray: %u\n", wrong);
+}
+#endif
+
 static void all(const char *name)
 {
 	printf("---- %s\n", name);
@@ -400,6 +452,7 @@ void guest_main(void)
 	MUST("initialise", pvg_vcpu_init(1));
 	MUST("up", pvg_worker_up(1));
 	where = 1;
+	changed_and_not_flushed();
 	all("used by the other vCPU");
 	where = 0;
 #endif

@@ -52,6 +52,15 @@ static bool set_protection(struct u_slot *s, uint64_t va, uint64_t len, bool on)
 	return r == 0;
 }
 
+/*
+ * The page whose protection went for a touch, and has not come back since: there is no reason left
+ * for a second one, unless what is noted as mapped there is not. Its mapping is made anew then.
+ */
+static struct {
+	struct u_slot *s;
+	uint64_t va;
+} touched;
+
 /* Pages to protect, before the guest's next flush is over: fork does that to many in a row. */
 static struct {
 	struct u_slot *s;
@@ -85,6 +94,7 @@ void remote_settle(void)
 		return;
 	lost.s = NULL;
 	given_va = 0;
+	touched.s = NULL;
 	if (!set_protection(s, lost.va, lost.len, true))
 		user_forget(user_number_of(s), lost.va, lost.len);
 }
@@ -125,5 +135,13 @@ bool remote_fault(struct u_slot *s, uint64_t va, uint32_t access)
 	if (!pte || pte_mfn(pte_read(pte)) != mfn || !(pte_read(pte) & upper & PTE_RW) ||
 	    !(pte_read(pte) & PTE_DIRTY) || !user_may_have(s, pte) || tlb_pending(&s->gone))
 		return false;
-	return set_protection(s, va, 4096, false);
+	if (touched.s == s && touched.va == va) {
+		touched.s = NULL;
+		return false;
+	}
+	if (!set_protection(s, va, 4096, false))
+		return false;
+	touched.s = s;
+	touched.va = va;
+	return true;
 }
