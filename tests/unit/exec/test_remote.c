@@ -228,7 +228,7 @@ static void test_window(void **state)
 	assert_true(window_page_is(va, FRAME + 1));
 	assert_false(window_page_is(va, FRAME));
 	for (uint64_t i = 1; i < 1u << 20; i++)
-		window_page_mapped(va + i * PAGE, i, 1);
+		window_page_mapped(va + i * PAGE, FRAME + 1, 1);
 	assert_false(window_page_is(va, FRAME + 1));
 	close(K_FD_OWN_REMOTE);
 	assert_false(window_page_protect(va));
