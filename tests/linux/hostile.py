@@ -116,11 +116,11 @@ class Hostile(unittest.TestCase):
         if only:
             self.attack(len(only.split(",")), "quiet HOSTILE_ONLY=" + only)
         else:
-            self.attack(13)
+            self.attack(15)
 
     def test_other_vcpus(self):
         """What the threads of a program can do to each other's vCPU."""
-        self.attack(1, "quiet HOSTILE_ONLY=ghosts", ["--vcpus", "2"])
+        self.attack(3, "quiet HOSTILE_ONLY=ghosts,falls,possessions", ["--vcpus", "2"])
 
 
 if __name__ == "__main__":

@@ -98,10 +98,13 @@ static const struct rule rules[] = {
 /*
  * M, the mapper of a U process (user.h). Its code has no memory of its own to be misled by, but
  * what it executes are lists that K writes: pages of the memfd, also executable ones (guest
- * programs run in U as they are), what it says to K, and SIGUSR1 for its own G: by a descriptor of
- * that process, for a number could be anybody's. The nursery's filter, which M has as well, must
+ * programs run in U as they are), what it says to K, and two signals for its own G: by a descriptor
+ * of that process, for a number could be anybody's. The nursery's filter, which M has as well, must
  * allow it, too.
  */
+#define KICK_OR_RESET ((uint64_t)(SIGUSR1 ^ SIGALRM))
+static_assert((KICK_OR_RESET & (KICK_OR_RESET - 1)) == 0 && (SIGUSR1 & KICK_OR_RESET) == 0,
+	      "one mask");
 /* clang-format off */
 #define MAPPER_WORK \
 	{SYS_pwrite64, 2, {{0, ALL_BITS, K_FD_MEMORY}, {2, ALL_BITS, 4}}}, \
@@ -114,7 +117,7 @@ static const struct rule rules[] = {
 	{SYS_mprotect, 0, {}}, \
 	{SYS_pidfd_send_signal, \
 	 4, \
-	 {{0, ALL_BITS, U_FD_GUEST}, {1, ALL_BITS, SIGUSR1}, {2, ALL_BITS, 0}, {3, ALL_BITS, 0}}}, \
+	 {{0, ALL_BITS, U_FD_GUEST}, {1, ~KICK_OR_RESET, SIGUSR1}, {2, ALL_BITS, 0}, {3, ALL_BITS, 0}}}, \
 	{SYS_madvise, 1, {{2, ALL_BITS, MADV_DONTNEED}}}, \
 	{SYS_restart_syscall, 0, {}}, \
 	{SYS_exit_group, 0, {}}

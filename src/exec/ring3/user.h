@@ -68,7 +68,9 @@
 #define UO_GO	   48
 #define UO_SLEEPS  56
 #define UO_ENTRIES 64
-#define UO_KICK	   0xffff /* in place of a system call's number: interrupt G */
+/* In place of a system call's number: */
+#define UO_KICK	   0xffff /* interrupt G */
+#define UO_RESET   0xfffe /* it is another program's now (fails for none that has ended) */
 
 /* Offsets in struct u_filters. */
 #define UFI_MAPPER 0
@@ -202,6 +204,7 @@ struct u_nursery {
 	uint32_t want; /* number of slots asked for so far; N waits for it to change */
 	uint32_t dead; /* a task of a U died: the host killed it */
 	uint32_t failed;
+	uint32_t gone;	     /* tasks that ended by a fault of their own (G), or were told to (M) */
 	uint32_t slot[1020]; /* ring of slots to make */
 };
 #define U_NURSERY_RING 1020u

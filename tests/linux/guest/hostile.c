@@ -318,6 +318,48 @@ static void stacks(void)
 	}
 }
 
+/* ---- a signal's frame that does not fit ---- */
+static volatile int falls;
+
+static void fall(int sig)
+{
+	(void)sig;
+	if (++falls == 20)
+		_exit(0);
+	call_with_stack(0x23400);
+}
+
+static void fall_again(uint64_t rsp)
+{
+	static unsigned char own[65536];
+	stack_t ss = {.ss_sp = own, .ss_size = sizeof(own)};
+	struct sigaction sa = {.sa_handler = fall, .sa_flags = SA_ONSTACK | SA_NODEFER};
+
+	sigaltstack(&ss, NULL);
+	sigaction(SIGSEGV, &sa, NULL);
+	call_with_stack(rsp);
+}
+
+static void wait_with_stack(uint64_t rsp)
+{
+	ualarm(20000, 20000);
+	__asm__ volatile("mov %0, %%rsp\n1:\tjmp 1b" : : "r"(rsp));
+}
+
+/* The stack pointer at the lower end of the stub's signal stack: the host ends whoever has a signal
+ * with it there, and others need that process, or one like it. */
+static void falls_of_stacks(void)
+{
+	for (uint64_t at = 0x23000; at < 0x24400; at += 0x80) {
+		step(call_with_stack, at);
+		innocent();
+	}
+	step(wait_with_stack, 0x23400);
+	innocent();
+	step(fall_again, 0x23400);
+	innocent();
+}
+
 static void signal_stack(uint64_t where)
 {
 	stack_t ss = {.ss_sp = (void *)where, .ss_size = 0x8000};
@@ -514,6 +556,54 @@ static void ghosts(void)
 			step(haunted_house, how);
 }
 
+/*
+ * A program that says "exit, your turn" and runs on: until its memory goes, and that may be when
+ * the next program has its process. That must not go on where this one is.
+ */
+static volatile uint32_t possessed;
+
+static void possess(uint64_t unused)
+{
+	(void)unused;
+	__asm__ volatile("mov $110, %%eax\n\t" /* getppid: leaves a frame to use again */
+			 "syscall\n"
+			 "0:\tlea 0b(%%rip), %%rcx\n\t"
+			 "mov %[stack], %%eax\n"
+			 "1:\tadd $8, %%rax\n\t"
+			 "cmp %%rcx, %c[rip](%%rax)\n\t"
+			 "jne 1b\n\t"
+			 "cmp %%rcx, %c[rip]-16(%%rax)\n\t" /* (rcx has it, too) */
+			 "jne 1b\n\t"
+			 "movq $231, %c[rax](%%rax)\n\t" /* exit_group */
+			 "movq $0, %c[rdi](%%rax)\n\t"
+			 "mov %[frame], %%ecx\n\t"
+			 "mov %%rax, (%%rcx)\n\t"
+			 "mov $1, %%ecx\n\t"
+			 "mov %[turn], %%eax\n\t"
+			 "xchg %%ecx, (%%rax)\n"
+			 "2:\tmov %[possessed], %%ecx\n\t"
+			 "test %%ecx, %%ecx\n\t"
+			 "jz 2b\n\t"
+			 "mov %[hurt], %%edi\n\t"
+			 "mov $231, %%eax\n\t"
+			 "syscall"
+			 :
+			 : [frame] "i"(FRAME), [turn] "i"(TURN), [stack] "i"(STACK),
+			   [rax] "i"(FRAME_RAX), [rdi] "i"(FRAME_RDI), [rip] "i"(FRAME_RIP),
+			   [possessed] "m"(possessed), [hurt] "i"(HURT)
+			 : "rax", "rcx", "rdi", "r11", "memory");
+}
+
+static void possessions(void)
+{
+	for (int i = 0; i < 100; i++) {
+		step(possess, 0);
+		possessed = 1;
+		innocent();
+		possessed = 0;
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -526,11 +616,13 @@ static const struct {
 	{"maps", maps},
 	{"unmaps", unmaps},
 	{"stacks", stacks},
+	{"falls", falls_of_stacks},
 	{"signal-stacks", signal_stacks},
 	{"through-the-kernel", through_the_kernel},
 	{"random-instructions", random_instructions},
 	{"many-processes", many_processes},
 	{"ghosts", ghosts},
+	{"possessions", possessions},
 };
 
 /* A process that is nobody's business: its memory and registers stay what they are. */

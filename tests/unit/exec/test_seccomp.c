@@ -320,6 +320,7 @@ static void test_nursery(void **state)
 		{"ask for an interface", SYS_ioctl, {K_FD_MEMORY, (long)UFFDIO_API, (long)page}},
 		{"interrupt K", SYS_pidfd_send_signal, {K_FD_SELF, SIGUSR1, 0, 0}},
 		{"interrupt G", SYS_pidfd_send_signal, {U_FD_GUEST, SIGUSR1, 0, 0}},
+		{"reset G", SYS_pidfd_send_signal, {U_FD_GUEST, SIGALRM, 0, 0}},
 		/* (in no page: nothing is moved, whatever is there) */
 		{"mremap", SYS_mremap, {ADDR + 1, PAGE, PAGE, 3, ADDR + PAGE, 0}},
 		{"a further filter", SYS_seccomp, {SECCOMP_SET_MODE_FILTER, 0, 0}},
@@ -401,6 +402,7 @@ static void test_mapper(void **state)
 	/* (what the test has at that number is no process) */
 	const struct call refused[] = {
 		{"interrupt G", SYS_pidfd_send_signal, {U_FD_GUEST, SIGUSR1, 0, 0}},
+		{"reset G", SYS_pidfd_send_signal, {U_FD_GUEST, SIGALRM, 0, 0}},
 	};
 	const struct call forbidden[] = {
 		{"tgkill", SYS_tgkill, {1 << 23, 1 << 23, SIGUSR1}},

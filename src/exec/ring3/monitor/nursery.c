@@ -26,6 +26,7 @@
 #define SIGCHLD_ 17
 #define SIGKILL_ 9
 #define SIGUSR1_ 10
+#define SIGSEGV_ 11
 #define WNOHANG_ 1
 #define WALL_	 0x40000000
 #define SA_FLAGS (0x4ul | 0x08000000ul | 0x04000000ul) /* SIGINFO, ONSTACK, RESTORER */
@@ -45,13 +46,14 @@ static struct nursery {
 	struct u_nursery *page;
 	uint64_t exec_off, nr_frames;
 	uint32_t nr_vcpus, vcpu;
+	uint32_t tasks; /* of U processes, at most: each makes a second one */
 	long pid;
 } n;
 
 static struct u_filters filters __attribute__((aligned(4096)));
 
-static const uint8_t user_signals[] = {4 /* ILL */,   5 /* TRAP */,  7 /* BUS */, 8 /* FPE */,
-				       10 /* USR1 */, 11 /* SEGV */, 31 /* SYS */};
+static const uint8_t user_signals[] = {4 /* ILL */,   5 /* TRAP */,  7 /* BUS */,   8 /* FPE */,
+				       10 /* USR1 */, 11 /* SEGV */, 14 /* ALRM */, 31 /* SYS */};
 
 static void must(long r)
 {
@@ -153,10 +155,11 @@ static void make(uint32_t slot)
 
 	if (pid == 0)
 		become_user(slot);
-	if (pid < 0) {
-		__atomic_store_n(&n.page->failed, 1, __ATOMIC_SEQ_CST);
-		interrupt_parent();
-	}
+	if (pid > 0)
+		return;
+	__atomic_sub_fetch(&n.tasks, 2, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&n.page->failed, 1, __ATOMIC_SEQ_CST);
+	interrupt_parent();
 }
 
 /*
@@ -192,17 +195,22 @@ void nursery_hide_cpuid(void)
 }
 
 /*
- * None ever leaves by itself but one that could not be made whole: the host ran out of memory, or
- * somebody killed it.
+ * None ever leaves by itself but one that could not be made whole. G dies of a signal that the host
+ * finds no place for (user_slot.c, user_again()), and then M is told to leave. Otherwise the host
+ * ran out of memory, or somebody killed it.
  */
 static void on_child(int sig, void *info, void *context)
 {
 	int status = 0;
 
 	while (sys4(SYS_wait4, -1, (long)&status, WNOHANG_ | WALL_, 0) > 0) {
-		uint32_t *what = status == U_REFUSED << 8 ? &n.page->failed : &n.page->dead;
-
-		__atomic_store_n(what, 1, __ATOMIC_SEQ_CST);
+		__atomic_sub_fetch(&n.tasks, 1, __ATOMIC_SEQ_CST);
+		if (status == 0 || (status & 0x7f) == SIGSEGV_)
+			__atomic_add_fetch(&n.page->gone, 1, __ATOMIC_SEQ_CST);
+		else if (status == U_REFUSED << 8)
+			__atomic_store_n(&n.page->failed, 1, __ATOMIC_SEQ_CST);
+		else
+			__atomic_store_n(&n.page->dead, 1, __ATOMIC_SEQ_CST);
 		interrupt_parent();
 	}
 }
@@ -253,9 +261,12 @@ _Noreturn static void nursery_main(const struct k_params *p, long parent)
 	close_the_door(p);
 	for (;;) {
 		want = __atomic_load_n(&n.page->want, __ATOMIC_SEQ_CST);
-		/* Slots are made once each; K never asks for more than there are. */
-		while (made != want && made < U_SLOTS)
+		/* K asks for one of a slot again only when the last one has ended. */
+		while (made != want &&
+		       __atomic_load_n(&n.tasks, __ATOMIC_SEQ_CST) <= 2 * (U_SLOTS - 1)) {
+			__atomic_add_fetch(&n.tasks, 2, __ATOMIC_SEQ_CST);
 			make(n.page->slot[made++ % U_NURSERY_RING] % U_SLOTS);
+		}
 		sys6(SYS_futex, (long)&n.page->want, FUTEX_WAIT_BITSET, want, 0, 0,
 		     FUTEX_BITSET_MATCH_ANY);
 	}

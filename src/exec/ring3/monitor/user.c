@@ -396,7 +396,8 @@ void user_run(void)
 {
 	struct u_slot *s = user_slot();
 	uint32_t error;
-	bool yield;
+	bool yield, alive;
+	uint64_t at;
 
 	if (debug_active(s, k.c.v->debugreg[7]))
 		debug_enter(s);
@@ -434,9 +435,17 @@ void user_run(void)
 		quiet_gives_turn(s);
 		smp_enter(); /* and what others asked to be dropped is dropped */
 	}
-	turn_give(s, yield);
+	s->loose = true;
+	alive = turn_give(s, yield);
 	if (k.smp)
 		smp_leave();
+	if (!alive) {
+		if (user_again(s))
+			core_exception(&k.c, CORE_VEC_GP, 0, 0);
+		return;
+	}
 	order_check(s);
-	came_back(s, __atomic_load_n(&s->state->frame, __ATOMIC_RELAXED));
+	at = __atomic_load_n(&s->state->frame, __ATOMIC_RELAXED);
+	s->own |= at != 0;
+	came_back(s, at);
 }

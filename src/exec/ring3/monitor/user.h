@@ -59,11 +59,14 @@ struct u_keep {
 };
 /* ---- user_slot.c: the processes ---- */
 struct u_slot {
-	uint64_t root; /* mfn, CORE_INVALID_MFN = none */
-	uint64_t used; /* by user_clock, for the choice of a victim */
-	uint64_t maps; /* mappings made since all were dropped */
-	uint64_t life; /* counts how often all were dropped */
-	bool alive, born;
+	uint64_t root;	    /* mfn, CORE_INVALID_MFN = none */
+	uint64_t used;	    /* by user_clock, for the choice of a victim */
+	uint64_t maps;	    /* mappings made since all were dropped */
+	uint64_t life;	    /* counts how often all were dropped */
+	bool loose;	    /* it had the turn since it was one root's, or none's */
+	bool own;	    /* what G does is this program's doing: it has run, and come back */
+	uint32_t gone_seen; /* as of the nursery's count of ended tasks its G was there */
+	bool born, lost;    /* the latter: the host would not make it again */
 	uint32_t unchecked; /* seq of an order that nobody waited for, 0 = none */
 	uint32_t failures;  /* in a row */
 	bool order_failed;  /* a call of that order */
@@ -96,6 +99,9 @@ unsigned int user_number_of(const struct u_slot *s);
 void user_forget(unsigned int slot, uint64_t va, uint64_t len);
 void user_forget_page(const struct u_slot *s, uint64_t va);
 void user_forget_all(void);
+/* Its G has ended: another one, with nothing mapped, that waits for its first turn. True: that was
+ * the program's own fault. */
+bool user_again(struct u_slot *s);
 /* This root is none any more; it was last seen in the slot. */
 void user_root_gone(unsigned int slot, uint64_t root);
 void user_drain(void);
@@ -119,8 +125,9 @@ void order_check(struct u_slot *s);
 bool turn_by_yield(struct u_slot *s);
 /* Does nobody else want this processor, as far as is known? */
 bool turn_alone(void);
-/* G runs (after M's orders, if there are any) until it gives the turn back, or is kicked. */
-void turn_give(struct u_slot *s, bool yield);
+/* G runs (after M's orders, if there are any) until it gives the turn back, or is kicked. False: it
+ * has ended. */
+bool turn_give(struct u_slot *s, bool yield);
 /* Everybody else sleeps now: what was learned of late ones says nothing about that. */
 void turn_afresh(void);
 /* For the kick's handler: if K waits for a guest thread, end that wait. */

@@ -21,7 +21,9 @@
 
 static struct u_slot slots[U_SLOTS];
 static uint32_t nr_slots; /* asked for so far */
+static uint32_t asked;	  /* with those that were asked for again */
 static bool refused;	  /* and there will be no more */
+static uint32_t fallen;	  /* tasks that are known to have ended */
 static uint64_t user_clock, lives;
 static uint64_t pending[(U_SLOTS + 63) / 64]; /* slots with something to drop */
 
@@ -176,13 +178,20 @@ static void unmap(struct u_slot *s, uint64_t va, uint64_t len)
 	order_add(s, SYS_munmap, va, end - va, 0, 0, 0, 0);
 }
 
-static void unmap_all(struct u_slot *s)
+static void user_emptied(struct u_slot *s)
 {
 	memset(s->keep, 0, sizeof(s->keep));
-	unmap(s, 0, U_VA_END);
+	s->ahead.end = 0;
 	s->maps = 0;
 	s->life = ++lives;
 	site_emptied(s);
+}
+
+static void unmap_all(struct u_slot *s)
+{
+	memset(s->keep, 0, sizeof(s->keep)); /* (or one of them is emptied, and stays) */
+	unmap(s, 0, U_VA_END);
+	user_emptied(s);
 }
 
 void user_drain_slot(struct u_slot *s)
@@ -239,7 +248,13 @@ void user_root_gone(unsigned int slot, uint64_t root)
 	s->root = CORE_INVALID_MFN;
 	if (s->maps)
 		s->gone.all = true;
+	/* G may only have said that it stopped, and would come back as the next program. */
+	if (s->loose)
+		order_add(s, UO_RESET, 0, 0, 0, 0, 0, 0);
+	s->loose = false;
+	s->bases = false; /* (it may have lied about them, too) */
 	user_drain_slot(s);
+	order_catch_up(s);
 }
 
 struct u_slot *user_slot_number(unsigned int i)
@@ -252,6 +267,19 @@ unsigned int user_number_of(const struct u_slot *s)
 	return (unsigned int)(s - slots);
 }
 
+/* (one at a time: `failed` speaks of the last one) */
+static void ask(unsigned int slot)
+{
+	struct u_slot *s = &slots[slot];
+
+	s->life = ++lives;
+	s->state->turn = UT_K_SLEEPS; /* in wait_for_birth(), at the latest */
+	__atomic_store_n(&k.nursery->failed, 0, __ATOMIC_RELAXED);
+	k.nursery->slot[asked++ % U_NURSERY_RING] = slot;
+	__atomic_store_n(&k.nursery->want, asked, __ATOMIC_SEQ_CST);
+	sys3(SYS_futex, &k.nursery->want, FUTEX_WAKE, 1);
+}
+
 static void ask_for(unsigned int slot)
 {
 	struct u_slot *s = &slots[slot];
@@ -261,16 +289,11 @@ static void ask_for(unsigned int slot)
 	s->order = (struct u_order *)(s->block + UB_ORDER);
 	s->state = (struct u_state *)(s->block + UB_STATE);
 	s->root = CORE_INVALID_MFN;
-	s->life = ++lives;
 	s->order->off = k.exec_off + off + UB_ORDER;
 	s->order->stack.sp = U_BLOCK + UB_STACK;
 	s->order->stack.size = U_BLOCK_SIZE - UB_STACK;
-	s->state->turn = UT_K_SLEEPS; /* in wait_for_birth(), at the latest */
-	s->alive = true;
-	k.nursery->slot[nr_slots % U_NURSERY_RING] = slot;
 	nr_slots++;
-	__atomic_store_n(&k.nursery->want, nr_slots, __ATOMIC_SEQ_CST);
-	sys3(SYS_futex, &k.nursery->want, FUTEX_WAKE, 1);
+	ask(slot);
 }
 
 static bool wait_for_birth(struct u_slot *s)
@@ -291,13 +314,70 @@ static bool wait_for_birth(struct u_slot *s)
  * The host refused it, for a limit on processes or want of memory. The roots share those that there
  * are, as they do when all slots are used, and no more are asked for.
  */
+_Noreturn static void no_process(void)
+{
+	k_die("the host refuses a process for the guest's user mode (a limit on processes, or "
+	      "memory)");
+}
+
 static void do_without(struct u_slot *s)
 {
 	refused = true;
 	nr_slots = (unsigned int)(s - slots); /* only the last one can be unborn */
 	if (nr_slots == 0)
-		k_die("the host refuses a process for the guest's user mode (a limit on processes, "
-		      "or memory)");
+		no_process();
+}
+
+static void end_mapper(struct u_slot *s)
+{
+	struct u_order *o = s->order;
+	unsigned int patience = 0;
+	uint32_t gone;
+
+	settle(s);
+	o->nr = 0;
+	order_add(s, SYS_exit_group, 0, 0, 0, 0, 0, 0);
+	o->go = 0;
+	__atomic_store_n(&o->seq, o->seq + 1, __ATOMIC_SEQ_CST);
+	sys3(SYS_futex, &o->seq, FUTEX_WAKE, 1);
+	fallen += 2;
+	while ((gone = __atomic_load_n(&k.nursery->gone, __ATOMIC_SEQ_CST)) != fallen)
+		wait_for(&k.nursery->gone, gone, WOKEN_NS, &patience);
+	/* (the next one has seen no list yet, and would take this for a new one) */
+	o->nr = o->seq = o->done = o->failed = 0;
+	s->order_failed = false;
+	s->failures = 0;
+}
+
+/*
+ * G is no more. A program can do that to it: with its stack pointer in the signal stack, where no
+ * signal's frame fits behind it, the host ends G at the next signal. Its kernel is told of a fault,
+ * and the slot gets another process. But the next program may have got the process before that
+ * signal came, with G in the stub and the stack pointer still there: it has done nothing yet, and
+ * just starts again.
+ */
+bool user_again(struct u_slot *s)
+{
+	unsigned int i = user_number_of(s);
+	struct u_slot *last = &slots[nr_slots - 1];
+	bool own = s->own;
+
+	end_mapper(s);
+	user_emptied(s);
+	s->gone.nr = 0;
+	s->gone.all = false;
+	pending[i / 64] &= ~(1ull << (i % 64));
+	s->loose = s->fpu_live = s->bases = s->nt = s->born = false;
+	if (!last->born && last != s && !wait_for_birth(last))
+		do_without(last);
+	ask(i);
+	s->own = true;
+	if (!wait_for_birth(s)) {
+		/* The others are enough, if there are any. */
+		s->lost = true;
+		s->root = CORE_INVALID_MFN;
+	}
+	return own;
 }
 
 /* One that is free, a new one, or the one that was not used for longest. */
@@ -308,6 +388,8 @@ static struct u_slot *find_slot(void)
 	for (unsigned int i = 0; i < nr_slots; i++) {
 		struct u_slot *s = &slots[i];
 
+		if (s->lost)
+			continue;
 		if (s->root == CORE_INVALID_MFN)
 			return s;
 		if (!victim || s->used < victim->used)
@@ -317,6 +399,8 @@ static struct u_slot *find_slot(void)
 		ask_for(nr_slots);
 		return &slots[nr_slots - 1];
 	}
+	if (!victim)
+		no_process();
 	/* (unless the frame is by now a table of another process, which was too much to be told) */
 	if (k.tables[victim->root].slot == victim - slots + 1)
 		k.tables[victim->root].slot = 0;
@@ -341,6 +425,7 @@ struct u_slot *user_slot(void)
 		s->root = root;
 		s->plain = false;
 		s->fresh = true;
+		s->own = false;
 		s->begun_at = 0;
 		t->slot = (uint16_t)(s - slots + 1);
 		/* The next one is made while this one runs. */

@@ -121,10 +121,24 @@ void user_kicked(void)
 		__atomic_or_fetch(turn, UT_ATTENTION, __ATOMIC_SEQ_CST);
 }
 
-static void kick(struct u_slot *s)
+/* False: G has ended. */
+static bool kick(struct u_slot *s)
 {
 	order_add(s, UO_KICK, 0, 0, 0, 0, 0, 0);
-	order_run(s);
+	return order_run(s);
+}
+
+/* Some G has ended since: it would never take its turn. (One that is there goes on waiting, or says
+ * that it was kicked.) */
+static bool still_there(struct u_slot *s)
+{
+	uint32_t gone = __atomic_load_n(&k.nursery->gone, __ATOMIC_RELAXED);
+
+	if (__builtin_expect(s->gone_seen == gone, 1))
+		return true;
+	s->gone_seen = gone;
+	order_catch_up(s);
+	return kick(s);
 }
 
 #define SOON_NS	 50000u
@@ -165,14 +179,16 @@ static void give(struct u_slot *s)
 		sys6(SYS_futex, (long)&st->turn, FUTEX_WAKE_BITSET, 1, 0, 0, UF_WAIT_G);
 }
 
-void turn_give(struct u_slot *s, bool yield)
+bool turn_give(struct u_slot *s, bool yield)
 {
 	struct u_state *st = s->state;
 	unsigned int yields = yield ? UF_YIELDS : 0;
-	bool kicked = false, slept = false, ordered = s->order->nr != 0;
+	bool kicked = false, slept = false, alive = true, ordered = s->order->nr != 0;
 	uint32_t given = pace.asked, turn;
 	const void *until;
 
+	if (!still_there(s))
+		return false;
 	learn(s);
 	give(s);
 	for (;;) {
@@ -182,7 +198,9 @@ void turn_give(struct u_slot *s, bool yield)
 		if (!kicked && !(turn & UT_MAPPING) &&
 		    __atomic_load_n(&k.ctlv->kick, __ATOMIC_SEQ_CST)) {
 			kicked = true;
-			kick(s);
+			alive = kick(s);
+			if (!alive)
+				break;
 			continue;
 		}
 		if (yields && (yields == UF_YIELDS || cycles() - given < LATE)) {
@@ -206,4 +224,5 @@ void turn_give(struct u_slot *s, bool yield)
 	}
 	waiting = NULL;
 	judge(s, yield && !slept, ordered, given);
+	return alive;
 }

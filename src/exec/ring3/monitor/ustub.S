@@ -16,6 +16,7 @@
 #define FUTEX_WAKE_BITSET 10
 #define FUTEX_WAIT_BITSET 9
 #define SIGUSR1		  10
+#define SIGALRM		  14
 #define SIGKILL		  9
 #define PR_SET_PDEATHSIG  1
 #define CLONE_G		  0x9111 /* CLONE_VM, PIDFD, PARENT; exit signal that of M: SIGCHLD */
@@ -106,17 +107,21 @@ u_mapper:
 	mov	32(%r12), %r10
 	mov	40(%r12), %r8
 	mov	48(%r12), %r9
-	cmp	$UO_KICK, %eax
-	jne	2f
-	mov	$SYS_pidfd_send_signal, %eax
-	mov	$U_FD_GUEST, %edi
+	cmp	$UO_RESET, %eax
+	jb	2f
 	mov	$SIGUSR1, %esi
+	ja	7f
+	mov	$SIGALRM, %esi
+7:	mov	$SYS_pidfd_send_signal, %eax
+	mov	$U_FD_GUEST, %edi
 	xor	%edx, %edx
 	xor	%r10d, %r10d
 2:	syscall
 	add	$64, %r12
 	cmp	$-4096, %rax
 	jbe	1b
+	cmpl	$UO_RESET, -64(%r12)
+	je	1b
 	mov	$UO_FAILED - UO_DONE, %r14d
 	jmp	1b
 	/* Say so where G cannot: by writing to the file. First `failed`, then `done`. */
@@ -231,6 +236,8 @@ u_fail:
  */
 u_handler:
 	mov	$STATE, %eax
+	cmp	$SIGALRM, %edi
+	je	u_reset
 	mov	UC_RIP(%rsp), %rcx
 	lea	u_stub(%rip), %r8
 	sub	%r8, %rcx
@@ -351,6 +358,17 @@ u_wait:
 	syscall
 	jmp	1b
 
+	/*
+	 * The process is another program's. Wherever the last one had G, here or in its own code
+	 * that is gone, with whatever registers: it waits for its turn. If it was given that already
+	 * K is told that nothing happened, by the 0 that K has written to `frame`.
+	 */
+u_reset:
+	mov	$(U_BLOCK + U_BLOCK_SIZE - 16), %esp
+	lock orl $UT_KERNEL, US_TURN(%rax)
+	mov	US_TURN(%rax), %ecx
+	jmp	u_told
+
 u_resume:
 	rdtsc
 	mov	%eax, US_STARTED(%rbx)
@@ -436,7 +454,9 @@ u_in_stub:
 	cmp	$(U_BLOCK + U_BLOCK_SIZE), %rcx
 	jae	u_tell
 	mov	%rcx, %rsp
-	jmp	u_handler
+	cmpl	$SIGALRM, UC_SIGINFO(%rsp)
+	jne	u_handler
+	jmp	u_reset
 1:	cmp	$(u_switched - u_stub), %ecx
 	jb	2f
 	/* The registers are loaded, so this frame has the FPU's state, perhaps in the old's place. */
