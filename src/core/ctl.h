@@ -56,7 +56,8 @@ struct core_ctl_vcpu {
 	 * Monotonic; written by whoever can measure it, reported to the guest as stolen time.
 	 */
 	uint64_t stolen_ns;
-	uint64_t pad[3];
+	uint64_t brief_turns; /* of programs, that the monitor executed by itself */
+	uint64_t pad[2];
 };
 
 /*

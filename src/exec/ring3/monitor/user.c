@@ -394,11 +394,18 @@ static void came_back(struct u_slot *s, uint64_t at)
 
 void user_run(void)
 {
-	struct u_slot *s = user_slot();
-	uint32_t error;
+	struct u_slot *s;
 	bool yield, alive;
-	uint64_t at;
+	uint64_t at, rip;
+	uint32_t error;
 
+	if (brief_turn()) {
+		if (retry_va)
+			brief_touched(retry_va, retry_access);
+		retry_va = 0;
+		return;
+	}
+	s = user_slot();
 	if (debug_active(s, k.c.v->debugreg[7]))
 		debug_enter(s);
 	if (__builtin_expect(s->site_page != 0, 0) &&
@@ -424,6 +431,7 @@ void user_run(void)
 		(void)user_map(s, k.c.v->regs.rip, PF_FETCH, &error);
 		(void)user_map(s, k.c.v->regs.gpr[R_RSP], PF_WRITE, &error);
 	}
+	brief_map_touched(s);
 	/* What became writable just now may have been code, with copies that go (user_site.c). */
 	user_drain();
 	order_check(s);
@@ -445,7 +453,10 @@ void user_run(void)
 		return;
 	}
 	order_check(s);
+	rip = s->state->rip;
 	at = __atomic_load_n(&s->state->frame, __ATOMIC_RELAXED);
 	s->own |= at != 0;
 	came_back(s, at);
+	if (k.c.v->kernel_mode)
+		brief_learn(rip, s->state->told - s->state->started, at == US_SITE);
 }

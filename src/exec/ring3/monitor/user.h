@@ -193,6 +193,16 @@ void begin_touched(struct u_slot *s, uint64_t va, uint32_t access);
 /* Is a neighbour of a page that it touched worth a mapping? */
 bool begin_wants(const struct u_slot *s, uint64_t va);
 
+/* ---- user_brief.c: turns that K executes by itself ---- */
+void brief_setup(void);
+/* Try to: false, G has to go on from where the registers are now. */
+bool brief_turn(void);
+/* A page that the program will touch natively as well; and now G is about to. */
+void brief_touched(uint64_t va, uint32_t access);
+void brief_map_touched(struct u_slot *s);
+/* A turn of G that began at rip took so long until it entered the guest's kernel. */
+void brief_learn(uint64_t rip, uint32_t cycles, bool by_site);
+
 /* ---- user_site.c ---- */
 extern const uint8_t u_stub[], u_birth[], u_handler[], u_site[], u_site_saved[], u_site_end[];
 void site_init(struct u_common *common);

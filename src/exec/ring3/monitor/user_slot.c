@@ -447,4 +447,5 @@ void user_init(void)
 	k.nursery = (struct u_nursery *)(k.exec + ux_nursery(k.nr_frames, k.nr_vcpus, k.id));
 	site_init(common);
 	fpu_setup();
+	brief_setup();
 }

@@ -256,6 +256,8 @@ void xlate_invalidate_all(struct xlate *x);
 void xlate_user_forget(struct xlate *x);
 void xlate_user_forget_va(struct xlate *x, uint64_t va);
 void xlate_user_forget_writes(struct xlate *x);
+/* Counts these calls: who keeps answers of its own drops them when it is another number. */
+uint64_t xlate_user_forgets(const struct xlate *x);
 /*
  * Instead of xlate_user_forget() when the guest goes from one root to another, where all that makes
  * an answer of `user` wrong is one of these calls or makes `changes` another number.

@@ -60,6 +60,11 @@ void xlate_user_forget(struct xlate *x)
 	empty(x, false);
 }
 
+uint64_t xlate_user_forgets(const struct xlate *x)
+{
+	return x->tlb_forgets;
+}
+
 void xlate_user_forget_va(struct xlate *x, uint64_t va)
 {
 	unsigned int slot = va >> 12 & (SLOTS - 1);

@@ -1,0 +1,628 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The interpreter: each operation is a label, and each jumps to the next one by itself. Operands are
+ * pointers, to a register of the guest's (in memory, too) or to the program's memory; what an
+ * operation does to flags the processor itself works out, by the same instruction.
+ *
+ * While it runs, the arithmetic flags are as LAHF and SETO leave them: SF, ZF, AF, PF, CF from bit 8
+ * on as in rflags, OF in bit 0.
+ */
+#include "exec/ring3/brief/brief.h"
+#include "exec/ring3/translate/insn.h"
+
+#define PF_WRITE_ 2u
+#define PF_FETCH_ 16u
+
+enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R11 = 11 };
+
+#define FLAG_ARITH 0x8d5ull
+#define FLAG_RF	   0x10000ull
+
+typedef uint8_t u8a __attribute__((may_alias));
+typedef uint16_t u16a __attribute__((may_alias));
+typedef uint32_t u32a __attribute__((may_alias));
+typedef uint64_t u64a __attribute__((may_alias));
+typedef int8_t s8a __attribute__((may_alias));
+typedef int16_t s16a __attribute__((may_alias));
+typedef int32_t s32a __attribute__((may_alias));
+
+void brief_init(struct brief *b, const struct brief_config *cfg, struct core_regs *regs)
+{
+	b->cfg = *cfg;
+	b->regs = regs;
+	b->zero = 0;
+	b->generation = 1;
+}
+
+void brief_forget(struct brief *b)
+{
+	if (++b->generation < 1ull << 27)
+		return;
+	b->generation = 1;
+	for (unsigned int i = 0; i < BRIEF_TLB; i++)
+		b->tlb[0][i].tag = b->tlb[1][i].tag = 0;
+	for (unsigned int i = 0; i < 16; i++)
+		b->code[i].tag = 0;
+}
+
+static inline uint64_t tag_of(const struct brief *b, uint64_t va)
+{
+	/* (page numbers of other addresses reach into the generation and beyond: none is equal) */
+	return va >> 12 | b->generation << 36;
+}
+
+/* The place of `va` after a miss. */
+static bool look_up(struct brief *b, struct brief_page *t, uint64_t va, uint32_t access)
+{
+	uint8_t *p;
+
+	b->fault_va = va;
+	b->fault_error = b->cfg.map(b->cfg.priv, va, access, &p);
+	if (b->fault_error)
+		return false;
+	/* (it may have called brief_forget()) */
+	t->tag = tag_of(b, va);
+	t->delta = (uintptr_t)p - va;
+	return true;
+}
+
+static inline bool is_here(uint64_t va)
+{
+	return va - BRIEF_VA_FIRST < BRIEF_VA_END - BRIEF_VA_FIRST;
+}
+
+static inline unsigned int slot_of(const uint8_t *at)
+{
+	return ((uintptr_t)at ^ (uintptr_t)at >> 12) & (BRIEF_OPS - 1);
+}
+
+static inline bool is_op(const struct brief_op *op, const uint8_t *at)
+{
+	const u64a *now = (const u64a *)at;
+
+	return op->at == at && !(((now[0] ^ op->bytes[0]) & op->mask[0]) |
+				 ((now[1] ^ op->bytes[1]) & op->mask[1]));
+}
+
+/* 1: decoded; 0: it reaches into the next page, or is nothing. */
+static bool decode(struct brief *b, struct brief_op *op, const uint8_t *at, void *const *enter,
+		   void *const *body)
+{
+	unsigned int room = 4096 - ((uintptr_t)at & 4095), how, n;
+	uint8_t bytes[16] = {0};
+	struct insn i;
+
+	op->at = NULL;
+	for (n = 0; n < room && n < INSN_MAX; n++)
+		bytes[n] = at[n];
+	if (!insn_decode(&i, bytes, n))
+		return false;
+	how = brief_compile(b, op, &i);
+	op->mask[0] = i.len >= 8 ? ~0ull : (1ull << 8 * i.len) - 1;
+	op->mask[1] = i.len > 8 ? (1ull << 8 * (i.len - 8)) - 1 : 0;
+	__builtin_memcpy(op->bytes, bytes, 16);
+	op->body = body[op->kind];
+	op->enter = how == BM_NONE ? op->body : enter[how];
+	op->at = at;
+	return true;
+}
+
+/* One bit for each value of OF CF ZF SF PF (from bit 0 on): is the condition met? */
+static const uint32_t conditions[16] = {
+	0xaaaaaaaa, 0x55555555, 0xcccccccc, 0x33333333, 0xf0f0f0f0, 0x0f0f0f0f,
+	0xfcfcfcfc, 0x03030303, 0xff00ff00, 0x00ff00ff, 0xffff0000, 0x0000ffff,
+	0x55aa55aa, 0xaa55aa55, 0xf5faf5fa, 0x0a050a05,
+};
+
+static inline bool met(uint32_t fl, unsigned int cc)
+{
+	uint32_t i = (fl & 1) | (fl >> 7 & 2) | (fl >> 12 & 12) | (fl >> 6 & 16);
+
+	return conditions[cc] >> i & 1;
+}
+
+#define RESTORE "addb $0x7f, %%al; sahf; "
+#define KEEP	"; lahf; seto %%al"
+
+#define FLAGS_OF_OP(text, ...)                                                                     \
+	__asm__ volatile(RESTORE text KEEP : "+a"(fl) : __VA_ARGS__ : "memory", "cc")
+
+/* The next instruction is at `rip`. */
+#define NEXT                                                                                       \
+	do {                                                                                       \
+		if (__builtin_expect(--left == 0, 0))                                              \
+			goto over;                                                                 \
+		if (__builtin_expect((rip ^ page) >> 12 != 0, 0))                                  \
+			goto other_page;                                                           \
+		at = (const uint8_t *)(uintptr_t)(rip + delta);                                    \
+		op = &b->op[slot_of(at)];                                                          \
+		if (__builtin_expect(!is_op(op, at), 0))                                           \
+			goto unknown;                                                              \
+		dst = op->dst;                                                                     \
+		src = op->src;                                                                     \
+		goto *op->enter;                                                                   \
+	} while (0)
+
+#define STEP                                                                                       \
+	do {                                                                                       \
+		rip += op->len;                                                                    \
+		NEXT;                                                                              \
+	} while (0)
+
+#define ADDRESS() (*op->segment + *op->base + (*op->index << op->scale) + (uint64_t)op->disp)
+
+/* dst OP= src, with all flags */
+#define BINARY(name, insn, sfx, type)                                                              \
+	name:                                                                                      \
+	FLAGS_OF_OP(insn sfx " %[s], (%[d])", [d] "r"(dst), [s] "r"(*(type *)src));                \
+	*op->upper = 0;                                                                            \
+	STEP;
+
+#define BINARY4(name, insn)                                                                        \
+	BINARY(name##_0, insn, "b", u8a)                                                           \
+	BINARY(name##_1, insn, "w", u16a)                                                          \
+	BINARY(name##_2, insn, "l", u32a)                                                          \
+	BINARY(name##_3, insn, "q", u64a)
+
+#define UNARY(name, insn, sfx)                                                                     \
+	name:                                                                                      \
+	FLAGS_OF_OP(insn sfx " (%[d])", [d] "r"(dst));                                             \
+	*op->upper = 0;                                                                            \
+	STEP;
+
+#define UNARY4(name, insn)                                                                         \
+	UNARY(name##_0, insn, "b")                                                                 \
+	UNARY(name##_1, insn, "w")                                                                 \
+	UNARY(name##_2, insn, "l")                                                                 \
+	UNARY(name##_3, insn, "q")
+
+#define SHIFT(name, insn, sfx)                                                                     \
+	name:                                                                                      \
+	FLAGS_OF_OP(insn sfx " %%cl, (%[d])", [d] "r"(dst), "c"(*src));                            \
+	*op->upper = 0;                                                                            \
+	STEP;
+
+#define SHIFT4(name, insn)                                                                         \
+	SHIFT(name##_0, insn, "b")                                                                 \
+	SHIFT(name##_1, insn, "w")                                                                 \
+	SHIFT(name##_2, insn, "l")                                                                 \
+	SHIFT(name##_3, insn, "q")
+
+/* Register dst, with its old value as input: what an instruction leaves alone stays. */
+#define ON_REGISTER(name, insn, mod, type)                                                         \
+	name:                                                                                      \
+	v = *(u64a *)dst;                                                                          \
+	__asm__ volatile(RESTORE insn " %" mod "[s], %" mod "[v]" KEEP                             \
+			 : "+a"(fl), [v] "+r"(v)                                                   \
+			 : [s] "r"((uint64_t) * (type *)src)                                       \
+			 : "cc");                                                                  \
+	*(u64a *)dst = v;                                                                          \
+	STEP;
+
+#define ON_REGISTER3(name, insn)                                                                   \
+	ON_REGISTER(name##_1, insn "w", "w", u16a)                                                 \
+	ON_REGISTER(name##_2, insn "l", "k", u32a)                                                 \
+	ON_REGISTER(name##_3, insn "q", "q", u64a)
+
+#define IMUL3(name, sfx, mod, type)                                                                \
+	name:                                                                                      \
+	v = *(type *)src;                                                                          \
+	__asm__ volatile(RESTORE "imul" sfx " %" mod "[s], %" mod "[v]" KEEP                       \
+			 : "+a"(fl), [v] "+r"(v)                                                   \
+			 : [s] "r"(op->imm)                                                        \
+			 : "cc");                                                                  \
+	*(type *)dst = (type)v;                                                                    \
+	*op->upper = 0;                                                                            \
+	STEP;
+
+/* Bits of registers or memory, by a number below the operand's width. */
+#define BIT(name, insn, sfx, mod, type, mask)                                                      \
+	name:                                                                                      \
+	v = *(type *)src & (mask);                                                                 \
+	FLAGS_OF_OP(insn sfx " %" mod "[s], (%[d])", [d] "r"(dst), [s] "r"(v));                    \
+	*op->upper = 0;                                                                            \
+	STEP;
+
+#define BIT3(name, insn)                                                                           \
+	BIT(name##_1, insn, "w", "w", u16a, 15)                                                    \
+	BIT(name##_2, insn, "l", "k", u32a, 31)                                                    \
+	BIT(name##_3, insn, "q", "q", u64a, 63)
+
+/* xadd, xchg: both operands change. */
+#define BOTH(name, insn, sfx, mod, type)                                                           \
+	name:                                                                                      \
+	v = *(type *)src;                                                                          \
+	__asm__ volatile(RESTORE insn sfx " %" mod "[s], (%[d])" KEEP                              \
+			 : "+a"(fl), [s] "+r"(v)                                                   \
+			 : [d] "r"(dst)                                                            \
+			 : "memory", "cc");                                                        \
+	*(type *)src = (type)v;                                                                    \
+	*op->upper = 0;                                                                            \
+	STEP;
+
+#define BOTH4(name, insn)                                                                          \
+	BOTH(name##_0, insn, "b", "b", u8a)                                                        \
+	BOTH(name##_1, insn, "w", "w", u16a)                                                       \
+	BOTH(name##_2, insn, "l", "k", u32a)                                                       \
+	BOTH(name##_3, insn, "q", "q", u64a)
+
+/* (needs rax for itself; the flags that go in do not matter to it, all of them come out) */
+#define CMPXCHG(name, insn, sfx, mod, type, clear)                                                 \
+	name:                                                                                      \
+	v = r->gpr[RAX];                                                                           \
+	__asm__ volatile(insn sfx " %" mod "[s], (%[d]); mov %%rax, %[v]; lahf; seto %%al"         \
+			 : "+a"(v), [v] "=&r"(w)                                                   \
+			 : [s] "r"(*(type *)src), [d] "r"(dst)                                     \
+			 : "memory", "cc");                                                        \
+	fl = (uint32_t)v;                                                                          \
+	if (!(fl & 1u << 14))                                                                      \
+		*(type *)&r->gpr[RAX] = (type)w, *(clear) = 0;                                     \
+	STEP;
+
+#define CMPXCHG4(name, insn)                                                                       \
+	CMPXCHG(name##_0, insn, "b", "b", u8a, &b->nowhere)                                        \
+	CMPXCHG(name##_1, insn, "w", "w", u16a, &b->nowhere)                                       \
+	CMPXCHG(name##_2, insn, "l", "k", u32a, (u32a *)&r->gpr[RAX] + 1)                          \
+	CMPXCHG(name##_3, insn, "q", "q", u64a, &b->nowhere)
+
+#define MOVE(name, to, from)                                                                       \
+	name:                                                                                      \
+	*(to *)dst = (to) * (from *)src;                                                           \
+	*op->upper = 0;                                                                            \
+	STEP;
+
+/* A condition in the code, not in a table: each has a branch predictor's entry of its own. */
+#define JCC(cc)                                                                                    \
+	jcc_##cc : rip += op->len;                                                                 \
+	if (met(fl, cc))                                                                           \
+		rip += (uint64_t)op->imm;                                                          \
+	NEXT;
+
+#define FOUR(name)  &&name##_0, &&name##_1, &&name##_2, &&name##_3
+#define THREE(name) &&native, &&name##_1, &&name##_2, &&name##_3
+#define TWO(name)   &&native, &&native, &&name##_2, &&name##_3
+
+/* 8 bytes on the stack: `p`, or out. */
+#define STACK(va, access)                                                                          \
+	do {                                                                                       \
+		uint64_t va_ = (va);                                                               \
+                                                                                                   \
+		t = &b->tlb[(access) != 0][va_ >> 12 & (BRIEF_TLB - 1)];                           \
+		if (__builtin_expect((va_ & 4095) > 4088 || !is_here(va_), 0))                     \
+			goto native;                                                               \
+		if (__builtin_expect(t->tag != tag_of(b, va_), 0)) {                               \
+			page = ~rip;                                                               \
+			if (!look_up(b, t, va_, (access)))                                         \
+				goto fault;                                                        \
+		}                                                                                  \
+		p = (u8a *)(uintptr_t)(va_ + t->delta);                                            \
+	} while (0)
+
+__attribute__((optimize("no-crossjumping", "no-gcse"))) enum brief_exit
+brief_run(struct brief *b, unsigned int nr)
+{
+	static void *const enter[] = {[BM_SRC] = &&memory_src, [BM_DST] = &&memory_dst,
+				      [BM_ADDRESS] = &&memory_address};
+	static void *const body[BK_NR] = {
+		FOUR(add), FOUR(or), FOUR(adc), FOUR(sbb), FOUR(and), FOUR(sub), FOUR(xor),
+		FOUR(cmp), FOUR(test), FOUR(mov), FOUR(inc), FOUR(dec), FOUR(not), FOUR(neg),
+		FOUR(rol), FOUR(ror), FOUR(rcl), FOUR(rcr), FOUR(shl), FOUR(shr), FOUR(sar),
+		THREE(cmov), THREE(imul2), THREE(imul3), THREE(bsf), THREE(bsr), THREE(tzcnt),
+		THREE(lzcnt), THREE(lea), THREE(bt), THREE(bts), THREE(btr), THREE(btc), TWO(mul),
+		TWO(imul), TWO(div), FOUR(xchg), FOUR(lock_add), FOUR(lock_or), FOUR(lock_and),
+		FOUR(lock_sub), FOUR(lock_xor), FOUR(lock_inc), FOUR(lock_dec), FOUR(xadd),
+		FOUR(lock_xadd), FOUR(cmpxchg), FOUR(lock_cmpxchg), &&zx8_16, &&zx8, &&zx16,
+		&&sx8_16, &&sx8_32, &&sx8_64, &&sx16_32, &&sx16_64, &&sx32_64, &&setcc, &&jcc_0,
+		&&jcc_1, &&jcc_2, &&jcc_3, &&jcc_4, &&jcc_5, &&jcc_6, &&jcc_7, &&jcc_8, &&jcc_9,
+		&&jcc_10, &&jcc_11, &&jcc_12, &&jcc_13, &&jcc_14, &&jcc_15, &&jmp, &&jmpi, &&call,
+		&&calli, &&ret, &&push, &&pop, &&leave, &&cbw, &&cwde, &&cdqe, &&cwd, &&cdq, &&cqo,
+		&&bswap_32, &&bswap_64, &&nop, &&syscall, &&native,
+	};
+	struct core_regs *r = b->regs;
+	uint64_t rip = r->rip, page = ~rip, delta = 0, ea, v, w, to;
+	unsigned int left = nr + 1;
+	enum brief_exit why;
+	struct brief_page *t;
+	struct brief_op *op;
+	const uint8_t *at;
+	u8a *dst, *src, *p;
+	uint32_t fl;
+
+	fl = (uint32_t)(r->rflags & FLAG_ARITH & 0xff) << 8 | (uint32_t)(r->rflags >> 11 & 1);
+	NEXT;
+
+other_page:
+	t = &b->code[rip >> 12 & 15];
+	if (t->tag != tag_of(b, rip)) {
+		if (!is_here(rip))
+			goto native;
+		if (!look_up(b, t, rip, PF_FETCH_))
+			goto fault;
+	}
+	page = rip;
+	delta = t->delta;
+	left++; /* NEXT counts it again */
+	NEXT;
+
+unknown:
+	if (!decode(b, op, at, enter, body))
+		goto native;
+	dst = op->dst;
+	src = op->src;
+	goto *op->enter;
+
+memory_src:
+	b->rip_next = rip + op->len;
+	ea = ADDRESS();
+	t = &b->tlb[0][ea >> 12 & (BRIEF_TLB - 1)];
+	if (__builtin_expect(t->tag != tag_of(b, ea) || (ea & 4095) + (1u << op->size) > 4096, 0)) {
+		if ((ea & 4095) + (1u << op->size) > 4096 || !is_here(ea))
+			goto native;
+		page = ~rip; /* (map() may have called brief_forget()) */
+		if (!look_up(b, t, ea, 0))
+			goto fault;
+	}
+	src = (u8a *)(uintptr_t)(ea + t->delta);
+	goto *op->body;
+
+memory_dst:
+	b->rip_next = rip + op->len;
+	ea = ADDRESS();
+	t = &b->tlb[op->write][ea >> 12 & (BRIEF_TLB - 1)];
+	if (__builtin_expect(t->tag != tag_of(b, ea) || (ea & 4095) + (1u << op->size) > 4096, 0)) {
+		if ((ea & 4095) + (1u << op->size) > 4096 || !is_here(ea))
+			goto native;
+		page = ~rip;
+		if (!look_up(b, t, ea, op->write ? PF_WRITE_ : 0))
+			goto fault;
+	}
+	dst = (u8a *)(uintptr_t)(ea + t->delta);
+	goto *op->body;
+
+memory_address:
+	b->rip_next = rip + op->len;
+	ea = ADDRESS();
+	src = (u8a *)&ea;
+	goto *op->body;
+
+	BINARY4(add, "add")
+	BINARY4(or, "or")
+	BINARY4(adc, "adc")
+	BINARY4(sbb, "sbb")
+	BINARY4(and, "and")
+	BINARY4(sub, "sub")
+	BINARY4(xor, "xor")
+	BINARY4(cmp, "cmp")
+	BINARY4(test, "test")
+	BINARY4(lock_add, "lock; add")
+	BINARY4(lock_or, "lock; or")
+	BINARY4(lock_and, "lock; and")
+	BINARY4(lock_sub, "lock; sub")
+	BINARY4(lock_xor, "lock; xor")
+	UNARY4(inc, "inc")
+	UNARY4(dec, "dec")
+	UNARY4(not, "not")
+	UNARY4(neg, "neg")
+	UNARY4(lock_inc, "lock; inc")
+	UNARY4(lock_dec, "lock; dec")
+	SHIFT4(rol, "rol")
+	SHIFT4(ror, "ror")
+	SHIFT4(rcl, "rcl")
+	SHIFT4(rcr, "rcr")
+	SHIFT4(shl, "shl")
+	SHIFT4(shr, "shr")
+	SHIFT4(sar, "sar")
+	ON_REGISTER3(bsf, "bsf")
+	ON_REGISTER3(bsr, "bsr")
+	ON_REGISTER3(tzcnt, "tzcnt")
+	ON_REGISTER3(lzcnt, "lzcnt")
+	ON_REGISTER3(imul2, "imul")
+	IMUL3(imul3_1, "w", "w", u16a)
+	IMUL3(imul3_2, "l", "k", u32a)
+	IMUL3(imul3_3, "q", "q", u64a)
+	BIT3(bt, "bt")
+	BIT3(bts, "bts")
+	BIT3(btr, "btr")
+	BIT3(btc, "btc")
+	BOTH4(xchg, "xchg")
+	BOTH4(xadd, "xadd")
+	BOTH4(lock_xadd, "lock; xadd")
+	CMPXCHG4(cmpxchg, "cmpxchg")
+	CMPXCHG4(lock_cmpxchg, "lock; cmpxchg")
+	MOVE(mov_0, u8a, u8a)
+	MOVE(mov_1, u16a, u16a)
+	MOVE(mov_2, u32a, u32a)
+	MOVE(mov_3, u64a, u64a)
+	MOVE(lea_1, u16a, u64a)
+	MOVE(lea_2, u32a, u64a)
+	MOVE(lea_3, u64a, u64a)
+	MOVE(zx8_16, u16a, u8a)
+	MOVE(zx8, u64a, u8a)
+	MOVE(zx16, u64a, u16a)
+	MOVE(sx8_16, u16a, s8a)
+	MOVE(sx8_32, u32a, s8a)
+	MOVE(sx8_64, u64a, s8a)
+	MOVE(sx16_32, u32a, s16a)
+	MOVE(sx16_64, u64a, s16a)
+	MOVE(sx32_64, u64a, s32a)
+
+cmov_1:
+	if (met(fl, op->cc))
+		*(u16a *)dst = *(u16a *)src;
+	STEP;
+cmov_2:
+	if (met(fl, op->cc))
+		*(u32a *)dst = *(u32a *)src;
+	*op->upper = 0;
+	STEP;
+cmov_3:
+	if (met(fl, op->cc))
+		*(u64a *)dst = *(u64a *)src;
+	STEP;
+setcc:
+	*dst = met(fl, op->cc);
+	STEP;
+
+	JCC(0)
+	JCC(1)
+	JCC(2)
+	JCC(3)
+	JCC(4)
+	JCC(5)
+	JCC(6)
+	JCC(7)
+	JCC(8)
+	JCC(9)
+	JCC(10)
+	JCC(11)
+	JCC(12)
+	JCC(13)
+	JCC(14)
+	JCC(15)
+
+jmp:
+	rip += op->len + (uint64_t)op->imm;
+	NEXT;
+jmpi:
+	to = *(u64a *)src;
+	if (!is_here(to))
+		goto native;
+	rip = to;
+	NEXT;
+call:
+	STACK(r->gpr[RSP] - 8, PF_WRITE_);
+	rip += op->len;
+	r->gpr[RSP] -= 8;
+	*(u64a *)p = rip;
+	rip += (uint64_t)op->imm;
+	NEXT;
+calli:
+	to = *(u64a *)src;
+	if (!is_here(to))
+		goto native;
+	STACK(r->gpr[RSP] - 8, PF_WRITE_);
+	r->gpr[RSP] -= 8;
+	*(u64a *)p = rip + op->len;
+	rip = to;
+	NEXT;
+ret:
+	STACK(r->gpr[RSP], 0);
+	to = *(u64a *)p;
+	if (!is_here(to))
+		goto native;
+	r->gpr[RSP] += 8 + (uint64_t)op->imm;
+	rip = to;
+	NEXT;
+push:
+	v = *(u64a *)src;
+	STACK(r->gpr[RSP] - 8, PF_WRITE_);
+	r->gpr[RSP] -= 8;
+	*(u64a *)p = v;
+	STEP;
+pop:
+	STACK(r->gpr[RSP], 0);
+	r->gpr[RSP] += 8;
+	*(u64a *)dst = *(u64a *)p;
+	STEP;
+leave:
+	STACK(r->gpr[RBP], 0);
+	r->gpr[RSP] = r->gpr[RBP] + 8;
+	r->gpr[RBP] = *(u64a *)p;
+	STEP;
+
+mul_2:
+	w = (uint64_t)(uint32_t)r->gpr[RAX] * *(u32a *)dst;
+	goto product_32;
+imul_2:
+	w = (uint64_t)((int64_t)(int32_t)r->gpr[RAX] * *(s32a *)dst);
+product_32:
+	/* (SF, ZF, AF and PF are undefined) */
+	to = op->kind == BK_MUL + 2 ? w >> 32 != 0 : (int64_t)w != (int32_t)w;
+	r->gpr[RAX] = (uint32_t)w;
+	r->gpr[RDX] = w >> 32;
+	fl = (fl & ~0x101u) | (to ? 0x101u : 0);
+	STEP;
+mul_3:
+	__asm__("mulq %[s]; seto %b[o]"
+		: "=a"(v), "=d"(w), [o] "=q"(to)
+		: "a"(r->gpr[RAX]), [s] "r"(*(u64a *)dst)
+		: "cc");
+	goto product_64;
+imul_3:
+	__asm__("imulq %[s]; seto %b[o]"
+		: "=a"(v), "=d"(w), [o] "=q"(to)
+		: "a"(r->gpr[RAX]), [s] "r"(*(u64a *)dst)
+		: "cc");
+product_64:
+	r->gpr[RAX] = v;
+	r->gpr[RDX] = w;
+	fl = (fl & ~0x101u) | (to & 1 ? 0x101u : 0);
+	STEP;
+div_2:
+	v = *(u32a *)dst;
+	if ((uint32_t)r->gpr[RDX] >= v)
+		goto native; /* a #DE */
+	w = r->gpr[RDX] << 32 | (uint32_t)r->gpr[RAX];
+	r->gpr[RAX] = w / v;
+	r->gpr[RDX] = w % v;
+	STEP;
+div_3:
+	v = *(u64a *)dst;
+	if (r->gpr[RDX] >= v)
+		goto native;
+	__asm__("divq %[s]" : "+a"(r->gpr[RAX]), "+d"(r->gpr[RDX]) : [s] "r"(v) : "cc");
+	STEP;
+
+cbw:
+	*(u16a *)&r->gpr[RAX] = (uint16_t) * (s8a *)&r->gpr[RAX];
+	STEP;
+cwde:
+	r->gpr[RAX] = (uint32_t) * (s16a *)&r->gpr[RAX];
+	STEP;
+cdqe:
+	r->gpr[RAX] = (uint64_t) * (s32a *)&r->gpr[RAX];
+	STEP;
+cwd:
+	*(u16a *)&r->gpr[RDX] = (uint16_t)(*(s16a *)&r->gpr[RAX] >> 15);
+	STEP;
+cdq:
+	r->gpr[RDX] = (uint32_t)(*(s32a *)&r->gpr[RAX] >> 31);
+	STEP;
+cqo:
+	r->gpr[RDX] = (uint64_t)((int64_t)r->gpr[RAX] >> 63);
+	STEP;
+bswap_32:
+	*(u64a *)dst = __builtin_bswap32(*(u32a *)dst);
+	STEP;
+bswap_64:
+	*(u64a *)dst = __builtin_bswap64(*(u64a *)dst);
+	STEP;
+nop:
+	STEP;
+
+syscall:
+	why = BRIEF_SYSCALL;
+	goto out;
+fault:
+	why = BRIEF_FAULT;
+	goto out;
+over:
+	why = BRIEF_OVER;
+	goto out;
+native:
+	why = BRIEF_NATIVE;
+out:
+	b->executed += nr - left + (why == BRIEF_SYSCALL);
+	r->rflags = (r->rflags & ~FLAG_ARITH) | (fl >> 8 & 0xd5) | (uint64_t)(fl & 1) << 11;
+	/* the first instruction that is completed ends it */
+	if (rip != r->rip)
+		r->rflags &= ~FLAG_RF;
+	r->rip = rip;
+	if (why == BRIEF_SYSCALL) {
+		r->rflags &= ~FLAG_RF;
+		r->rip += op->len;
+		r->gpr[RCX] = r->rip;
+		r->gpr[R11] = r->rflags;
+	}
+	return why;
+}

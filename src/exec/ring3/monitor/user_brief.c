@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which turns of programs are interpreted here (exec/ring3/brief), and which G runs. A hand-over
+ * and back takes some 4,000 cycles, an instruction here some 15. So a program that came back at
+ * once the last times it went on from some address is tried here the next time; where that ends
+ * without an entry to the guest's kernel, the address is left alone, for longer each time.
+ *
+ * To the guest there is no difference: it is shown the same registers at the same places. What is
+ * touched here is not mapped in the process; it is when G runs again (a few pages at once).
+ */
+#include "exec/ring3/brief/brief.h"
+#include "core/cpu/cpu.h"
+#include "core/mm/mm.h"
+#include "exec/ring3/monitor/gang.h"
+#include "exec/ring3/monitor/smp.h"
+#include "exec/ring3/monitor/user.h"
+
+_Static_assert(BRIEF_VA_FIRST == U_FIRST && BRIEF_VA_END == U_VA_END, "the same programs");
+
+#define INSNS	   320u	 /* of a turn */
+#define SHORT	   2500u /* cycles of G until it came back by a site; */
+#define SHORT_MORE 4000u /* more, if it was by a signal of the host */
+#define SURE	   2u	 /* short turns in a row */
+#define SKIP_LAST  10u	 /* 2^10 */
+#define PLACES	   1024u
+#define TOUCHED	   8u
+
+/* An address where programs go on. */
+struct place {
+	uint64_t rip;
+	uint8_t shorts;
+	uint8_t fails; /* in a row */
+	uint16_t skip; /* turns until the next try */
+};
+
+static struct brief brief;
+static struct place places[PLACES];
+/* What its entries are worth: */
+static struct {
+	uint64_t root, changes, forgets;
+} seen;
+/* What faulted here, for G. */
+static struct {
+	uint64_t root;
+	uint32_t nr;
+	struct {
+		uint64_t va;
+		uint32_t access;
+	} page[TOUCHED];
+} touched;
+
+static uint32_t map(void *priv, uint64_t va, uint32_t access, uint8_t **ret)
+{
+	uint64_t mfn, flags;
+
+	/* (accessed and dirty bits are set, as the processor would) */
+	if (!core_walk_access(&k.c, k.c.v->user_root, va, access | PF_USER, &mfn, &flags))
+		return (uint32_t)flags | PF_USER;
+	if ((access & PF_WRITE) && window_is_code(mfn))
+		window_code_written(mfn);
+	*ret = k.c.ram + (mfn << 12) + (va & 0xfff);
+	return 0;
+}
+
+void brief_setup(void)
+{
+	const struct brief_config cfg = {.map = map};
+
+	brief_init(&brief, &cfg, &k.c.v->regs);
+}
+
+static struct place *place_of(uint64_t rip)
+{
+	struct place *p = &places[(rip * 0x9e3779b97f4a7c15ull) >> 54];
+
+	if (p->rip != rip)
+		*p = (struct place){.rip = rip};
+	return p;
+}
+
+/* Registers that mean what they mean to programs on a processor without debugging. */
+static bool is_plain(void)
+{
+	const struct core_vcpu *v = k.c.v;
+	const struct core_regs *r = &v->regs;
+
+	return (r->cs == FLAT_USER_CS64 || r->cs == 0x33) &&
+	       !(r->rflags & (CORE_FLAG_TF | CORE_FLAG_AC)) && !(v->debugreg[7] & 0xff);
+}
+
+static void refresh(void)
+{
+	uint64_t root = k.c.v->user_root, changes = k.c.d->tables_gen,
+		 forgets = xlate_user_forgets(k.x);
+
+	if (root == seen.root && changes == seen.changes && forgets == seen.forgets)
+		return;
+	seen.root = root;
+	seen.changes = changes;
+	seen.forgets = forgets;
+	brief_forget(&brief);
+}
+
+void brief_touched(uint64_t va, uint32_t access)
+{
+	if (touched.root != k.c.v->user_root) {
+		touched.root = k.c.v->user_root;
+		touched.nr = 0;
+	}
+	if (touched.nr < TOUCHED) {
+		touched.page[touched.nr].va = va;
+		touched.page[touched.nr++].access = access;
+	}
+}
+
+bool brief_turn(void)
+{
+	struct place *p;
+	enum brief_exit why;
+
+	if (k.smp || !is_plain())
+		return false;
+	p = place_of(k.c.v->regs.rip);
+	if (p->shorts < SURE)
+		return false;
+	if (p->skip) {
+		p->skip--;
+		return false;
+	}
+	refresh();
+	why = brief_run(&brief, INSNS);
+	k.ctlv->brief_turns++;
+	switch (why) {
+	case BRIEF_SYSCALL:
+		p->fails = 0;
+		core_user_syscall(&k.c);
+		return true;
+	case BRIEF_FAULT:
+		p->fails = 0;
+		brief_touched(brief.fault_va, brief.fault_error & (PF_WRITE | PF_FETCH));
+		core_exception(&k.c, CORE_VEC_PF, brief.fault_error, brief.fault_va);
+		return true;
+	default:
+		p->fails += p->fails < SKIP_LAST;
+		p->skip = (uint16_t)(1u << p->fails);
+		return false;
+	}
+}
+
+void brief_map_touched(struct u_slot *s)
+{
+	uint32_t error;
+
+	if (!touched.nr)
+		return;
+	for (uint32_t i = 0; touched.root == k.c.v->user_root && i < touched.nr; i++)
+		(void)user_map(s, touched.page[i].va, touched.page[i].access, &error);
+	touched.nr = 0;
+}
+
+void brief_learn(uint64_t rip, uint32_t cycles, bool by_site)
+{
+	struct place *p = place_of(rip);
+
+	if (cycles > SHORT + (by_site ? 0 : SHORT_MORE))
+		p->shorts = 0;
+	else if (p->shorts < SURE)
+		p->shorts++;
+}
