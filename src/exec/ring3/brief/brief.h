@@ -27,7 +27,7 @@
 
 /* Addresses that it deals with; programs elsewhere run natively. (user.h: U_FIRST, U_VA_END) */
 #define BRIEF_VA_FIRST 0x30000ull
-#define BRIEF_VA_END 0x7ffffffff000ull
+#define BRIEF_VA_END   0x7ffffffff000ull
 
 #define BRIEF_OPS 2048u /* decoded instructions that are kept */
 #define BRIEF_TLB 64u
@@ -40,11 +40,14 @@ enum brief_exit {
 	BRIEF_OVER,    /* as many as were allowed */
 };
 
+#define BRIEF_STOP 0x80000000u
+
 /* Access, as in a page fault's error code: 0, PF_WRITE or PF_FETCH. */
 struct brief_config {
 	/*
 	 * Where the byte at `va` is: 0 and *ret, good for the whole page until brief_forget(); or
-	 * the error code of the program's page fault. 15 bytes behind a page of code can be read.
+	 * the error code of the program's page fault; or BRIEF_STOP: the turn is over, now. 15
+	 * bytes behind a page of code can be read.
 	 */
 	uint32_t (*map)(void *priv, uint64_t va, uint32_t access, uint8_t **ret);
 	void *priv;
@@ -54,13 +57,13 @@ struct brief_config {
 struct brief_op {
 	const uint8_t *at; /* where its bytes are, NULL = none */
 	uint64_t mask[2], bytes[2];
-	void *enter, *body;	  /* where run.c goes first; and behind the operand in memory */
-	uint8_t *dst, *src;	  /* operands, unless in memory */
-	uint32_t *upper;	  /* becomes 0: the upper half of a 32-bit result's register */
+	void *enter, *body; /* where run.c goes first; and behind the operand in memory */
+	uint8_t *dst, *src; /* operands, unless in memory */
+	uint32_t *upper;    /* becomes 0: the upper half of a 32-bit result's register */
 	const uint64_t *base, *index, *segment;
 	int64_t disp, imm;
 	uint8_t len, size, scale, kind;
-	uint8_t cc;    /* condition */
+	uint8_t cc;    /* condition; of a string: repeated */
 	uint8_t write; /* the operand in memory is written */
 };
 
@@ -78,7 +81,7 @@ struct brief {
 	uint32_t nowhere;
 	uint64_t fault_va;
 	uint32_t fault_error;
-	uint64_t executed; /* instructions, ever */
+	uint64_t executed;		     /* instructions, ever */
 	struct brief_page tlb[2][BRIEF_TLB]; /* for reads, for writes */
 	struct brief_page code[16];
 	struct brief_op op[BRIEF_OPS];
@@ -143,7 +146,9 @@ enum brief_kind {
 	BK_LOCK_XADD = 180,
 	BK_CMPXCHG = 184,
 	BK_LOCK_CMPXCHG = 188,
-	BK_ZX8_16 = 192,
+	BK_STOS = 192,
+	BK_MOVS = 196,
+	BK_ZX8_16 = 200,
 	BK_ZX8,
 	BK_ZX16,
 	BK_SX8_16,

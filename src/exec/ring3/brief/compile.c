@@ -291,6 +291,14 @@ static unsigned int one_byte(struct brief *b, struct brief_op *op, const struct 
 	case 0x99:
 		op->kind = i->w ? BK_CQO : i->p66 ? BK_CWD : BK_CDQ;
 		return BM_NONE;
+	case 0xa4:
+	case 0xa5:
+	case 0xaa:
+	case 0xab:
+		op->kind = (i->op < 0xa8 ? BK_MOVS : BK_STOS) + size;
+		op->size = size;
+		op->cc = i->rep != 0;
+		return i->seg ? native(op) : BM_NONE;
 	case 0xa8:
 	case 0xa9:
 		op->kind = BK_TEST + size;
@@ -451,7 +459,8 @@ static bool odd_prefix(const struct insn *i)
 	if (!i->rep)
 		return false;
 	if (!i->map)
-		return i->rep != 0xf3 || (i->op != 0xc3 && i->op != 0x90);
+		return i->rep != 0xf3 || (i->op != 0xc3 && i->op != 0x90 &&
+					  (i->op & 0xfe) != 0xa4 && (i->op & 0xfe) != 0xaa);
 	return i->map != 1 || i->rep != 0xf3 || (i->op != 0x1e && i->op != 0xbc && i->op != 0xbd);
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The interpreter: each operation is a label, and each jumps to the next one by itself. Operands are
- * pointers, to a register of the guest's (in memory, too) or to the program's memory; what an
+ * The interpreter: each operation is a label, and each jumps to the next one by itself. Operands
+ * are pointers, to a register of the guest's (in memory, too) or to the program's memory; what an
  * operation does to flags the processor itself works out, by the same instruction.
  *
- * While it runs, the arithmetic flags are as LAHF and SETO leave them: SF, ZF, AF, PF, CF from bit 8
- * on as in rflags, OF in bit 0.
+ * While it runs, the arithmetic flags are as LAHF and SETO leave them: SF, ZF, AF, PF, CF from bit
+ * 8 on as in rflags, OF in bit 0.
  */
 #include "exec/ring3/brief/brief.h"
 #include "exec/ring3/translate/insn.h"
@@ -16,6 +16,7 @@
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R11 = 11 };
 
 #define FLAG_ARITH 0x8d5ull
+#define FLAG_DF	   0x400ull
 #define FLAG_RF	   0x10000ull
 
 typedef uint8_t u8a __attribute__((may_alias));
@@ -80,8 +81,8 @@ static inline bool is_op(const struct brief_op *op, const uint8_t *at)
 {
 	const u64a *now = (const u64a *)at;
 
-	return op->at == at && !(((now[0] ^ op->bytes[0]) & op->mask[0]) |
-				 ((now[1] ^ op->bytes[1]) & op->mask[1]));
+	return op->at == at &&
+	       !(((now[0] ^ op->bytes[0]) & op->mask[0]) | ((now[1] ^ op->bytes[1]) & op->mask[1]));
 }
 
 /* 1: decoded; 0: it reaches into the next page, or is nothing. */
@@ -140,7 +141,7 @@ static inline bool met(uint32_t fl, unsigned int cc)
 			goto unknown;                                                              \
 		dst = op->dst;                                                                     \
 		src = op->src;                                                                     \
-		goto *op->enter;                                                                   \
+		goto * op->enter;                                                                  \
 	} while (0)
 
 #define STEP                                                                                       \
@@ -282,6 +283,41 @@ static inline bool met(uint32_t fl, unsigned int cc)
 #define THREE(name) &&native, &&name##_1, &&name##_2, &&name##_3
 #define TWO(name)   &&native, &&native, &&name##_2, &&name##_3
 
+/* As much of a string as lies in one page, with `p`; the rest is the same instruction again. */
+#define STRING(name, text, sfx, ...)                                                               \
+	name:                                                                                      \
+	v = op->cc ? r->gpr[RCX] : 1;                                                              \
+	if (r->rflags & FLAG_DF)                                                                   \
+		goto native;                                                                       \
+	if (!v)                                                                                    \
+		STEP;                                                                              \
+	__VA_ARGS__                                                                                \
+	w = v;                                                                                     \
+	__asm__ volatile("rep; " text sfx                                                          \
+			 : "+D"(p), "+S"(src), "+c"(w)                                             \
+			 : "a"(r->gpr[RAX])                                                        \
+			 : "memory");                                                              \
+	goto string_done;
+
+#define STOS(name, sfx) STRING(name, "stos", sfx, PIECE(r->gpr[RDI], 1, p))
+#define MOVS(name, sfx)                                                                            \
+	STRING(name, "movs", sfx, PIECE(r->gpr[RSI], 0, src) PIECE(r->gpr[RDI], 1, p))
+
+/* v: not more elements than are in the page. */
+#define PIECE(va, access, ret)                                                                     \
+	ea = (va);                                                                                 \
+	w = (4096 - (ea & 4095)) >> op->size;                                                      \
+	if (!w || !is_here(ea))                                                                    \
+		goto native;                                                                       \
+	v = v < w ? v : w;                                                                         \
+	t = &b->tlb[access][ea >> 12 & (BRIEF_TLB - 1)];                                           \
+	if (t->tag != tag_of(b, ea)) {                                                             \
+		page = ~rip;                                                                       \
+		if (!look_up(b, t, ea, (access) ? PF_WRITE_ : 0))                                  \
+			goto fault;                                                                \
+	}                                                                                          \
+	ret = (u8a *)(uintptr_t)(ea + t->delta);
+
 /* 8 bytes on the stack: `p`, or out. */
 #define STACK(va, access)                                                                          \
 	do {                                                                                       \
@@ -298,29 +334,40 @@ static inline bool met(uint32_t fl, unsigned int cc)
 		p = (u8a *)(uintptr_t)(va_ + t->delta);                                            \
 	} while (0)
 
-__attribute__((optimize("no-crossjumping", "no-gcse"))) enum brief_exit
-brief_run(struct brief *b, unsigned int nr)
+__attribute__((optimize("no-crossjumping", "no-gcse"))) enum brief_exit brief_run(struct brief *b,
+										  unsigned int nr)
 {
-	static void *const enter[] = {[BM_SRC] = &&memory_src, [BM_DST] = &&memory_dst,
-				      [BM_ADDRESS] = &&memory_address};
+	static void *const enter[] = {
+		[BM_SRC] = &&memory_src, [BM_DST] = &&memory_dst, [BM_ADDRESS] = &&memory_address};
 	static void *const body[BK_NR] = {
-		FOUR(add), FOUR(or), FOUR(adc), FOUR(sbb), FOUR(and), FOUR(sub), FOUR(xor),
-		FOUR(cmp), FOUR(test), FOUR(mov), FOUR(inc), FOUR(dec), FOUR(not), FOUR(neg),
-		FOUR(rol), FOUR(ror), FOUR(rcl), FOUR(rcr), FOUR(shl), FOUR(shr), FOUR(sar),
-		THREE(cmov), THREE(imul2), THREE(imul3), THREE(bsf), THREE(bsr), THREE(tzcnt),
-		THREE(lzcnt), THREE(lea), THREE(bt), THREE(bts), THREE(btr), THREE(btc), TWO(mul),
-		TWO(imul), TWO(div), FOUR(xchg), FOUR(lock_add), FOUR(lock_or), FOUR(lock_and),
-		FOUR(lock_sub), FOUR(lock_xor), FOUR(lock_inc), FOUR(lock_dec), FOUR(xadd),
-		FOUR(lock_xadd), FOUR(cmpxchg), FOUR(lock_cmpxchg), &&zx8_16, &&zx8, &&zx16,
-		&&sx8_16, &&sx8_32, &&sx8_64, &&sx16_32, &&sx16_64, &&sx32_64, &&setcc, &&jcc_0,
-		&&jcc_1, &&jcc_2, &&jcc_3, &&jcc_4, &&jcc_5, &&jcc_6, &&jcc_7, &&jcc_8, &&jcc_9,
-		&&jcc_10, &&jcc_11, &&jcc_12, &&jcc_13, &&jcc_14, &&jcc_15, &&jmp, &&jmpi, &&call,
-		&&calli, &&ret, &&push, &&pop, &&leave, &&cbw, &&cwde, &&cdqe, &&cwd, &&cdq, &&cqo,
-		&&bswap_32, &&bswap_64, &&nop, &&syscall, &&native,
+		FOUR(add),	FOUR(or),	 FOUR(adc),	 FOUR(sbb),
+		FOUR(and),	FOUR(sub),	 FOUR(xor),	 FOUR(cmp),
+		FOUR(test),	FOUR(mov),	 FOUR(inc),	 FOUR(dec),
+		FOUR(not ),	FOUR(neg),	 FOUR(rol),	 FOUR(ror),
+		FOUR(rcl),	FOUR(rcr),	 FOUR(shl),	 FOUR(shr),
+		FOUR(sar),	THREE(cmov),	 THREE(imul2),	 THREE(imul3),
+		THREE(bsf),	THREE(bsr),	 THREE(tzcnt),	 THREE(lzcnt),
+		THREE(lea),	THREE(bt),	 THREE(bts),	 THREE(btr),
+		THREE(btc),	TWO(mul),	 TWO(imul),	 TWO(div),
+		FOUR(xchg),	FOUR(lock_add),	 FOUR(lock_or),	 FOUR(lock_and),
+		FOUR(lock_sub), FOUR(lock_xor),	 FOUR(lock_inc), FOUR(lock_dec),
+		FOUR(xadd),	FOUR(lock_xadd), FOUR(cmpxchg),	 FOUR(lock_cmpxchg),
+		FOUR(stos),	FOUR(movs),	 &&zx8_16,	 &&zx8,
+		&&zx16,		&&sx8_16,	 &&sx8_32,	 &&sx8_64,
+		&&sx16_32,	&&sx16_64,	 &&sx32_64,	 &&setcc,
+		&&jcc_0,	&&jcc_1,	 &&jcc_2,	 &&jcc_3,
+		&&jcc_4,	&&jcc_5,	 &&jcc_6,	 &&jcc_7,
+		&&jcc_8,	&&jcc_9,	 &&jcc_10,	 &&jcc_11,
+		&&jcc_12,	&&jcc_13,	 &&jcc_14,	 &&jcc_15,
+		&&jmp,		&&jmpi,		 &&call,	 &&calli,
+		&&ret,		&&push,		 &&pop,		 &&leave,
+		&&cbw,		&&cwde,		 &&cdqe,	 &&cwd,
+		&&cdq,		&&cqo,		 &&bswap_32,	 &&bswap_64,
+		&&nop,		&&syscall,	 &&native,
 	};
 	struct core_regs *r = b->regs;
 	uint64_t rip = r->rip, page = ~rip, delta = 0, ea, v, w, to;
-	unsigned int left = nr + 1;
+	unsigned int left = nr + 1; /* NEXT counts in front of the first one */
 	enum brief_exit why;
 	struct brief_page *t;
 	struct brief_op *op;
@@ -328,6 +375,7 @@ brief_run(struct brief *b, unsigned int nr)
 	u8a *dst, *src, *p;
 	uint32_t fl;
 
+	b->fault_error = 0;
 	fl = (uint32_t)(r->rflags & FLAG_ARITH & 0xff) << 8 | (uint32_t)(r->rflags >> 11 & 1);
 	NEXT;
 
@@ -349,7 +397,7 @@ unknown:
 		goto native;
 	dst = op->dst;
 	src = op->src;
-	goto *op->enter;
+	goto * op->enter;
 
 memory_src:
 	b->rip_next = rip + op->len;
@@ -363,7 +411,7 @@ memory_src:
 			goto fault;
 	}
 	src = (u8a *)(uintptr_t)(ea + t->delta);
-	goto *op->body;
+	goto * op->body;
 
 memory_dst:
 	b->rip_next = rip + op->len;
@@ -377,13 +425,13 @@ memory_dst:
 			goto fault;
 	}
 	dst = (u8a *)(uintptr_t)(ea + t->delta);
-	goto *op->body;
+	goto * op->body;
 
 memory_address:
 	b->rip_next = rip + op->len;
 	ea = ADDRESS();
 	src = (u8a *)&ea;
-	goto *op->body;
+	goto * op->body;
 
 	BINARY4(add, "add")
 	BINARY4(or, "or")
@@ -597,6 +645,25 @@ bswap_32:
 bswap_64:
 	*(u64a *)dst = __builtin_bswap64(*(u64a *)dst);
 	STEP;
+	STOS(stos_0, "b")
+	STOS(stos_1, "w")
+	STOS(stos_2, "l")
+	STOS(stos_3, "q")
+	MOVS(movs_0, "b")
+	MOVS(movs_1, "w")
+	MOVS(movs_2, "l")
+	MOVS(movs_3, "q")
+string_done:
+	r->gpr[RDI] += v << op->size;
+	if (op->kind >= BK_MOVS)
+		r->gpr[RSI] += v << op->size;
+	if (!op->cc)
+		STEP;
+	r->gpr[RCX] -= v;
+	if (!r->gpr[RCX])
+		STEP;
+	NEXT;
+
 nop:
 	STEP;
 
@@ -604,7 +671,7 @@ syscall:
 	why = BRIEF_SYSCALL;
 	goto out;
 fault:
-	why = BRIEF_FAULT;
+	why = b->fault_error == BRIEF_STOP ? BRIEF_OVER : BRIEF_FAULT;
 	goto out;
 over:
 	why = BRIEF_OVER;

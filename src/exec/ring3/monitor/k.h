@@ -145,6 +145,8 @@ extern const struct core_exec_ops k_ops;
 uint32_t k_fetch(void *priv, uint64_t gva, struct xlate_code *ret);
 void k_note(void *priv, uint64_t mfn);
 uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret);
+/* The same for the interpreter of programs: struct brief_config. */
+uint32_t k_program(void *priv, uint64_t va, uint32_t access, uint8_t **ret);
 /* A back end wrote to frames from which code was translated: drop that code. */
 void k_code_stale(void);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the core and the translator ask of ring3. */
+#include "exec/ring3/brief/brief.h"
 #include "exec/ring3/monitor/kernel_debug.h"
 #include "exec/ring3/monitor/smp.h"
 #include "exec/ring3/monitor/user.h"
@@ -201,7 +202,7 @@ static bool may_write(uint64_t mfn, uint64_t va)
  * kernel table that changed before was not reported here; nor was one of a program's table, which
  * are reported to whoever followed them, if it had not been accessed when it changed.
  */
-static bool may_use(uint64_t mfn, uint64_t va, bool write)
+static bool may_use(uint64_t root, uint64_t mfn, uint64_t va, bool write)
 {
 	uint64_t again, flags;
 
@@ -209,31 +210,59 @@ static bool may_use(uint64_t mfn, uint64_t va, bool write)
 		return false;
 	if (!write && va >> 63)
 		(void)window_announce(va & ~0xfffull, mfn, 1, 0);
-	return core_walk(&k.c, k.c.v->kernel_root, va, &again, &flags) && again == mfn &&
+	return core_walk(&k.c, root, va, &again, &flags) && again == mfn &&
 	       (!write || (flags & PTE_RW));
 }
 
 #define USER_TRIES 1000 /* a guest that changes it back and forth gets a fault */
 
-uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
+/* The frame at va, by the tables of this root; 0 or an error code. */
+static uint32_t frame_at(uint64_t root, uint64_t va, uint32_t access, uint64_t *ret_mfn)
 {
-	uint64_t mfn = 0, flags, upper;
+	uint64_t flags, upper;
 	unsigned int tries = 0;
 
 	do {
-		uint32_t access = write ? PF_WRITE : 0;
-
-		(void)tlb_follow(k.c.v->kernel_root, va, -1, &upper);
+		/* (Alone, who asks for programs looks whether any entry has lost anything.) */
+		if (k.smp || !(access & PF_USER))
+			(void)tlb_follow(root, va, -1, &upper);
 		/* (accessed and dirty bits are set, as the processor would) */
-		if (!core_walk_access(&k.c, k.c.v->kernel_root, va, access, &mfn, &flags))
+		if (!core_walk_access(&k.c, root, va, access, ret_mfn, &flags))
 			return PF_USER_BIT | (uint32_t)flags;
 		if (tries++ == USER_TRIES)
 			return PF_USER_BIT | access;
-	} while (k.smp && !may_use(mfn, va, write));
+	} while (k.smp && !may_use(root, *ret_mfn, va, access & PF_WRITE));
+	return 0;
+}
+
+uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
+{
+	uint64_t mfn = 0;
+	uint32_t err = frame_at(k.c.v->kernel_root, va, write ? PF_WRITE : 0, &mfn);
+
+	if (err)
+		return err;
 	if (write && !k.smp && window_is_code(mfn))
 		window_code_written(mfn);
 	else if (write && window_taken(mfn, va, true) != 1)
 		xlate_store_needless(k.x);
+	*ret = k.c.ram + (mfn << 12) + (va & 0xfff);
+	return 0;
+}
+
+uint32_t k_program(void *priv, uint64_t va, uint32_t access, uint8_t **ret)
+{
+	uint64_t mfn = 0;
+	uint32_t err = frame_at(k.c.v->user_root, va, access | PF_USER, &mfn);
+
+	if (err)
+		return err;
+	/* It may have waited for another vCPU that waited for this one: then the world is another.
+	 */
+	if (k.smp && __atomic_load_n(&k.ctlv->kick, __ATOMIC_RELAXED))
+		return BRIEF_STOP;
+	if ((access & PF_WRITE) && !k.smp && window_is_code(mfn))
+		window_code_written(mfn);
 	*ret = k.c.ram + (mfn << 12) + (va & 0xfff);
 	return 0;
 }

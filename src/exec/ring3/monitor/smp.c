@@ -338,7 +338,8 @@ void smp_tell(uint64_t mfn, unsigned int level, unsigned int slot, uint64_t old)
 		const struct tlb_table *t = &tlb_tables_of(id)[mfn];
 
 		/* (roots are loaded with mm_lock held, as this is) */
-		if (level == 4 ? k.c.d->vcpu[id].kernel_root != mfn && !t->slot
+		if (level == 4 ? k.c.d->vcpu[id].kernel_root != mfn &&
+					 k.c.d->vcpu[id].user_root != mfn && !t->slot
 			       : !t->window && !t->slot)
 			continue;
 		/* (what is used through such a one stands in the list of frames) */

@@ -49,22 +49,9 @@ static struct {
 	} page[TOUCHED];
 } touched;
 
-static uint32_t map(void *priv, uint64_t va, uint32_t access, uint8_t **ret)
-{
-	uint64_t mfn, flags;
-
-	/* (accessed and dirty bits are set, as the processor would) */
-	if (!core_walk_access(&k.c, k.c.v->user_root, va, access | PF_USER, &mfn, &flags))
-		return (uint32_t)flags | PF_USER;
-	if ((access & PF_WRITE) && window_is_code(mfn))
-		window_code_written(mfn);
-	*ret = k.c.ram + (mfn << 12) + (va & 0xfff);
-	return 0;
-}
-
 void brief_setup(void)
 {
-	const struct brief_config cfg = {.map = map};
+	const struct brief_config cfg = {.map = k_program};
 
 	brief_init(&brief, &cfg, &k.c.v->regs);
 }
@@ -115,10 +102,11 @@ void brief_touched(uint64_t va, uint32_t access)
 
 bool brief_turn(void)
 {
+
 	struct place *p;
 	enum brief_exit why;
 
-	if (k.smp || !is_plain())
+	if (!is_plain())
 		return false;
 	p = place_of(k.c.v->regs.rip);
 	if (p->shorts < SURE)
@@ -127,8 +115,12 @@ bool brief_turn(void)
 		p->skip--;
 		return false;
 	}
+	if (k.smp)
+		smp_enter(); /* what others asked to be forgotten is */
 	refresh();
 	why = brief_run(&brief, INSNS);
+	if (k.smp)
+		smp_leave();
 	k.ctlv->brief_turns++;
 	switch (why) {
 	case BRIEF_SYSCALL:
@@ -141,6 +133,8 @@ bool brief_turn(void)
 		core_exception(&k.c, CORE_VEC_PF, brief.fault_error, brief.fault_va);
 		return true;
 	default:
+		if (why == BRIEF_OVER && brief.fault_error == BRIEF_STOP)
+			return true;
 		p->fails += p->fails < SKIP_LAST;
 		p->skip = (uint16_t)(1u << p->fails);
 		return false;
