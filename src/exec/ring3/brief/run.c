@@ -48,8 +48,8 @@ void brief_forget(struct brief *b)
 
 static inline uint64_t tag_of(const struct brief *b, uint64_t va)
 {
-	/* (page numbers of other addresses reach into the generation and beyond: none is equal) */
-	return va >> 12 | b->generation << 36;
+	/* (a sum: addresses that have more bits are of later generations, of which there is none) */
+	return (va >> 12) + (b->generation << 36);
 }
 
 /* The place of `va` after a miss. */
