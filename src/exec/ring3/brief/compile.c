@@ -241,7 +241,7 @@ static unsigned int one_byte(struct brief *b, struct brief_op *op, const struct 
 	case 0x70 ... 0x7f:
 		op->kind = BK_JCC + (i->op & 15);
 		op->imm = insn_imm(i);
-		return BM_NONE;
+		return i->p66 ? native(op) : BM_NONE;
 	case 0x80:
 	case 0x81:
 	case 0x83:
