@@ -274,9 +274,13 @@ static inline bool met(uint32_t fl, unsigned int cc)
 
 /* A condition in the code, not in a table: each has a branch predictor's entry of its own. */
 #define JCC(cc)                                                                                    \
-	jcc_##cc : rip += op->len;                                                                 \
-	if (met(fl, cc))                                                                           \
-		rip += (uint64_t)op->imm;                                                          \
+	jcc_##cc : to = rip + op->len;                                                             \
+	if (met(fl, cc)) {                                                                         \
+		to += (uint64_t)op->imm;                                                           \
+		if (__builtin_expect(!is_here(to), 0))                                             \
+			goto native;                                                               \
+	}                                                                                          \
+	rip = to;                                                                                  \
 	NEXT;
 
 #define FOUR(name)  &&name##_0, &&name##_1, &&name##_2, &&name##_3
@@ -529,7 +533,10 @@ setcc:
 	JCC(15)
 
 jmp:
-	rip += op->len + (uint64_t)op->imm;
+	to = rip + op->len + (uint64_t)op->imm;
+	if (!is_here(to))
+		goto native;
+	rip = to;
 	NEXT;
 jmpi:
 	to = *(u64a *)src;
@@ -538,11 +545,13 @@ jmpi:
 	rip = to;
 	NEXT;
 call:
+	to = rip + op->len + (uint64_t)op->imm;
+	if (!is_here(to))
+		goto native;
 	STACK(r->gpr[RSP] - 8, PF_WRITE_);
-	rip += op->len;
 	r->gpr[RSP] -= 8;
-	*(u64a *)p = rip;
-	rip += (uint64_t)op->imm;
+	*(u64a *)p = rip + op->len;
+	rip = to;
 	NEXT;
 calli:
 	to = *(u64a *)src;
