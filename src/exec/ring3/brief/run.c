@@ -690,8 +690,8 @@ native:
 out:
 	b->executed += nr - left + (why == BRIEF_SYSCALL);
 	r->rflags = (r->rflags & ~FLAG_ARITH) | (fl >> 8 & 0xd5) | (uint64_t)(fl & 1) << 11;
-	/* the first instruction that is completed ends it */
-	if (rip != r->rip)
+	/* the first instruction that is completed ends it (it may be a jump to itself) */
+	if (left != nr)
 		r->rflags &= ~FLAG_RF;
 	r->rip = rip;
 	if (why == BRIEF_SYSCALL) {
