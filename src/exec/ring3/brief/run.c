@@ -20,12 +20,12 @@ enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R11 = 11 };
 #define FLAG_RF	   0x10000ull
 
 typedef uint8_t u8a __attribute__((may_alias));
-typedef uint16_t u16a __attribute__((may_alias));
-typedef uint32_t u32a __attribute__((may_alias));
-typedef uint64_t u64a __attribute__((may_alias));
+typedef uint16_t u16a __attribute__((may_alias, aligned(1)));
+typedef uint32_t u32a __attribute__((may_alias, aligned(1)));
+typedef uint64_t u64a __attribute__((may_alias, aligned(1)));
 typedef int8_t s8a __attribute__((may_alias));
-typedef int16_t s16a __attribute__((may_alias));
-typedef int32_t s32a __attribute__((may_alias));
+typedef int16_t s16a __attribute__((may_alias, aligned(1)));
+typedef int32_t s32a __attribute__((may_alias, aligned(1)));
 
 void brief_init(struct brief *b, const struct brief_config *cfg, struct core_regs *regs)
 {
