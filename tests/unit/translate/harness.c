@@ -242,6 +242,7 @@ static void native_fault(int sig, siginfo_t *si, ucontext_t *uc)
 	last.exit = 0;
 	last.sig = sig;
 	last.vector = (unsigned int)g[REG_TRAPNO];
+	last.error = (unsigned int)g[REG_ERR];
 	last.addr = sig == SIGSEGV && si->si_code != SI_KERNEL ? (uint64_t)si->si_addr : 0;
 	g[REG_RIP] = (greg_t)native_return;
 	g[REG_RSP] = (greg_t)native_host_rsp;

@@ -41,6 +41,7 @@ struct outcome {
 	uint64_t addr; /* of SIGSEGV, as the guest sees it */
 	bool fetch;
 	unsigned int vector; /* of the exception, 0 if there was none */
+	unsigned int error;  /* of a native run's: the processor's error code */
 };
 
 extern uint8_t *ram_guest;  /* the guest's RAM: the monitor's view */
