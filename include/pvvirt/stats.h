@@ -40,6 +40,8 @@ typedef struct pvv_domain_stats {
 	uint64_t vm_exits_user;	     /**< of these: came back to the library's thread */
 	uint64_t cpu_moves; /**< ring3: times the vCPU was bound to a processor of the host that was
 				 idle, for it had to share its own */
+	uint64_t brief_turns; /**< ring3: turns of guest programs that were so short that they were
+				   interpreted, without a hand-over to the program's process */
 } pvv_domain_stats;
 
 /** Counters of a disk; set `size` before the call. Since: 0.1 */

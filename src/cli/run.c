@@ -588,6 +588,9 @@ static void print_stats(struct run *r)
 		s.cpu_time_ns / 1000000000, s.cpu_time_ns / 1000000 % 1000, s.hypercalls,
 		s.exits_exception, s.exits_emulate, s.exits_kick, s.exits_block, s.page_faults,
 		s.events, s.console_out, s.console_in, s.overhead_memory >> 10);
+	if (s.brief_turns)
+		fprintf(stderr, "brief turns     %" PRIu64 " of programs, interpreted\n",
+			s.brief_turns);
 	if (s.cpu_moves)
 		fprintf(stderr, "moved           %" PRIu64 " times to an idle processor\n",
 			s.cpu_moves);

@@ -25,6 +25,7 @@ static void sum_vcpus(const struct core_ctl *ctl, unsigned int nr, pvv_domain_st
 		s->exits_block += v->exits_block;
 		s->page_faults += v->page_faults;
 		s->events += v->events;
+		s->brief_turns += v->brief_turns;
 		for (unsigned int k = 0; k < sizeof(ctl->hypercalls[0]) / sizeof(calls[0]); k++)
 			s->hypercalls += calls[k];
 	}

@@ -102,7 +102,6 @@ void brief_touched(uint64_t va, uint32_t access)
 
 bool brief_turn(void)
 {
-
 	struct place *p;
 	enum brief_exit why;
 
@@ -121,6 +120,7 @@ bool brief_turn(void)
 	why = brief_run(&brief, INSNS);
 	if (k.smp)
 		smp_leave();
+	gang_tick();
 	k.ctlv->brief_turns++;
 	switch (why) {
 	case BRIEF_SYSCALL:
