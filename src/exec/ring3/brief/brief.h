@@ -56,7 +56,8 @@ struct brief_config {
 /* A decoded instruction. */
 struct brief_op {
 	const uint8_t *at; /* where its bytes are, NULL = none */
-	uint64_t mask[2], bytes[2];
+	uint64_t bytes[2];
+	struct brief_op *next, *taken; /* what was executed behind it the last time */
 	void *enter, *body; /* where run.c goes first; and behind the operand in memory */
 	uint8_t *dst, *src; /* operands, unless in memory */
 	uint32_t *upper;    /* becomes 0: the upper half of a 32-bit result's register */
@@ -185,7 +186,7 @@ enum brief_kind {
 enum { BM_NONE, BM_SRC, BM_DST, BM_ADDRESS };
 
 struct insn;
-/* Fill in everything but at, mask, bytes, enter and body. Returns how memory is used. */
+/* Fill in everything but at, bytes, next, taken, enter and body. Returns how memory is used. */
 unsigned int brief_compile(struct brief *b, struct brief_op *op, const struct insn *i);
 
 #endif

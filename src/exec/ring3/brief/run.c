@@ -48,7 +48,8 @@ void brief_forget(struct brief *b)
 
 static inline uint64_t tag_of(const struct brief *b, uint64_t va)
 {
-	/* (a sum: addresses that have more bits are of later generations, of which there is none) */
+	/* (a sum: addresses that have more bits are of later generations, of which there is none)
+	 */
 	return (va >> 12) + (b->generation << 36);
 }
 
@@ -77,15 +78,27 @@ static inline unsigned int slot_of(const uint8_t *at)
 	return ((uintptr_t)at ^ (uintptr_t)at >> 12) & (BRIEF_OPS - 1);
 }
 
+/* Which of 16 bytes belong to an instruction of that length. */
+#define M(n)                                                                                       \
+	{                                                                                          \
+		(n) < 8 ? (1ull << 8 * ((n)&7)) - 1 : ~0ull,                                       \
+			(n) < 8 ? 0 : (1ull << 8 * ((n)&7)) - 1                                    \
+	}
+static const uint64_t masks[16][2] = {
+	M(0), M(1), M(2),  M(3),  M(4),	 M(5),	M(6),  M(7),
+	M(8), M(9), M(10), M(11), M(12), M(13), M(14), M(15),
+};
+
 static inline bool is_op(const struct brief_op *op, const uint8_t *at)
 {
 	const u64a *now = (const u64a *)at;
+	const uint64_t *mask = masks[op->len];
 
 	return op->at == at &&
-	       !(((now[0] ^ op->bytes[0]) & op->mask[0]) | ((now[1] ^ op->bytes[1]) & op->mask[1]));
+	       !(((now[0] ^ op->bytes[0]) & mask[0]) | ((now[1] ^ op->bytes[1]) & mask[1]));
 }
 
-/* 1: decoded; 0: it reaches into the next page, or is nothing. */
+/* True: decoded; false: it reaches into the next page, or is nothing. */
 static bool decode(struct brief *b, struct brief_op *op, const uint8_t *at, void *const *enter,
 		   void *const *body)
 {
@@ -99,8 +112,7 @@ static bool decode(struct brief *b, struct brief_op *op, const uint8_t *at, void
 	if (!insn_decode(&i, bytes, n))
 		return false;
 	how = brief_compile(b, op, &i);
-	op->mask[0] = i.len >= 8 ? ~0ull : (1ull << 8 * i.len) - 1;
-	op->mask[1] = i.len > 8 ? (1ull << 8 * (i.len - 8)) - 1 : 0;
+	op->next = op->taken = op;
 	__builtin_memcpy(op->bytes, bytes, 16);
 	op->body = body[op->kind];
 	op->enter = how == BM_NONE ? op->body : enter[how];
@@ -128,21 +140,31 @@ static inline bool met(uint32_t fl, unsigned int cc)
 #define FLAGS_OF_OP(text, ...)                                                                     \
 	__asm__ volatile(RESTORE text KEEP : "+a"(fl) : __VA_ARGS__ : "memory", "cc")
 
-/* The next instruction is at `rip`. */
-#define NEXT                                                                                       \
+/* ... of an operation that changes all of them and looks at none. */
+#define NEW_FLAGS_OF_OP(text, ...)                                                                 \
+	__asm__ volatile(text KEEP : "=a"(fl) : __VA_ARGS__ : "memory", "cc")
+
+/*
+ * The next instruction is at `rip`. The one that was executed behind this one the last time is
+ * found without waiting for rip; whether it is the one is known soon enough.
+ */
+#define NEXT_BY(link)                                                                              \
 	do {                                                                                       \
 		if (__builtin_expect(--left == 0, 0))                                              \
 			goto over;                                                                 \
 		if (__builtin_expect((rip ^ page) >> 12 != 0, 0))                                  \
 			goto other_page;                                                           \
 		at = (const uint8_t *)(uintptr_t)(rip + delta);                                    \
-		op = &b->op[slot_of(at)];                                                          \
+		last = &op->link;                                                                  \
+		op = op->link;                                                                     \
 		if (__builtin_expect(!is_op(op, at), 0))                                           \
-			goto unknown;                                                              \
+			goto other_op;                                                             \
 		dst = op->dst;                                                                     \
 		src = op->src;                                                                     \
 		goto * op->enter;                                                                  \
 	} while (0)
+
+#define NEXT NEXT_BY(next)
 
 #define STEP                                                                                       \
 	do {                                                                                       \
@@ -158,6 +180,18 @@ static inline bool met(uint32_t fl, unsigned int cc)
 	FLAGS_OF_OP(insn sfx " %[s], (%[d])", [d] "r"(dst), [s] "r"(*(type *)src));                \
 	*op->upper = 0;                                                                            \
 	STEP;
+
+#define FRESH(name, insn, sfx, type)                                                               \
+	name:                                                                                      \
+	NEW_FLAGS_OF_OP(insn sfx " %[s], (%[d])", [d] "r"(dst), [s] "r"(*(type *)src));            \
+	*op->upper = 0;                                                                            \
+	STEP;
+
+#define FRESH4(name, insn)                                                                         \
+	FRESH(name##_0, insn, "b", u8a)                                                            \
+	FRESH(name##_1, insn, "w", u16a)                                                           \
+	FRESH(name##_2, insn, "l", u32a)                                                           \
+	FRESH(name##_3, insn, "q", u64a)
 
 #define BINARY4(name, insn)                                                                        \
 	BINARY(name##_0, insn, "b", u8a)                                                           \
@@ -176,6 +210,19 @@ static inline bool met(uint32_t fl, unsigned int cc)
 	UNARY(name##_1, insn, "w")                                                                 \
 	UNARY(name##_2, insn, "l")                                                                 \
 	UNARY(name##_3, insn, "q")
+
+/* No flags at all. */
+#define PLAIN(name, insn, sfx)                                                                     \
+	name:                                                                                      \
+	__asm__ volatile(insn sfx " (%[d])" : : [d] "r"(dst) : "memory");                          \
+	*op->upper = 0;                                                                            \
+	STEP;
+
+#define PLAIN4(name, insn)                                                                         \
+	PLAIN(name##_0, insn, "b")                                                                 \
+	PLAIN(name##_1, insn, "w")                                                                 \
+	PLAIN(name##_2, insn, "l")                                                                 \
+	PLAIN(name##_3, insn, "q")
 
 #define SHIFT(name, insn, sfx)                                                                     \
 	name:                                                                                      \
@@ -274,14 +321,15 @@ static inline bool met(uint32_t fl, unsigned int cc)
 
 /* A condition in the code, not in a table: each has a branch predictor's entry of its own. */
 #define JCC(cc)                                                                                    \
-	jcc_##cc : to = rip + op->len;                                                             \
-	if (met(fl, cc)) {                                                                         \
-		to += (uint64_t)op->imm;                                                           \
+	jcc_##cc : if (met(fl, cc))                                                                \
+	{                                                                                          \
+		to = rip + op->len + (uint64_t)op->imm;                                            \
 		if (__builtin_expect(!is_here(to), 0))                                             \
 			goto native;                                                               \
+		rip = to;                                                                          \
+		NEXT_BY(taken);                                                                    \
 	}                                                                                          \
-	rip = to;                                                                                  \
-	NEXT;
+	STEP;
 
 #define FOUR(name)  &&name##_0, &&name##_1, &&name##_2, &&name##_3
 #define THREE(name) &&native, &&name##_1, &&name##_2, &&name##_3
@@ -374,14 +422,15 @@ __attribute__((optimize("no-crossjumping", "no-gcse"))) enum brief_exit brief_ru
 	unsigned int left = nr + 1; /* NEXT counts in front of the first one */
 	enum brief_exit why;
 	struct brief_page *t;
-	struct brief_op *op;
+	struct brief_op *op, **last, *nobody;
 	const uint8_t *at;
 	u8a *dst, *src, *p;
 	uint32_t fl;
 
 	b->fault_error = 0;
 	fl = (uint32_t)(r->rflags & FLAG_ARITH & 0xff) << 8 | (uint32_t)(r->rflags >> 11 & 1);
-	NEXT;
+	if (--left == 0)
+		goto over;
 
 other_page:
 	t = &b->code[rip >> 12 & 15];
@@ -393,12 +442,14 @@ other_page:
 	}
 	page = rip;
 	delta = t->delta;
-	left++; /* NEXT counts it again */
-	NEXT;
+	at = (const uint8_t *)(uintptr_t)(rip + delta);
+	last = &nobody;
 
-unknown:
-	if (!decode(b, op, at, enter, body))
+other_op:
+	op = &b->op[slot_of(at)];
+	if (!is_op(op, at) && !decode(b, op, at, enter, body))
 		goto native;
+	*last = op;
 	dst = op->dst;
 	src = op->src;
 	goto * op->enter;
@@ -437,23 +488,23 @@ memory_address:
 	src = (u8a *)&ea;
 	goto * op->body;
 
-	BINARY4(add, "add")
-	BINARY4(or, "or")
+	FRESH4(add, "add")
+	FRESH4(or, "or")
 	BINARY4(adc, "adc")
 	BINARY4(sbb, "sbb")
-	BINARY4(and, "and")
-	BINARY4(sub, "sub")
-	BINARY4(xor, "xor")
-	BINARY4(cmp, "cmp")
-	BINARY4(test, "test")
-	BINARY4(lock_add, "lock; add")
-	BINARY4(lock_or, "lock; or")
-	BINARY4(lock_and, "lock; and")
-	BINARY4(lock_sub, "lock; sub")
-	BINARY4(lock_xor, "lock; xor")
+	FRESH4(and, "and")
+	FRESH4(sub, "sub")
+	FRESH4(xor, "xor")
+	FRESH4(cmp, "cmp")
+	FRESH4(test, "test")
+	FRESH4(lock_add, "lock; add")
+	FRESH4(lock_or, "lock; or")
+	FRESH4(lock_and, "lock; and")
+	FRESH4(lock_sub, "lock; sub")
+	FRESH4(lock_xor, "lock; xor")
 	UNARY4(inc, "inc")
 	UNARY4(dec, "dec")
-	UNARY4(not, "not")
+	PLAIN4(not, "not")
 	UNARY4(neg, "neg")
 	UNARY4(lock_inc, "lock; inc")
 	UNARY4(lock_dec, "lock; dec")
