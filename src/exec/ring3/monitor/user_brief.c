@@ -17,24 +17,26 @@
 
 _Static_assert(BRIEF_VA_FIRST == U_FIRST && BRIEF_VA_END == U_VA_END, "the same programs");
 
-#define INSNS	   320u	 /* of a turn */
+#define INSNS	   400u	 /* of a turn: as long as two hand-overs */
+#define INSNS_NEW  4000u /* of a program without a process: that has to be filled, too */
 #define SHORT	   2500u /* cycles of G until it came back by a site; */
 #define SHORT_MORE 4000u /* more, if it was by a signal of the host */
 #define SURE	   2u	 /* short turns in a row */
 #define SKIP_LAST  10u	 /* 2^10 */
-#define PLACES	   1024u
 #define TOUCHED	   8u
 
-/* An address where programs go on. */
+/*
+ * Addresses where programs go on, by their last twelve bits: the same code lies elsewhere in each
+ * program, and two places that are taken for one are tried too often, or not often enough.
+ */
 struct place {
-	uint64_t rip;
 	uint8_t shorts;
 	uint8_t fails; /* in a row */
 	uint16_t skip; /* turns until the next try */
 };
 
+static struct place places[4096];
 static struct brief brief;
-static struct place places[PLACES];
 /* What its entries are worth: */
 static struct {
 	uint64_t root, changes, forgets;
@@ -56,13 +58,14 @@ void brief_setup(void)
 	brief_init(&brief, &cfg, &k.c.v->regs);
 }
 
-static struct place *place_of(uint64_t rip)
+/* Its process has not run yet, or there is none. */
+static bool is_new(void)
 {
-	struct place *p = &places[(rip * 0x9e3779b97f4a7c15ull) >> 54];
+	uint64_t root = k.c.v->user_root;
+	uint16_t slot = k.tables[root].slot;
+	const struct u_slot *s = slot ? user_slot_number(slot - 1u) : NULL;
 
-	if (p->rip != rip)
-		*p = (struct place){.rip = rip};
-	return p;
+	return !s || s->root != root || s->fresh;
 }
 
 /* Registers that mean what they mean to programs on a processor without debugging. */
@@ -102,13 +105,14 @@ void brief_touched(uint64_t va, uint32_t access)
 
 bool brief_turn(void)
 {
-	struct place *p;
+	struct place *p = &places[k.c.v->regs.rip & 0xfff];
 	enum brief_exit why;
+	bool new;
 
 	if (!is_plain())
 		return false;
-	p = place_of(k.c.v->regs.rip);
-	if (p->shorts < SURE)
+	new = is_new();
+	if (p->shorts < SURE && !new)
 		return false;
 	if (p->skip) {
 		p->skip--;
@@ -117,7 +121,7 @@ bool brief_turn(void)
 	if (k.smp)
 		smp_enter(); /* what others asked to be forgotten is */
 	refresh();
-	why = brief_run(&brief, INSNS);
+	why = brief_run(&brief, new ? INSNS_NEW : INSNS);
 	if (k.smp)
 		smp_leave();
 	gang_tick();
@@ -154,7 +158,7 @@ void brief_map_touched(struct u_slot *s)
 
 void brief_learn(uint64_t rip, uint32_t cycles, bool by_site)
 {
-	struct place *p = place_of(rip);
+	struct place *p = &places[rip & 0xfff];
 
 	if (cycles > SHORT + (by_site ? 0 : SHORT_MORE))
 		p->shorts = 0;
