@@ -66,9 +66,13 @@ class Watch(threading.Thread):
         self.seen, self.bare, self.rich, self.open, self.stop = {}, [], [], [], threading.Event()
 
     def run(self):
-        before = {}
-        while not self.stop.wait(1):
+        before, turn = {}, 0
+        while not self.stop.wait(0.2):
             now = tasks(os.getpid())
+            self.seen.update(now)
+            turn += 1
+            if turn % 5:
+                continue
             self.bare += [t for t in now.items() if t[1][1] != "2" and before.get(t[0]) == t[1]]
             users = [t for t in now.items() if t[1][0] == "pvv-user" and before.get(t[0]) == t[1]]
             self.rich += [t for t in users if too_much(t[1][2])]
@@ -77,7 +81,6 @@ class Watch(threading.Thread):
                     self.open += [pid] if shared_birth(pid) else []
                 except OSError:
                     continue  # it has ended meanwhile
-            self.seen.update(now)
             before = now
 
 
