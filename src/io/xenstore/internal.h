@@ -201,6 +201,7 @@ struct xs_store {
 	/* watch.c */
 	struct xs_watch_list watch_buckets[XS_WATCH_BUCKETS];
 	uint64_t watch_serial;
+	uint64_t fired; /* watches that were met, ever */
 	size_t nr_watches;
 	struct xs_watch **matches; /* room for all watches, so that firing cannot fail */
 	size_t matches_size;

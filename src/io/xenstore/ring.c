@@ -17,10 +17,15 @@
 
 /* Served in one go, before the loop's other users get their turn. */
 #define REQUEST_BATCH 32
+#define FIRED_BATCH   4096u /* or as many watches met */
+
+/* A guest may have thousands of events unread, and whatever fires one looks for its like. */
+#define EVENT_BUCKETS 1024u
 
 struct message {
 	TAILQ_ENTRY(message) link;
-	struct xsd_sockmsg hdr; /* payload follows */
+	LIST_ENTRY(message) same; /* events with the same last bits of a hash */
+	struct xsd_sockmsg hdr;	  /* payload follows */
 };
 
 struct xs_conn {
@@ -39,6 +44,7 @@ struct xs_conn {
 	char in[XENSTORE_PAYLOAD_MAX + 1];
 
 	TAILQ_HEAD(message_list, message) out;
+	LIST_HEAD(event_list, message) events[EVENT_BUCKETS];
 	uint32_t out_sent; /* bytes of the first message that are in the ring */
 	uint32_t nr_replies;
 	size_t event_bytes;
@@ -81,10 +87,12 @@ static void copy_to_ring(char *ring, uint32_t idx, const char *src, uint32_t len
 static void drop_message(struct xs_conn *conn, struct message *m)
 {
 	TAILQ_REMOVE(&conn->out, m, link);
-	if (m->hdr.type == XS_WATCH_EVENT)
+	if (m->hdr.type == XS_WATCH_EVENT) {
+		LIST_REMOVE(m, same);
 		conn->event_bytes -= m->hdr.len;
-	else
+	} else {
 		conn->nr_replies--;
+	}
 	free(m);
 }
 
@@ -116,7 +124,9 @@ static struct message *new_message(const struct xsd_sockmsg *hdr)
 static void on_event(struct xs_client *c, const struct xs_watch *w, const char *path, size_t len)
 {
 	struct xs_conn *conn = (struct xs_conn *)c;
+	const uint64_t *key = c->store->hash_key;
 	size_t cut = w->relative;
+	struct event_list *like;
 	struct message *m;
 
 	if (cut) {
@@ -129,13 +139,14 @@ static void on_event(struct xs_client *c, const struct xs_watch *w, const char *
 	if (conn->dead || total > XENSTORE_PAYLOAD_MAX)
 		return;
 	/* An unread event tells all that a second one like it would. */
-	TAILQ_FOREACH(m, &conn->out, link)
+	like = &conn->events[(xsp_hash(key, path, len) * 3 + xsp_hash(key, w->token, token_len)) %
+			     EVENT_BUCKETS];
+	LIST_FOREACH(m, like, same)
 	{
 		const char *payload = (const char *)(m + 1);
 
-		if (m->hdr.type == XS_WATCH_EVENT && m->hdr.len == total &&
-		    memcmp(payload, path, len) == 0 && payload[len] == '\0' &&
-		    memcmp(payload + len + 1, w->token, token_len) == 0 &&
+		if (m->hdr.len == total && memcmp(payload, path, len) == 0 &&
+		    payload[len] == '\0' && memcmp(payload + len + 1, w->token, token_len) == 0 &&
 		    !(m == TAILQ_FIRST(&conn->out) && conn->out_sent))
 			return;
 	}
@@ -150,6 +161,7 @@ static void on_event(struct xs_client *c, const struct xs_watch *w, const char *
 	payload[len] = '\0';
 	memcpy(payload + len + 1, w->token, token_len);
 	TAILQ_INSERT_TAIL(&conn->out, m, link);
+	LIST_INSERT_HEAD(like, m, same);
 	conn->event_bytes += total;
 	if (!conn->serving)
 		io_loop_post(c->store->loop, &conn->work);
@@ -271,13 +283,16 @@ static void reconnect(struct xs_conn *conn)
 /* With the store locked. True if there is more to do at once. */
 static bool serve(struct xs_conn *conn, bool *progress)
 {
+	uint64_t fired;
+
 	if (load(&conn->page->connection) == XENSTORE_RECONNECT) {
 		reconnect(conn);
 		*progress = true;
 	}
 	if (conn->dead || !flush(conn, progress))
 		return false;
-	for (int i = 0; i < REQUEST_BATCH; i++) {
+	fired = conn->c.store->fired;
+	for (int i = 0; i < REQUEST_BATCH && conn->c.store->fired - fired < FIRED_BATCH; i++) {
 		if (conn->nr_replies >= conn->c.quota->requests)
 			return false; /* until the guest has read some: it will send an event */
 		int r = receive(conn, progress);

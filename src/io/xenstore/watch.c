@@ -154,6 +154,7 @@ void xsw_fire(struct xs_store *store, struct xs_tx *tx, const char *path, size_t
 	size_t own = n;
 	for (size_t at = exact ? 0 : parent_len; at; at = xsp_parent(path, at))
 		n = match(store, path, at, n);
+	store->fired += n;
 	/* In the order of registration, as if there were one list. */
 	if (n > own)
 		qsort(store->matches, n, sizeof(store->matches[0]), by_serial);

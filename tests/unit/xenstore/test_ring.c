@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fake_guest.h"
 #include "peer.h"
@@ -291,9 +292,9 @@ static void test_memory_quota(void **state)
 /* --- back-pressure ---------------------------------------------------------------------------- */
 
 /* Puts a request into the ring without waiting for room; false if there is none. */
-static bool post(struct peer *p, uint32_t type, const char *payload, uint32_t len)
+static bool post_in(struct peer *p, uint32_t type, uint32_t tx, const char *payload, uint32_t len)
 {
-	struct xsd_sockmsg hdr = {.type = type, .req_id = 1, .len = len};
+	struct xsd_sockmsg hdr = {.type = type, .req_id = 1, .tx_id = tx, .len = len};
 	char bytes[256];
 
 	memcpy(bytes, &hdr, sizeof(hdr));
@@ -306,6 +307,11 @@ static bool post(struct peer *p, uint32_t type, const char *payload, uint32_t le
 	p->page->req_prod += len;
 	fake_raise(p->guest, PEER_PORT);
 	return true;
+}
+
+static bool post(struct peer *p, uint32_t type, const char *payload, uint32_t len)
+{
+	return post_in(p, type, 0, payload, len);
 }
 
 static void test_replies_that_are_not_read(void **state)
@@ -407,6 +413,103 @@ static void test_storm_is_fair(void **state)
 		assert_true(peer_pull(&f->p, &m));
 		assert_int_equal(m.hdr.type, XS_ERROR);
 	}
+}
+
+/*
+ * One request that fires as many events as there can be, while the guest reads none: a transaction
+ * that changes much, beneath as many watches as there may be. All other guests wait meanwhile.
+ * Milliseconds of this thread.
+ */
+static double storm(struct fixture *f, uint32_t event_bytes)
+{
+	static struct message_in m;
+	struct timespec begin, end;
+	struct xs_quota quota;
+	char path[32];
+	uint32_t tx;
+
+	xs_get_quota(f->store, &quota);
+	quota.event_bytes = event_bytes;
+	xs_conn_set_quota(f->p.conn, &quota);
+	tx = start_tx(&f->p);
+	for (int i = 0; i < 500; i++) {
+		snprintf(path, sizeof(path), "data/%x", i);
+		assert_string_equal(write_node(&f->p, tx, path, 1), "");
+	}
+	assert_true(post_in(&f->p, XS_TRANSACTION_END, tx, "T", 2));
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+	pump(f->loop);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+	for (m.hdr.type = XS_ERROR; m.hdr.type != XS_TRANSACTION_END;)
+		assert_true(peer_pull(&f->p, &m));
+	assert_string_equal(m.payload, "OK");
+	return (double)(end.tv_sec - begin.tv_sec) * 1e3 +
+	       (double)(end.tv_nsec - begin.tv_nsec) / 1e6;
+}
+
+/* What is unread already must not make it slower: with looks at each it was by a factor of 200. */
+static void test_storm_of_events(void **state)
+{
+	struct fixture *f = *state;
+	static struct message_in m;
+	double few, many;
+	char path[32];
+
+	for (int i = 0; i < 129; i++) {
+		int n = snprintf(path, sizeof(path), "data%c%d", 0, i) + 1;
+
+		assert_string_equal(peer_do(&f->p, XS_WATCH, 0, path, (size_t)n), "");
+		assert_true(peer_event(&f->p, &m));
+	}
+	few = storm(f, 2 * 1024);
+	many = storm(f, 64 * 1024);
+	printf("%.1f ms with few unread events, %.1f with many\n", few, many);
+	assert_true(many < 20 * few);
+}
+
+/* Several such requests are not served in one go. */
+struct left {
+	struct xenstore_domain_interface *page;
+	uint32_t bytes; /* of requests, when others had their turn */
+};
+
+static void look(void *opaque)
+{
+	struct left *l = opaque;
+
+	l->bytes = l->page->req_prod - l->page->req_cons;
+}
+
+static void test_storms_are_fair(void **state)
+{
+	struct fixture *f = *state;
+	static struct message_in m;
+	struct left left = {.page = f->p.page};
+	struct io_work w = {.fn = look, .opaque = &left};
+	uint32_t tx[4];
+	char path[32];
+
+	assert_string_equal(write_node(&f->p, 0, "data/x", 1), "");
+	for (int i = 0; i < 100; i++) {
+		int n = snprintf(path, sizeof(path), "data%c%d", 0, i) + 1;
+
+		assert_string_equal(peer_do(&f->p, XS_WATCH, 0, path, (size_t)n), "");
+		assert_true(peer_event(&f->p, &m));
+	}
+	for (int t = 0; t < 4; t++) {
+		tx[t] = start_tx(&f->p);
+		for (int i = 0; i < 100; i++) {
+			snprintf(path, sizeof(path), "data/x/%x", t * 100 + i);
+			assert_string_equal(write_node(&f->p, tx[t], path, 1), "");
+		}
+	}
+	while (f->p.nr_events)
+		assert_true(peer_event(&f->p, &m));
+	for (int t = 0; t < 4; t++)
+		assert_true(post_in(&f->p, XS_TRANSACTION_END, tx[t], "T", 2));
+	io_loop_post(f->loop, &w);
+	pump(f->loop);
+	assert_int_equal(left.bytes, 3 * (sizeof(m.hdr) + 2));
 }
 
 static void test_byte_by_byte(void **state)
@@ -675,6 +778,8 @@ int main(void)
 		T(test_events_that_are_not_read),
 		T(test_unread_doubles_are_one_event),
 		T(test_storm_is_fair),
+		T(test_storm_of_events),
+		T(test_storms_are_fair),
 		T(test_byte_by_byte),
 		T(test_largest_payload),
 		T(test_features_are_announced),
