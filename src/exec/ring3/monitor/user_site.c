@@ -343,8 +343,10 @@ void site_called(struct u_slot *s, uint64_t rip)
 	}
 	if (calls[h].nr == REFUSED || ++calls[h].nr < HOT || s->plain)
 		return;
-	if (off > 4094 || va < U_FIRST || va >= U_VA_END || !suits(root, va, &mfn))
+	if (off > 4094 || va < U_FIRST || va >= U_VA_END || !suits(root, va, &mfn)) {
+		calls[h].nr = 0; /* it may some time */
 		return;
+	}
 	calls[h].nr = REFUSED;
 	if (!make(s, mfn, off))
 		return;
