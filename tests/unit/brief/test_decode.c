@@ -235,6 +235,11 @@ static bool right_memory(const struct brief_op *op, unsigned int how, const Zydi
 	       op->disp == (o->mem.disp.has_displacement ? o->mem.disp.value : 0);
 }
 
+static bool is_locked(const ZydisDecodedInstruction *z)
+{
+	return (z->attributes & ZYDIS_ATTRIB_HAS_LOCK) || z->mnemonic == ZYDIS_MNEMONIC_XCHG;
+}
+
 static bool right_operands(const struct brief_op *op, unsigned int how,
 			   const ZydisDecodedInstruction *z, const ZydisDecodedOperand *o)
 {
@@ -251,8 +256,8 @@ static bool right_operands(const struct brief_op *op, unsigned int how,
 			if (op->kind >= BK_STOS && op->kind < BK_ZX8_16)
 				break;
 			if (how != ((unsigned int)op->kind - BK_LEA < 4u ? BM_ADDRESS
-				    : dst				 ? BM_DST
-									 : BM_SRC) ||
+				    : dst ? (is_locked(z) ? BM_LOCKED : BM_DST)
+					  : BM_SRC) ||
 			    !right_memory(op, how, &o[k]) || (dst && op->write != written))
 				return false;
 			break;

@@ -467,6 +467,44 @@ static void test_last_page(void **state)
 	assert_int_equal(B.executed, 2);
 }
 
+/* Bus locks are for G to have: hosts slow down who makes them, or send a signal. */
+static void test_split_locks(void **state)
+{
+	start();
+	for (unsigned int off = 0; off < 68; off++) {
+		bool split = off + 4 > 64 && off < 64;
+
+		R.gpr[R_RBX] = DATA + off;
+		/* lock add %eax, (%rbx); xchg %eax, (%rbx); xadd %eax, (%rbx) */
+		CODE_IS(0xf0, 0x01, 0x03);
+		R.rip = CODE;
+		assert_int_equal(brief_run(&B, 1), split ? BRIEF_NATIVE : BRIEF_OVER);
+		CODE_IS(0x87, 0x03);
+		R.rip = CODE;
+		assert_int_equal(brief_run(&B, 1), split ? BRIEF_NATIVE : BRIEF_OVER);
+		CODE_IS(0x0f, 0xc1, 0x03);
+		R.rip = CODE;
+		assert_int_equal(brief_run(&B, 1), BRIEF_OVER);
+	}
+}
+
+/* The frame behind one of code is not touched: what is there may be nobody's any more. */
+static void test_end_of_page(void **state)
+{
+	start();
+	for (unsigned int n = 1; n <= 20; n++) {
+		rig_code(CODE + 4096 - n, "\x48\xb8\1\2\3\4\5\6\7\x08", n < 10 ? n : 10);
+		assert_int_equal(mprotect(guest_ptr(CODE + 4096), 4096, PROT_NONE), 0);
+		for (unsigned int k = 0; k < 2; k++) {
+			R.rip = CODE + 4096 - n;
+			R.gpr[R_RAX] = 0;
+			assert_int_equal(brief_run(&B, 1), n < 10 ? BRIEF_NATIVE : BRIEF_OVER);
+			assert_int_equal(R.gpr[R_RAX], n < 10 ? 0 : 0x0807060504030201ull);
+		}
+		assert_int_equal(mprotect(guest_ptr(CODE + 4096), 4096, PROT_READ | PROT_WRITE), 0);
+	}
+}
+
 static void test_changed_code(void **state)
 {
 	start();
@@ -638,6 +676,7 @@ int main(void)
 		cmocka_unit_test(test_fetch_faults), cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_page_ends),    cmocka_unit_test(test_elsewhere),
 		cmocka_unit_test(test_far_jumps),    cmocka_unit_test(test_last_page),
+		cmocka_unit_test(test_split_locks),  cmocka_unit_test(test_end_of_page),
 		cmocka_unit_test(test_changed_code), cmocka_unit_test(test_two_addresses),
 		cmocka_unit_test(test_forget),	     cmocka_unit_test(test_generations),
 		cmocka_unit_test(test_many_pages),

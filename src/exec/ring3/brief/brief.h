@@ -46,8 +46,7 @@ enum brief_exit {
 struct brief_config {
 	/*
 	 * Where the byte at `va` is: 0 and *ret, good for the whole page until brief_forget(); or
-	 * the error code of the program's page fault; or BRIEF_STOP: the turn is over, now. 15
-	 * bytes behind a page of code can be read.
+	 * the error code of the program's page fault; or BRIEF_STOP: the turn is over, now.
 	 */
 	uint32_t (*map)(void *priv, uint64_t va, uint32_t access, uint8_t **ret);
 	void *priv;
@@ -183,7 +182,7 @@ enum brief_kind {
 };
 
 /* How the operand in memory is used. */
-enum { BM_NONE, BM_SRC, BM_DST, BM_ADDRESS };
+enum { BM_NONE, BM_SRC, BM_DST, BM_LOCKED, BM_ADDRESS };
 
 struct insn;
 /* Fill in everything but at, bytes, next, taken, enter and body. Returns how memory is used. */

@@ -464,8 +464,15 @@ static bool odd_prefix(const struct insn *i)
 	return i->map != 1 || i->rep != 0xf3 || (i->op != 0x1e && i->op != 0xbc && i->op != 0xbd);
 }
 
+static bool is_locked(const struct insn *i)
+{
+	return i->lock || (!i->map && (i->op & 0xfe) == 0x86); /* xchg: always */
+}
+
 unsigned int brief_compile(struct brief *b, struct brief_op *op, const struct insn *i)
 {
+	unsigned int how;
+
 	op->dst = op->src = (uint8_t *)&b->zero;
 	op->upper = &b->nowhere;
 	op->base = op->index = op->segment = &b->zero;
@@ -475,5 +482,6 @@ unsigned int brief_compile(struct brief *b, struct brief_op *op, const struct in
 	op->scale = op->cc = op->write = 0;
 	if (odd_prefix(i) || i->map > 1)
 		return native(op);
-	return i->map ? two_bytes(b, op, i) : one_byte(b, op, i);
+	how = i->map ? two_bytes(b, op, i) : one_byte(b, op, i);
+	return how == BM_DST && is_locked(i) ? BM_LOCKED : how;
 }

@@ -116,7 +116,11 @@ static bool decode(struct brief *b, struct brief_op *op, const uint8_t *at, void
 	__builtin_memcpy(op->bytes, bytes, 16);
 	op->body = body[op->kind];
 	op->enter = how == BM_NONE ? op->body : enter[how];
-	op->at = at;
+	/*
+	 * Of the last bytes of a page none is kept: is_op() would read on in the next frame, which
+	 * is another's, or has been given back to the host.
+	 */
+	op->at = room < 16 ? NULL : at;
 	return true;
 }
 
@@ -390,7 +394,11 @@ __attribute__((optimize("no-crossjumping", "no-gcse"))) enum brief_exit brief_ru
 										  unsigned int nr)
 {
 	static void *const enter[] = {
-		[BM_SRC] = &&memory_src, [BM_DST] = &&memory_dst, [BM_ADDRESS] = &&memory_address};
+		[BM_SRC] = &&memory_src,
+		[BM_DST] = &&memory_dst,
+		[BM_LOCKED] = &&memory_locked,
+		[BM_ADDRESS] = &&memory_address,
+	};
 	static void *const body[BK_NR] = {
 		FOUR(add),	FOUR(or),	 FOUR(adc),	 FOUR(sbb),
 		FOUR(and),	FOUR(sub),	 FOUR(xor),	 FOUR(cmp),
@@ -468,6 +476,12 @@ memory_src:
 	src = (u8a *)(uintptr_t)(ea + t->delta);
 	goto * op->body;
 
+memory_locked:
+	b->rip_next = rip + op->len;
+	ea = ADDRESS();
+	/* Across two cache lines hosts may punish it (split_lock_detect), and that is for G. */
+	if ((ea & 63) + (1u << op->size) > 64)
+		goto native;
 memory_dst:
 	b->rip_next = rip + op->len;
 	ea = ADDRESS();
