@@ -400,7 +400,7 @@ void user_run(void)
 	uint32_t error;
 
 	if (brief_turn()) {
-		if (retry_va)
+		if (retry_va && retry_root == k.c.v->user_root)
 			brief_touched(retry_va, retry_access);
 		retry_va = 0;
 		return;

@@ -145,6 +145,18 @@ bool brief_turn(void)
 	}
 }
 
+/*
+ * Hints, no accesses: the guest may have answered with a signal, or have mapped something else
+ * there by now, and then its accessed and dirty bits are not for us to set.
+ */
+static bool was_accessed(uint64_t va, uint32_t access)
+{
+	const uint64_t need = PTE_ACCESSED | (access & PF_WRITE ? PTE_DIRTY : 0);
+	uint64_t mfn, flags;
+
+	return core_walk(&k.c, k.c.v->user_root, va, &mfn, &flags) && (flags & need) == need;
+}
+
 void brief_map_touched(struct u_slot *s)
 {
 	uint32_t error;
@@ -152,7 +164,8 @@ void brief_map_touched(struct u_slot *s)
 	if (!touched.nr)
 		return;
 	for (uint32_t i = 0; touched.root == k.c.v->user_root && i < touched.nr; i++)
-		(void)user_map(s, touched.page[i].va, touched.page[i].access, &error);
+		if (was_accessed(touched.page[i].va, touched.page[i].access))
+			(void)user_map(s, touched.page[i].va, touched.page[i].access, &error);
 	touched.nr = 0;
 }
 
