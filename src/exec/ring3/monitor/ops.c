@@ -202,16 +202,18 @@ static bool may_write(uint64_t mfn, uint64_t va)
  * kernel table that changed before was not reported here; nor was one of a program's table, which
  * are reported to whoever followed them, if it had not been accessed when it changed.
  */
-static bool may_use(uint64_t root, uint64_t mfn, uint64_t va, bool write)
+static bool may_use(uint64_t root, uint64_t mfn, uint64_t va, uint32_t access)
 {
+	const uint64_t need =
+		(access & PF_WRITE ? PTE_RW : 0) | (access & PF_USER ? PTE_USER : 0);
 	uint64_t again, flags;
 
-	if (write && !may_write(mfn, va))
+	if ((access & PF_WRITE) && !may_write(mfn, va))
 		return false;
-	if (!write && va >> 63)
+	if (!(access & PF_WRITE) && va >> 63)
 		(void)window_announce(va & ~0xfffull, mfn, 1, 0);
 	return core_walk(&k.c, root, va, &again, &flags) && again == mfn &&
-	       (!write || (flags & PTE_RW));
+	       (flags & need) == need && !((access & PF_FETCH) && (flags & PTE_NX));
 }
 
 #define USER_TRIES 1000 /* a guest that changes it back and forth gets a fault */
@@ -231,7 +233,7 @@ static uint32_t frame_at(uint64_t root, uint64_t va, uint32_t access, uint64_t *
 			return PF_USER_BIT | (uint32_t)flags;
 		if (tries++ == USER_TRIES)
 			return PF_USER_BIT | access;
-	} while (k.smp && !may_use(root, *ret_mfn, va, access & PF_WRITE));
+	} while (k.smp && !may_use(root, *ret_mfn, va, access));
 	return 0;
 }
 
