@@ -37,7 +37,7 @@ struct k_peer {
 	uint32_t stale_lock; /* the first one's: see k_code_stale() */
 	uint32_t low_epoch;
 	uint32_t awake; /* how many of its Gs may run though it is K's turn: user_quiet.c */
-	uint32_t slot;	/* 1 + that of the process it ran last */
+	uint32_t slot;	/* 1 + that of the program it ran last; 0 = it has none */
 	uint32_t due;	/* it has something to drop because of changes of its own, at a flush */
 	uint32_t pad[1];
 	uint64_t list[K_PEER_LIST]; /* see smp.c */

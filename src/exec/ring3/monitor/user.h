@@ -94,6 +94,8 @@ struct u_slot {
 };
 /* The process for the current user root. */
 struct u_slot *user_slot(void);
+/* K executes the program itself, whether it has a process or not: other vCPUs ask where. */
+void user_slot_brief(void);
 struct u_slot *user_slot_number(unsigned int i);
 unsigned int user_number_of(const struct u_slot *s);
 void user_forget(unsigned int slot, uint64_t va, uint64_t len);

@@ -118,8 +118,10 @@ bool brief_turn(void)
 		p->skip--;
 		return false;
 	}
-	if (k.smp)
+	if (k.smp) {
+		user_slot_brief();
 		smp_enter(); /* what others asked to be forgotten is */
+	}
 	refresh();
 	why = brief_run(&brief, new ? INSNS_NEW : INSNS);
 	if (k.smp)

@@ -408,6 +408,18 @@ static struct u_slot *find_slot(void)
 	return victim;
 }
 
+/*
+ * Of this process the guest knows that its program runs here, and of no other: changes of another
+ * one's tables need not be followed by a flush of this vCPU (smp.c).
+ */
+static void run_by(uint16_t slot)
+{
+	if (!k.smp || k.me->slot == slot)
+		return;
+	__atomic_store_n(&k.me->slot, slot, __ATOMIC_SEQ_CST);
+	(void)quiet_look(false);
+}
+
 struct u_slot *user_slot(void)
 {
 	uint64_t root = k.c.v->user_root;
@@ -433,11 +445,17 @@ struct u_slot *user_slot(void)
 			ask_for(nr_slots);
 	}
 	s->used = ++user_clock;
-	if (k.smp && k.me->slot != t->slot) {
-		__atomic_store_n(&k.me->slot, t->slot, __ATOMIC_SEQ_CST);
-		(void)quiet_look(false);
-	}
+	run_by(t->slot);
 	return s;
+}
+
+void user_slot_brief(void)
+{
+	uint64_t root = k.c.v->user_root;
+	uint16_t slot = k.tables[root].slot;
+
+	/* (the note may be of another root, or of none) */
+	run_by(slot && slot <= nr_slots && slots[slot - 1].root == root ? slot : 0);
 }
 
 void user_init(void)
