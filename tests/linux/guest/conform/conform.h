@@ -32,7 +32,7 @@ struct test {
 };
 
 extern const struct test signal_tests[], fault_tests[], fpu_tests[], memory_tests[], thread_tests[],
-	process_tests[], ptrace_tests[], cpu_tests[], site_tests[];
+	process_tests[], ptrace_tests[], cpu_tests[], site_tests[], brief_tests[];
 
 __attribute__((noreturn, format(printf, 1, 2))) void fail(const char *fmt, ...);
 __attribute__((noreturn, format(printf, 1, 2))) void skip(const char *fmt, ...);

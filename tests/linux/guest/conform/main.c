@@ -183,9 +183,9 @@ static void become_init(void)
 
 int main(int argc, char **argv)
 {
-	const struct test *groups[] = {signal_tests, fault_tests,  fpu_tests,
-				       memory_tests, thread_tests, process_tests,
-				       ptrace_tests, cpu_tests,	   site_tests};
+	const struct test *groups[] = {signal_tests, fault_tests,   fpu_tests,	  memory_tests,
+				       thread_tests, process_tests, ptrace_tests, cpu_tests,
+				       site_tests,   brief_tests};
 	int init = getpid() == 1;
 
 	if (argc == 3 && !strcmp(argv[1], "--exit"))
