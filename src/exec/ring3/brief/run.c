@@ -339,12 +339,17 @@ static inline bool met(uint32_t fl, unsigned int cc)
 #define THREE(name) &&native, &&name##_1, &&name##_2, &&name##_3
 #define TWO(name)   &&native, &&native, &&name##_2, &&name##_3
 
+/* Repeated ones of a turn, a page at most each: it is to be over soon. */
+#define STRINGS 32u
+
 /* As much of a string as lies in one page, with `p`; the rest is the same instruction again. */
 #define STRING(name, text, sfx, ...)                                                               \
 	name:                                                                                      \
 	v = op->cc ? r->gpr[RCX] : 1;                                                              \
 	if (r->rflags & FLAG_DF)                                                                   \
 		goto native;                                                                       \
+	if (op->cc && ++strings > STRINGS)                                                         \
+		goto over;                                                                         \
 	if (!v)                                                                                    \
 		STEP;                                                                              \
 	__VA_ARGS__                                                                                \
@@ -428,6 +433,7 @@ __attribute__((optimize("no-crossjumping", "no-gcse"))) enum brief_exit brief_ru
 	struct core_regs *r = b->regs;
 	uint64_t rip = r->rip, page = ~rip, delta = 0, ea, v, w, to;
 	unsigned int left = nr + 1; /* NEXT counts in front of the first one */
+	unsigned int strings = 0;
 	enum brief_exit why;
 	struct brief_page *t;
 	struct brief_op *op, **last, *nobody;
