@@ -204,8 +204,7 @@ static bool may_write(uint64_t mfn, uint64_t va)
  */
 static bool may_use(uint64_t root, uint64_t mfn, uint64_t va, uint32_t access)
 {
-	const uint64_t need =
-		(access & PF_WRITE ? PTE_RW : 0) | (access & PF_USER ? PTE_USER : 0);
+	const uint64_t need = (access & PF_WRITE ? PTE_RW : 0) | (access & PF_USER ? PTE_USER : 0);
 	uint64_t again, flags;
 
 	if ((access & PF_WRITE) && !may_write(mfn, va))
