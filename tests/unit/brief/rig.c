@@ -196,8 +196,9 @@ static bool same_area(const char *what, uint64_t va, unsigned int len)
 
 bool same_memory(void)
 {
-	return same_area("data", DATA - AREA / 2, AREA) &
-	       same_area("stack", STACK - STACK_AREA / 2, STACK_AREA);
+	bool data = same_area("data", DATA - AREA / 2, AREA);
+
+	return same_area("stack", STACK - STACK_AREA / 2, STACK_AREA) && data;
 }
 
 bool memory_untouched(const char *what)

@@ -10,7 +10,7 @@
 #include "core/state.h"
 #include "exec/ring3/brief/brief.h"
 #include "exec/ring3/translate/insn.h"
-#include "translate/harness.h"
+#include "harness.h"
 
 #define NR_PAGES     (GUEST_SIZE >> 12)
 #define FLAGS_SEEN   0xcd5ull

@@ -282,7 +282,9 @@ static bool one_program(unsigned int how)
 	if (!ok)
 		printf("another end: brief %d at %#lx, native signal %d at %#lx\n", why, R.rip,
 		       o.sig, n.rip);
-	return same_registers(&R, &n, 0) & same_memory() & ok;
+	ok &= same_registers(&R, &n, 0);
+	ok &= same_memory();
+	return ok;
 }
 
 static void test_programs(void **state)

@@ -304,8 +304,7 @@ static void host_step(enum xlate_where where, struct xlate_sigregs *s)
 	}
 }
 
-__attribute__((no_sanitize("address", "undefined"))) static void handler(int sig, siginfo_t *si,
-									 void *ctx)
+HARNESS_BARE static void handler(int sig, siginfo_t *si, void *ctx)
 {
 	ucontext_t *uc = ctx;
 	struct xlate_sigregs *s = (void *)uc->uc_mcontext.gregs;

@@ -92,6 +92,16 @@ bool run_guest_kicked_at(unsigned int step);
 /* Called in signal handlers with the precise state in R; see kick tests. NULL = none. */
 extern void (*on_stop)(void);
 
+/*
+ * A signal handler: until it has put back what the library of the test has at fs, there is no
+ * thread-local storage, which what instruments for libFuzzer writes to.
+ */
+#ifdef __clang__
+#define HARNESS_BARE __attribute__((no_sanitize("address", "undefined", "coverage")))
+#else
+#define HARNESS_BARE __attribute__((no_sanitize("address", "undefined")))
+#endif
+
 extern const uint8_t native_end_code[8]; /* place where the guest has `syscall` */
 
 /*
