@@ -136,6 +136,7 @@ static const struct {
 	{BK_CBW, 0, ZYDIS_MNEMONIC_CBW},	 {BK_CWDE, 0, ZYDIS_MNEMONIC_CWDE},
 	{BK_CDQE, 0, ZYDIS_MNEMONIC_CDQE},	 {BK_CWD, 0, ZYDIS_MNEMONIC_CWD},
 	{BK_CDQ, 0, ZYDIS_MNEMONIC_CDQ},	 {BK_CQO, 0, ZYDIS_MNEMONIC_CQO},
+	{BK_RDTSC, 0, ZYDIS_MNEMONIC_RDTSC},	 {BK_RDTSCP, 0, ZYDIS_MNEMONIC_RDTSCP},
 	{BK_BSWAP_32, 32, ZYDIS_MNEMONIC_BSWAP}, {BK_BSWAP_64, 64, ZYDIS_MNEMONIC_BSWAP},
 	{BK_SYSCALL, 0, ZYDIS_MNEMONIC_SYSCALL},
 };
@@ -184,6 +185,9 @@ static bool right_operation(unsigned int kind, const struct brief_op *op,
 	if (kind == BK_ZX8 || kind == BK_ZX16)
 		return z->mnemonic == ZYDIS_MNEMONIC_MOVZX && o[0].size >= 32 &&
 		       o[1].size == (kind == BK_ZX8 ? 8 : 16);
+	if (kind == BK_FENCE)
+		return z->mnemonic == ZYDIS_MNEMONIC_LFENCE ||
+		       z->mnemonic == ZYDIS_MNEMONIC_MFENCE || z->mnemonic == ZYDIS_MNEMONIC_SFENCE;
 	if (kind == BK_NOP)
 		return is_nothing(z->mnemonic);
 	return is_string(kind, z);

@@ -41,6 +41,19 @@ static bool complain(const struct gen_insn *t, const char *what)
 	return false;
 }
 
+/* The counter went on in between, by less than a second. */
+static void same_time(unsigned int kind, struct core_regs *n)
+{
+	uint64_t was = R.gpr[R_RDX] << 32 | R.gpr[R_RAX], is = n->gpr[R_RDX] << 32 | n->gpr[R_RAX];
+
+	if ((kind != BK_RDTSC && kind != BK_RDTSCP) || is - was > 1ull << 32)
+		return;
+	n->gpr[R_RAX] = R.gpr[R_RAX];
+	n->gpr[R_RDX] = R.gpr[R_RDX];
+	if (kind == BK_RDTSCP && !(R.gpr[R_RCX] >> 32))
+		n->gpr[R_RCX] = R.gpr[R_RCX]; /* (this thread may have moved) */
+}
+
 /* It went to another instruction: is that where the processor goes? */
 static bool like_native(const struct gen_insn *t, const struct core_regs *start, unsigned int how)
 {
@@ -56,6 +69,7 @@ static bool like_native(const struct gen_insn *t, const struct core_regs *start,
 		return false;
 	}
 	n.rip--; /* int3 */
+	same_time(gen_kind(&t->i), &n);
 	if (!same_registers(&R, &n, undefined_flags(&t->i, gen_kind(&t->i))) || !same_memory())
 		return complain(t, "executed otherwise");
 	return true;

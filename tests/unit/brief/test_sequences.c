@@ -83,7 +83,8 @@ static bool is_plain(const struct insn *i, unsigned int kind)
 {
 	if (kind == BK_NATIVE || kind == BK_SYSCALL || (kind >= BK_JCC && kind <= BK_LEAVE))
 		return false;
-	return !(insn_class(i) == IC_STR); /* (they need registers of their own) */
+	/* (strings need registers of their own; the time is never the same) */
+	return insn_class(i) != IC_STR && kind != BK_RDTSC && kind != BK_RDTSCP;
 }
 
 /* Any instruction that stays where it is. */

@@ -368,6 +368,15 @@ static unsigned int two_bytes(struct brief *b, struct brief_op *op, const struct
 	unsigned int size = i->op & 1 ? size_of(i) : 0, how;
 
 	switch (i->op) {
+	case 0x01: /* rdtscp */
+		op->kind = BK_RDTSCP;
+		return i->modrm == 0xf9 && !i->npfx ? BM_NONE : native(op);
+	case 0x31:
+		op->kind = BK_RDTSC;
+		return i->npfx ? native(op) : BM_NONE;
+	case 0xae: /* lfence, mfence, sfence */
+		op->kind = BK_FENCE;
+		return i->modrm >= 0xe8 && !i->npfx ? BM_NONE : native(op);
 	case 0x05:
 		op->kind = BK_SYSCALL;
 		return i->npfx || i->rex ? native(op) : BM_NONE;

@@ -428,7 +428,8 @@ __attribute__((optimize("no-crossjumping", "no-gcse"))) enum brief_exit brief_ru
 		&&ret,		&&push,		 &&pop,		 &&leave,
 		&&cbw,		&&cwde,		 &&cdqe,	 &&cwd,
 		&&cdq,		&&cqo,		 &&bswap_32,	 &&bswap_64,
-		&&nop,		&&syscall,	 &&native,
+		&&rdtsc,	&&rdtscp,	 &&fence,	 &&nop,
+		&&syscall,	&&native,
 	};
 	struct core_regs *r = b->regs;
 	uint64_t rip = r->rip, page = ~rip, delta = 0, ea, v, w, to;
@@ -744,6 +745,16 @@ string_done:
 		STEP;
 	NEXT;
 
+	/* As in the program's own process, where the guest is not asked either. */
+rdtsc:
+	__asm__ volatile("rdtsc" : "=a"(r->gpr[RAX]), "=d"(r->gpr[RDX]));
+	STEP;
+rdtscp: /* (the monitor needs a processor that has it) */
+	__asm__ volatile("rdtscp" : "=a"(r->gpr[RAX]), "=d"(r->gpr[RDX]), "=c"(r->gpr[RCX]));
+	STEP;
+fence:
+	__asm__ volatile("lfence; mfence" : : : "memory");
+	STEP;
 nop:
 	STEP;
 
