@@ -130,7 +130,8 @@ static struct {
 	uint8_t *fixes; /* the page that becomes accessible */
 } fault;
 
-static void on_fault(int sig, siginfo_t *si, void *context)
+static void on_fault(int sig __attribute__((unused)), siginfo_t *si __attribute__((unused)),
+		     void *context)
 {
 	ucontext_t *u = context;
 
@@ -279,7 +280,7 @@ static void end(pthread_t t)
 }
 
 /* The page is never older than the generation that was seen before it was read. */
-static void *reader(void *arg)
+static void *reader(void *arg __attribute__((unused)))
 {
 	while (!other.stop) {
 		uint64_t least = other.generation, v = load(other.p);
@@ -324,7 +325,7 @@ static void test_other_maps(void)
 	CHECK(!other.wrong, "an old page at generation %lu", other.wrong);
 }
 
-static void *writer(void *arg)
+static void *writer(void *arg __attribute__((unused)))
 {
 	for (uint64_t i = 1; !other.stop; i++) {
 		store(other.p, i);
