@@ -53,6 +53,17 @@ static inline uint64_t tag_of(const struct brief *b, uint64_t va)
 	return (va >> 12) + (b->generation << 36);
 }
 
+/*
+ * 0 if that is the page of `va`, else all ones. A processor may guess that it is and go on, with an
+ * address that the program has chosen: joined to it this one leaves nothing of that.
+ */
+#define WRONG(t, va)                                                                               \
+	do {                                                                                       \
+		miss = (t)->tag ^ tag_of(b, va);                                                   \
+		wrong = miss;                                                                      \
+		__asm__ volatile("neg %0; sbb %0, %0" : "+r"(wrong) : : "cc");                     \
+	} while (0)
+
 /* The place of `va` after a miss. */
 static bool look_up(struct brief *b, struct brief_page *t, uint64_t va, uint32_t access)
 {
@@ -372,12 +383,14 @@ static inline bool met(uint32_t fl, unsigned int cc)
 		goto native;                                                                       \
 	v = v < w ? v : w;                                                                         \
 	t = &b->tlb[access][ea >> 12 & (BRIEF_TLB - 1)];                                           \
-	if (t->tag != tag_of(b, ea)) {                                                             \
+	WRONG(t, ea);                                                                              \
+	if (miss) {                                                                                \
 		page = ~rip;                                                                       \
 		if (!look_up(b, t, ea, (access) ? PF_WRITE_ : 0))                                  \
 			goto fault;                                                                \
+		wrong = 0;                                                                         \
 	}                                                                                          \
-	ret = (u8a *)(uintptr_t)(ea + t->delta);
+	ret = (u8a *)(uintptr_t)((ea + t->delta) | wrong);
 
 /* 8 bytes on the stack: `p`, or out. */
 #define STACK(va, access)                                                                          \
@@ -387,12 +400,14 @@ static inline bool met(uint32_t fl, unsigned int cc)
 		t = &b->tlb[(access) != 0][va_ >> 12 & (BRIEF_TLB - 1)];                           \
 		if (__builtin_expect((va_ & 4095) > 4088 || !is_here(va_), 0))                     \
 			goto native;                                                               \
-		if (__builtin_expect(t->tag != tag_of(b, va_), 0)) {                               \
+		WRONG(t, va_);                                                                     \
+		if (__builtin_expect(miss != 0, 0)) {                                              \
 			page = ~rip;                                                               \
 			if (!look_up(b, t, va_, (access)))                                         \
 				goto fault;                                                        \
+			wrong = 0;                                                                 \
 		}                                                                                  \
-		p = (u8a *)(uintptr_t)(va_ + t->delta);                                            \
+		p = (u8a *)(uintptr_t)((va_ + t->delta) | wrong);                                  \
 	} while (0)
 
 __attribute__((optimize("no-crossjumping", "no-gcse"))) enum brief_exit brief_run(struct brief *b,
@@ -432,7 +447,7 @@ __attribute__((optimize("no-crossjumping", "no-gcse"))) enum brief_exit brief_ru
 		&&syscall,	&&native,
 	};
 	struct core_regs *r = b->regs;
-	uint64_t rip = r->rip, page = ~rip, delta = 0, ea, v, w, to;
+	uint64_t rip = r->rip, page = ~rip, delta = 0, ea, v, w, to, miss, wrong;
 	unsigned int left = nr + 1; /* NEXT counts in front of the first one */
 	unsigned int strings = 0;
 	enum brief_exit why;
@@ -473,14 +488,16 @@ memory_src:
 	b->rip_next = rip + op->len;
 	ea = ADDRESS();
 	t = &b->tlb[0][ea >> 12 & (BRIEF_TLB - 1)];
-	if (__builtin_expect(t->tag != tag_of(b, ea) || (ea & 4095) + (1u << op->size) > 4096, 0)) {
+	WRONG(t, ea);
+	if (__builtin_expect(miss || (ea & 4095) + (1u << op->size) > 4096, 0)) {
 		if ((ea & 4095) + (1u << op->size) > 4096 || !is_here(ea))
 			goto native;
 		page = ~rip; /* (map() may have called brief_forget()) */
 		if (!look_up(b, t, ea, 0))
 			goto fault;
+		wrong = 0;
 	}
-	src = (u8a *)(uintptr_t)(ea + t->delta);
+	src = (u8a *)(uintptr_t)((ea + t->delta) | wrong);
 	goto * op->body;
 
 memory_locked:
@@ -493,14 +510,16 @@ memory_dst:
 	b->rip_next = rip + op->len;
 	ea = ADDRESS();
 	t = &b->tlb[op->write][ea >> 12 & (BRIEF_TLB - 1)];
-	if (__builtin_expect(t->tag != tag_of(b, ea) || (ea & 4095) + (1u << op->size) > 4096, 0)) {
+	WRONG(t, ea);
+	if (__builtin_expect(miss || (ea & 4095) + (1u << op->size) > 4096, 0)) {
 		if ((ea & 4095) + (1u << op->size) > 4096 || !is_here(ea))
 			goto native;
 		page = ~rip;
 		if (!look_up(b, t, ea, op->write ? PF_WRITE_ : 0))
 			goto fault;
+		wrong = 0;
 	}
-	dst = (u8a *)(uintptr_t)(ea + t->delta);
+	dst = (u8a *)(uintptr_t)((ea + t->delta) | wrong);
 	goto * op->body;
 
 memory_address:
