@@ -168,6 +168,7 @@ static void cb_note(void *priv, uint64_t mfn)
 }
 
 uint64_t user_absent, user_swap, nr_user_asked;
+bool asked_at_string;
 
 static void cb_zero(void *priv, uint64_t addr, uint64_t len)
 {
@@ -180,6 +181,7 @@ static uint32_t cb_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 	uint64_t off;
 
 	nr_user_asked++;
+	asked_at_string = xlate_at_string(X);
 	if (va - USER_BASE < USER_SIZE) {
 		if (va >> 12 == user_absent >> 12 && (write || !(user_absent & 1)))
 			return (user_absent & 1) | (write ? 2 : 0) | 4;

@@ -69,6 +69,7 @@ bool frame_protected(uint64_t mfn);
 extern uint64_t user_absent;
 /* Neighbouring user pages change places if this is 0x1000; how often the callback was asked. */
 extern uint64_t user_swap, nr_user_asked;
+extern bool asked_at_string; /* by the last time, see xlate_at_string() */
 extern uint64_t nr_notes, nr_write_faults;
 
 /* A page that the window has read-only although the guest may write to it; 0: there is none. */

@@ -207,6 +207,23 @@ static void clear_a_page(uint64_t di)
 		assert_int_equal(guest_ptr(di)[k], 0);
 }
 
+static const uint8_t store_rax[] = {0x48, 0x89, 0x07, 0x0f, 0x05}; /* mov %rax, (%rdi) */
+
+/* One such store, to a page that the tests make read-only, by the code at rip. */
+static bool store_faults(uint64_t rip)
+{
+	memset(&R, 0, sizeof(R));
+	R.gpr[R_RSP] = STACK;
+	R.gpr[R_RAX] = rip;
+	R.gpr[R_RDI] = DATA + 0x3008;
+	R.rflags = 0x202;
+	R.rip = rip;
+	if (run_guest().exit != XLATE_HYPERCALL)
+		return true;
+	assert_int_equal(*(const uint64_t *)guest_ptr(DATA + 0x3008), rip);
+	return false;
+}
+
 static uint64_t served(void)
 {
 	struct xlate_stats st;
@@ -224,6 +241,7 @@ static void test_clearing_rests(void **state)
 	harness_begin();
 	harness_reset();
 	poke(CODE, code, sizeof(code));
+	poke(CODE + 0x100, store_rax, sizeof(store_rax));
 	for (k = 0; k < 3; k++)
 		clear_a_page(DATA + 0x1000 * k);
 	assert_int_equal(served(), 0);
@@ -235,7 +253,14 @@ static void test_clearing_rests(void **state)
 			xlate_user_forget(X);
 			clear_a_page(DATA + 0x1000 * (k % 10 == 3 ? 3 : k % 3));
 			assert_true(served() > n || k < 3);
+			assert_true(served() == n || asked_at_string);
 		}
+		/* (a single store by a site, next) */
+		for (k = 0; k < 20; k++) {
+			xlate_user_forget(X);
+			(void)store_faults(CODE + 0x100);
+		}
+		assert_false(asked_at_string);
 		/* none any more */
 		set_taken(0);
 		for (k = 0; k < 200; k++) {
@@ -246,6 +271,34 @@ static void test_clearing_rests(void **state)
 		clear_a_page(DATA);
 		assert_int_equal(served(), n);
 	}
+}
+
+/* (in even steps no two of them would share a place in a list with a hash) */
+static uint64_t scattered(unsigned int k)
+{
+	return CODE + 0x10ull * (k * k * 7 % 251);
+}
+
+/* By many instructions in turn: each becomes a site after a few, wherever it lies. */
+static void test_stores_become_sites(void **state)
+{
+	unsigned int k, round, faults = 0;
+
+	harness_begin();
+	harness_reset();
+	for (k = 0; k < 24; k++)
+		poke(scattered(k), store_rax, sizeof(store_rax));
+	set_taken(DATA + 0x3000);
+	for (round = 0; round < 8; round++) {
+		for (k = 0; k < 24; k++)
+			faults += store_faults(scattered(k));
+	}
+	assert_true(faults > 24);
+	for (k = 0; k < 24; k++) {
+		xlate_user_forget(X);
+		assert_false(store_faults(scattered(k)));
+	}
+	set_taken(0);
 }
 
 /* The user page is not there: #PF at the instruction, with nothing done, or partly for rep. */
@@ -702,6 +755,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_forms),
 		cmocka_unit_test(test_clearing_rests),
+		cmocka_unit_test(test_stores_become_sites),
 		cmocka_unit_test(test_page_faults),
 		cmocka_unit_test(test_read_only),
 		cmocka_unit_test(test_tlb),

@@ -245,7 +245,7 @@ uint32_t k_user(void *priv, uint64_t va, bool write, uint8_t **ret)
 		return err;
 	if (write && !k.smp && window_is_code(mfn))
 		window_code_written(mfn);
-	else if (write && window_taken(mfn, va, true) != 1)
+	else if (write && window_taken(mfn, va, xlate_at_string(k.x)) != 1)
 		xlate_store_needless(k.x);
 	*ret = k.c.ram + (mfn << 12) + (va & 0xfff);
 	return 0;

@@ -209,13 +209,15 @@ struct xlate {
 	/* Instructions that stored to pages which are read-only without need. */
 	struct {
 		uint64_t gva;
-		uint64_t faults;
+		uint32_t faults, last; /* by store_faults */
 	} stored[64];
+	uint32_t store_faults;
 	uint32_t xsave_end[64]; /* of each component in a standard image, 0 = the host has it not */
 	uint64_t xsave_has;	/* a bit for each that it has, from 2 on */
 	uint32_t bmi2;		/* the processor has rorx and shrx */
 	uint32_t by_window;	/* xlate_store_by_window() */
 	bool needless;		/* xlate_store_needless() */
+	bool at_string;		/* many elements are about to be carried out at once */
 	uint64_t tlb_used[2][4]; /* user_tlb.c: entries for reads, for writes, a bit each */
 	uint64_t tlb_forgets;	 /* counts what had to be forgotten: none of it is saved */
 	uint64_t tlb_changes;	 /* as xlate_user_switch() was told */

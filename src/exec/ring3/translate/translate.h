@@ -224,6 +224,8 @@ bool xlate_store_access(struct xlate *x, bool allowed, bool taken);
  * clears or copies whole pages goes through the window again when that was so for long.
  */
 void xlate_store_needless(struct xlate *x);
+/* From within the callback: is it asked for a string instruction? Else a single store follows. */
+bool xlate_at_string(const struct xlate *x);
 /* Single stores of such instructions go through the window all the same (somebody watches it). */
 void xlate_store_by_window(struct xlate *x, bool on);
 

@@ -238,18 +238,38 @@ bool xlate_user_access(struct xlate *x)
 	return make_site(x, &i, 0);
 }
 
-#define WHOLE 2048u /* bytes of a string that are as good as a page */
-#define SMALL 16u   /* shorter ones until a site is SITE_PLAIN */
+/* Bytes of a string that are as good as a page: Linux copies 1,912 of them into each new root. */
+#define WHOLE 1792u
+#define SMALL 16u /* shorter ones until a site is SITE_PLAIN */
+
+/*
+ * So many faults of all such instructions in between, and it was not time and again. What stores
+ * here and there, and meets a page that was a table once, is no site: it would ask each time.
+ */
+#define STORED_AGE  32u
+#define STORED_WAYS 4u
 
 static bool faults_often(struct xlate *x, uint64_t gva)
 {
-	unsigned int k = bloom_bit(gva) % (sizeof(x->stored) / sizeof(x->stored[0]));
+	unsigned int k = bloom_bit(gva), i, at, oldest = 0;
+	uint32_t now = ++x->store_faults;
 
-	if (x->stored[k].gva != gva) {
-		x->stored[k].gva = gva;
-		x->stored[k].faults = 0;
+	for (i = 0; i < STORED_WAYS; i++) {
+		at = (k + i) % (sizeof(x->stored) / sizeof(x->stored[0]));
+		if (x->stored[at].gva == gva)
+			break;
+		if (i == 0 || now - x->stored[at].last > now - x->stored[oldest].last)
+			oldest = at;
 	}
-	return ++x->stored[k].faults >= STORE_FAULTS;
+	if (i == STORED_WAYS) {
+		at = oldest;
+		x->stored[at].gva = gva;
+		x->stored[at].faults = 0;
+	} else if (now - x->stored[at].last > STORED_AGE) {
+		x->stored[at].faults = 0;
+	}
+	x->stored[at].last = now;
+	return ++x->stored[at].faults >= STORE_FAULTS;
 }
 
 bool xlate_store_access(struct xlate *x, bool allowed, bool taken)
@@ -282,6 +302,11 @@ bool xlate_store_access(struct xlate *x, bool allowed, bool taken)
 void xlate_store_needless(struct xlate *x)
 {
 	x->needless = true;
+}
+
+bool xlate_at_string(const struct xlate *x)
+{
+	return x->at_string;
 }
 
 void xlate_store_by_window(struct xlate *x, bool on)
@@ -601,7 +626,9 @@ static enum xlate_exit string_access(struct xlate *x, struct user_site *u)
 		if (i->rep && !r->gpr[R_RCX])
 			break;
 		x->needless = false;
+		x->at_string = true;
 		n = i->rep ? many_elements(&s, r->gpr[R_RCX]) : 0;
+		x->at_string = false;
 		if (s.kicked)
 			return XLATE_KICKED;
 		if (n) {
