@@ -313,7 +313,7 @@ static void emit_body(struct xlate *x, struct em *e, struct insn *first)
 			em_exit(e, XC_NM, e->pc);
 			e->end = true;
 		} else if (site) {
-			if (!op_user_inline(e, &i, site))
+			if (!op_user_inline(e, &i, site) && !op_user_string(e, &i, site))
 				em_exit(e, XC_USER | site << 8, e->pc);
 		} else if (e->group_left) {
 			op_group(e, &i);

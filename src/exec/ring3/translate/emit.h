@@ -210,6 +210,8 @@ bool op_sensitive(struct em *e, const struct insn *i) XLATE_HIDDEN;
  * of the kind that can.
  */
 bool op_user_inline(struct em *e, const struct insn *i, uint32_t site) XLATE_HIDDEN;
+/* Likewise for rep movs and rep stos, see user_string.c. */
+bool op_user_string(struct em *e, const struct insn *i, uint32_t site) XLATE_HIDDEN;
 /* Plain enough for that: one operand, no segment, no stack. */
 bool op_can_inline(const struct xlate *x, const struct insn *i) XLATE_HIDDEN;
 

@@ -40,6 +40,7 @@ struct xlate_vcpu {
 	const uint32_t *kick;
 	uint64_t scratch, shift, unused, after, fs_shift, fs_unshift, host_tf;
 	uint64_t sel[2], flags, fpu_trap, tsc_aux;
+	uint64_t str_flags, str_dst, str_src, str_end_di, str_end_si, str_end_cx, str_try[2];
 };
 #define XV ((struct xlate_vcpu *)XLATE_VCPU)
 

@@ -79,6 +79,13 @@
 #define XV_FLAGS      224 /* what pushf shows beyond the hardware's flags */
 #define XV_FPU_TRAP   232 /* not 0: FPU instructions leave */
 #define XV_TSC_AUX    240 /* what rdtscp leaves in ecx */
+#define XV_STR_FLAGS  248 /* user_string.c: flags, OF in al and the others in ah */
+#define XV_STR_DST    256 /* host addresses */
+#define XV_STR_SRC    264
+#define XV_STR_END_DI 272 /* the guest's registers at the end of the round */
+#define XV_STR_END_SI 280
+#define XV_STR_END_CX 288
+#define XV_STR_TRY    296 /* written by stosb, read by nobody */
 
 /* The rest of the vCPU page. */
 #define XV_BOUNCE      0x8000 /* for redirected operands that cross pages */

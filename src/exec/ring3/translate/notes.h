@@ -56,6 +56,10 @@ enum fix {
 	FIX_REL8,	     /* see ACT_REL8 */
 	FIX_REDIRECT,	     /* a redirected operand is being accessed */
 	FIX_FS,		     /* none; the hardware FS base is that of the guest's FS */
+	FIX_STR_FLAGS,	     /* user_string.c: the flags are in their slot */
+	FIX_STR_RUNS, /* likewise: a round is under way; register: log2 of its width, STR_MOVS */
 };
+
+#define STR_MOVS 4u
 
 #endif

@@ -137,6 +137,16 @@ static void apply(struct core_regs *r, uint32_t act, uint64_t start, uint64_t ne
 	case FIX_REG_ADD:
 		r->gpr[reg] += rsp;
 		break;
+	case FIX_STR_FLAGS: /* as lahf and seto left them */
+		r->rflags &= ~0x8d5ull;
+		r->rflags |= (v->str_flags >> 8 & 0xd5) | (v->str_flags & 1) << 11;
+		break;
+	case FIX_STR_RUNS:
+		r->gpr[R_RDI] = v->str_end_di - (r->gpr[R_RCX] << (reg & 3));
+		if (reg & STR_MOVS)
+			r->gpr[R_RSI] = v->str_end_si - (r->gpr[R_RCX] << (reg & 3));
+		r->gpr[R_RCX] += v->str_end_cx;
+		break;
 	case FIX_FETCH:
 		ret->fetch = true;
 		break;

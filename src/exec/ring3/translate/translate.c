@@ -40,6 +40,13 @@ CHECK(sel, XV_SEL);
 CHECK(flags, XV_FLAGS);
 CHECK(fpu_trap, XV_FPU_TRAP);
 CHECK(tsc_aux, XV_TSC_AUX);
+CHECK(str_flags, XV_STR_FLAGS);
+CHECK(str_dst, XV_STR_DST);
+CHECK(str_src, XV_STR_SRC);
+CHECK(str_end_di, XV_STR_END_DI);
+CHECK(str_end_si, XV_STR_END_SI);
+CHECK(str_end_cx, XV_STR_END_CX);
+CHECK(str_try, XV_STR_TRY);
 _Static_assert(offsetof(struct core_regs, rip) == 128, "entry.S: R_RIP");
 _Static_assert(offsetof(struct core_regs, rflags) == 136, "entry.S: R_RFLAGS");
 _Static_assert(offsetof(struct core_regs, gs) - offsetof(struct core_regs, cs) == 10,

@@ -537,6 +537,21 @@ static void copy_bytes(uint8_t *dst, const uint8_t *src, uint64_t n)
 	__asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n)::"memory");
 }
 
+/* rep movs: where source and destination overlap the width matters. */
+static void copy_elements(uint8_t *dst, const uint8_t *src, unsigned int width, uint64_t n)
+{
+	uint64_t c = n >> __builtin_ctz(width);
+
+	if (width == 1)
+		copy_bytes(dst, src, n);
+	else if (width == 2)
+		__asm__ volatile("rep movsw" : "+D"(dst), "+S"(src), "+c"(c)::"memory");
+	else if (width == 4)
+		__asm__ volatile("rep movsl" : "+D"(dst), "+S"(src), "+c"(c)::"memory");
+	else
+		__asm__ volatile("rep movsq" : "+D"(dst), "+S"(src), "+c"(c)::"memory");
+}
+
 /*
  * Whole elements of movs and stos up to the end of a page, forwards. Returns the number done; 0: do
  * one the careful way.
@@ -567,7 +582,7 @@ static uint64_t many_elements(struct str_op *s, uint64_t count)
 		return 0;
 	}
 	if (kind == 0xa4) {
-		copy_bytes(d, p, n);
+		copy_elements(d, p, s->width, n);
 		r->gpr[R_RSI] += n;
 	} else {
 		store_elements(d, r->gpr[R_RAX], s->width, n);
