@@ -279,14 +279,22 @@ static void end(pthread_t t)
 	pthread_join(t, NULL);
 }
 
-/* The page is never older than the generation that was seen before it was read. */
+/*
+ * The page is never older than the generation that was seen before it was read. Looked at often in
+ * a turn, so that most of the time a change meets one: a page that was looked up and is not any
+ * more must not be used, either.
+ */
 static void *reader(void *arg __attribute__((unused)))
 {
 	while (!other.stop) {
-		uint64_t least = other.generation, v = load(other.p);
+		cheap_call();
+		for (unsigned int n = 0; n < 50; n++) {
+			uint64_t least = other.generation, v = *other.p;
 
-		if (v < least && !other.wrong)
-			other.wrong = least;
+			if (v < least)
+				other.wrong = least;
+		}
+		cheap_call();
 		other.loops++;
 	}
 	return NULL;
@@ -327,8 +335,15 @@ static void test_other_maps(void)
 
 static void *writer(void *arg __attribute__((unused)))
 {
-	for (uint64_t i = 1; !other.stop; i++) {
-		store(other.p, i);
+	uint64_t i = 1;
+
+	while (!other.stop) {
+		volatile uint64_t *p = other.p;
+
+		cheap_call();
+		for (unsigned int n = 0; n < 80; n++)
+			*p = i++;
+		cheap_call();
 		other.loops++;
 	}
 	return NULL;
@@ -342,13 +357,13 @@ static void test_other_protects(void)
 	fault.fixes = (uint8_t *)pages(1, PROT_READ);
 	on_signal(SIGSEGV, on_fault, 0); /* (changes another page: it is tried again) */
 	t = begin(writer, p);
-	for (unsigned int i = 0; i < OFTEN / 3; i++) {
-		if (i % 32 == 0)
+	for (unsigned int i = 0; i < OFTEN; i++) {
+		if (i % 64 == 0)
 			let_run();
 		MUST(mprotect(p, PAGE, PROT_READ));
 		v = *(volatile uint64_t *)p;
-		for (unsigned int n = 0; n < 8; n++) {
-			if (i % 16 == 0)
+		for (unsigned int n = 0; n < 2000; n++) {
+			if (i % 16 == 0 && n % 256 == 0)
 				sched_yield();
 			CHECK(*(volatile uint64_t *)p == v, "a store to a read-only page");
 		}
