@@ -47,18 +47,24 @@ static void runstates(void)
 {
 	static struct vcpu_runstate_info a, b, area;
 	struct vcpu_register_runstate_memory_area reg;
-	u64 now, due;
+	u64 now, due, slept = 0;
+	long r = 0;
 
 	R("get_runstate_info", vcpu(VCPUOP_get_runstate_info, 0, &a));
 	now = pvg_now();
 	printf("  state %d, entered in the past: %d\n", a.state, a.state_entry_time <= now);
-	pvg_cli(); /* block unmasks: the timer cannot come before it */
-	due = pvg_now() + 20 * MS;
-	HC1(set_timer_op, due);
-	HC2(sched_op, SCHEDOP_block, 0);
-	R("after a block of 20 ms", vcpu(VCPUOP_get_runstate_info, 0, &b));
-	printf("  blocked longer by at least 15 ms: %d, state %d\n",
-	       b.time[RUNSTATE_blocked] - a.time[RUNSTATE_blocked] >= 15 * MS, b.state);
+	/* (once more where there was no processor for this vCPU until the time was nearly over) */
+	for (unsigned int i = 0; i < 20 && slept < 15 * MS; i++) {
+		vcpu(VCPUOP_get_runstate_info, 0, &a);
+		pvg_cli(); /* block unmasks: the timer cannot come before it */
+		due = pvg_now() + 20 * MS;
+		HC1(set_timer_op, due);
+		HC2(sched_op, SCHEDOP_block, 0);
+		r = vcpu(VCPUOP_get_runstate_info, 0, &b);
+		slept = b.time[RUNSTATE_blocked] - a.time[RUNSTATE_blocked];
+	}
+	R("after a block of 20 ms", r);
+	printf("  blocked longer by at least 15 ms: %d, state %d\n", slept >= 15 * MS, b.state);
 	a = b;
 	pvg_spin_ns(20 * MS);
 	vcpu(VCPUOP_get_runstate_info, 0, &b);
