@@ -100,6 +100,8 @@ class Hostile(unittest.TestCase):
         if linuxlib.EXECUTOR != "ring3":
             print(f"not looked for with {linuxlib.EXECUTOR}: the tasks of ring3 and their filters")
             return
+        for attack in re.findall(r"^ok (possessions|ghosts)", out, re.M):
+            self.assertRegex(out, rf"of \d+ {attack} there were [1-9]", "the attack does not work any more")
         names = [name for name, _, _ in watch.seen.values()]
         self.assertGreaterEqual(names.count("pvv:guest"), 2, "the vCPU and its nursery")
         self.assertGreaterEqual(names.count("pvv-user"), 2, "the two tasks of a program")
