@@ -355,6 +355,19 @@ PVV_API int pvv_domain_set_console(pvv_domain *domain, uint32_t index, uint32_t 
 PVV_API int pvv_domain_set_executor(pvv_domain *domain, uint32_t executor, uint64_t flags);
 
 /**
+ * Whether the ring3 executor may interpret short turns of guest programs itself, which is faster,
+ * or has to leave all of them to the processes of the programs, instead of what the XML said (yes
+ * if nothing). Others ignore it. The domain must be shut off.
+ *
+ * @param allowed 1 or 0
+ * @param flags 0
+ * @return 0, or PVV_ESTATE, PVV_EINVAL, PVV_ENOMEM, PVV_EFORK
+ * @thread-safe
+ * Since: 0.1
+ */
+PVV_API int pvv_domain_set_brief_turns(pvv_domain *domain, uint32_t allowed, uint64_t flags);
+
+/**
  * The name of the pseudo terminal behind a console of type 'pty', while the domain is active.
  *
  * @param ret_path to be freed with pvv_free(); NULL on failure

@@ -42,6 +42,7 @@ typedef struct pvv_domain_stats {
 				 idle, for it had to share its own */
 	uint64_t brief_turns; /**< ring3: turns of guest programs that were so short that they were
 				   interpreted, without a hand-over to the program's process */
+	uint64_t user_turns;  /**< ring3: those that the program's process executed */
 } pvv_domain_stats;
 
 /** Counters of a disk; set `size` before the call. Since: 0.1 */

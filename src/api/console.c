@@ -222,3 +222,20 @@ int pvv_domain_set_executor(pvv_domain *domain, uint32_t executor, uint64_t flag
 			executor);
 	return ret < 0 ? ret : apply(&c);
 }
+
+static int edit_brief_turns(const struct change *c, struct config *cfg)
+{
+	cfg->no_brief_turns = !c->value;
+	return 0;
+}
+
+int pvv_domain_set_brief_turns(pvv_domain *domain, uint32_t allowed, uint64_t flags)
+{
+	struct change c = {.domain = domain, .edit = edit_brief_turns, .value = allowed};
+	int ret = api_verb(domain, flags, 0, "pvv_domain_set_brief_turns");
+
+	if (!ret && allowed > 1)
+		ret = API_EINVAL("pvv_domain_set_brief_turns: allowed is %u, neither 1 nor 0",
+				 allowed);
+	return ret < 0 ? ret : apply(&c);
+}

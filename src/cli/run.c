@@ -33,6 +33,10 @@ static const char help[] =
 	"Boots a domain and stays with it until it ends.\n"
 	"\n"
 	"  --executor auto|ring3|kvm     how to run it (default auto)\n"
+	"  --brief-turns yes|no          ring3: may it interpret short turns of guest programs, "
+	"or\n"
+	"                                are programs executed by their processes only (default:\n"
+	"                                as DOMAIN.xml says, or yes)\n"
 	"  --console stdio|pty|null|unix:PATH\n"
 	"                                where its console goes (default stdio; ^] leaves it)\n"
 	"  --net user[,tcp:8080:80]...   a network interface without privileges, by passt, with\n"
@@ -56,7 +60,7 @@ static const char help[] =
 	"library failed, 2 usage.\n";
 
 struct run {
-	const char *xml, *console, *events_path, *executor, *control_path;
+	const char *xml, *console, *events_path, *executor, *brief_turns, *control_path;
 	pvv_domain_options o;
 	pvv_disk_options disks[MAX_DISKS];
 	char *disk_text[MAX_DISKS];
@@ -133,6 +137,11 @@ static int parse_option(struct run *r, int opt, char *arg)
 	switch (opt) {
 	case 'x':
 		return parse_executor(r, arg);
+	case 'b':
+		r->brief_turns = arg;
+		if (strcmp(arg, "yes") && strcmp(arg, "no"))
+			return cli_usage("run", "--brief-turns '%s' is not yes or no", arg);
+		return 0;
 	case 't':
 		if (!parse_number(arg, 1e9, &r->timeout) || r->timeout <= 0)
 			return cli_usage("run", "--timeout '%s' is not a number of seconds", arg);
@@ -202,6 +211,7 @@ static int parse(struct run *r, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"executor", required_argument, NULL, 'x'},
+		{"brief-turns", required_argument, NULL, 'b'},
 		{"timeout", required_argument, NULL, 't'},
 		{"console", required_argument, NULL, 'c'},
 		{"events", required_argument, NULL, 'e'},
@@ -258,6 +268,14 @@ static int set_console(struct run *r)
 	return pvv_domain_set_console(r->dom, 0, PVV_CONSOLE_UNIX, r->console + 5, 0);
 }
 
+static int set_brief_turns(struct run *r)
+{
+	return r->brief_turns && pvv_domain_set_brief_turns(r->dom, !strcmp(r->brief_turns, "yes"),
+							    0) < 0
+		       ? cli_fail()
+		       : 0;
+}
+
 static int make_domain(struct run *r)
 {
 	char *text;
@@ -269,7 +287,8 @@ static int make_domain(struct run *r)
 		r->o.disks = r->disks;
 		r->o.interfaces = r->nets.net;
 		r->o.nr_interfaces = r->nets.nr;
-		return pvv_domain_create(r->host, &r->o, 0, &r->dom) < 0 ? cli_fail() : 0;
+		return pvv_domain_create(r->host, &r->o, 0, &r->dom) < 0 ? cli_fail()
+									 : set_brief_turns(r);
 	}
 	text = cli_read_file(r->xml);
 	if (!text)
@@ -280,6 +299,9 @@ static int make_domain(struct run *r)
 		return cli_fail();
 	if (r->executor && pvv_domain_set_executor(r->dom, r->o.executor, 0) < 0)
 		return cli_fail();
+	ret = set_brief_turns(r);
+	if (ret)
+		return ret;
 	if (pvv_domain_get_warnings(r->dom, &text) < 0)
 		return cli_fail();
 	fputs(text, stderr);
@@ -588,9 +610,11 @@ static void print_stats(struct run *r)
 		s.cpu_time_ns / 1000000000, s.cpu_time_ns / 1000000 % 1000, s.hypercalls,
 		s.exits_exception, s.exits_emulate, s.exits_kick, s.exits_block, s.page_faults,
 		s.events, s.console_out, s.console_in, s.overhead_memory >> 10);
-	if (s.brief_turns)
-		fprintf(stderr, "brief turns     %" PRIu64 " of programs, interpreted\n",
-			s.brief_turns);
+	if (s.brief_turns || s.user_turns)
+		fprintf(stderr,
+			"brief turns     %" PRIu64 " of programs, interpreted; %" PRIu64
+			" by their processes\n",
+			s.brief_turns, s.user_turns);
 	if (s.cpu_moves)
 		fprintf(stderr, "moved           %" PRIu64 " times to an idle processor\n",
 			s.cpu_moves);

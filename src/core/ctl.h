@@ -57,7 +57,8 @@ struct core_ctl_vcpu {
 	 */
 	uint64_t stolen_ns;
 	uint64_t brief_turns; /* of programs, that the monitor executed by itself */
-	uint64_t pad[2];
+	uint64_t user_turns;  /* those that it handed over to their processes */
+	uint64_t pad[1];
 };
 
 /*

@@ -284,6 +284,7 @@ struct config {
 
 	/* our own namespace */
 	enum config_executor executor;
+	bool no_brief_turns; /* of ring3: adr/0019 */
 	struct config_limits limits;
 };
 

@@ -215,6 +215,7 @@ static int start_sandbox(struct run *r)
 		.nr_vcpus = r->boot.nr_vcpus,
 		.shares = r->d->cfg->shares,
 		.code_cache = r->d->cfg->limits.code_cache,
+		.no_brief_turns = r->d->cfg->no_brief_turns,
 	};
 	struct core_ctl *ctl = memory_ctl(&r->mem);
 	int ret;

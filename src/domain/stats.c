@@ -26,6 +26,7 @@ static void sum_vcpus(const struct core_ctl *ctl, unsigned int nr, pvv_domain_st
 		s->page_faults += v->page_faults;
 		s->events += v->events;
 		s->brief_turns += v->brief_turns;
+		s->user_turns += v->user_turns;
 		for (unsigned int k = 0; k < sizeof(ctl->hypercalls[0]) / sizeof(calls[0]); k++)
 			s->hypercalls += calls[k];
 	}

@@ -55,6 +55,7 @@ struct exec_params {
 	uint64_t
 		code_cache; /* bytes of translated code for each vCPU; 0 = the executor's default */
 	uint32_t shares;    /* weight against other domains, 1024 is usual; 0 = not said */
+	bool no_brief_turns; /* programs are executed by processes of their own only (ring3) */
 };
 
 /* Why an executor can or cannot be used on this host; `reason` is a sentence, "" if available. */

@@ -33,13 +33,16 @@ static int parse_executor(struct xml_ctx *ctx, struct tree_node *domain, struct 
 	struct tree_node *node;
 	const char *text;
 	unsigned int value = 0;
+	bool brief = true;
 
 	XML_CHECK(child(ctx, domain, "executor", &node));
 	if (!node)
 		return PVV_OK;
 	XML_CHECK(xml_need_attr(ctx, node, "name", &text));
 	XML_CHECK(xml_attr_enum(ctx, node, "name", names, &value));
+	XML_CHECK(xml_attr_yesno(ctx, node, "briefTurns", &brief));
 	cfg->executor = (enum config_executor)value;
+	cfg->no_brief_turns = !brief;
 	return PVV_OK;
 }
 
@@ -171,6 +174,11 @@ int pvvirt_parse(struct xml_ctx *ctx, struct config *cfg)
 	return PVV_OK;
 }
 
+static bool has_executor(const struct config *cfg)
+{
+	return cfg->executor != CONFIG_EXECUTOR_AUTO || cfg->no_brief_turns;
+}
+
 static bool has_limits(const struct config_limits *l)
 {
 	return l->code_cache || l->overhead || l->xenstore_nodes || l->xenstore_watches ||
@@ -194,8 +202,7 @@ static bool has_descriptors(const struct config *cfg)
 
 bool pvvirt_wanted(const struct config *cfg)
 {
-	return cfg->executor != CONFIG_EXECUTOR_AUTO || has_limits(&cfg->limits) ||
-	       has_descriptors(cfg);
+	return has_executor(cfg) || has_limits(&cfg->limits) || has_descriptors(cfg);
 }
 
 static void put_number(struct xml_out *out, const char *name, uint64_t value)
@@ -245,8 +252,12 @@ void pvvirt_format(struct xml_out *out, const struct config *cfg)
 
 	xml_out_start(out, "pvvirt:domain");
 	xml_out_attr(out, "xmlns:pvvirt", XML_PVVIRT_NS);
-	if (cfg->executor != CONFIG_EXECUTOR_AUTO)
-		put_device(out, "pvvirt:executor", "name", config_executor_name(cfg->executor));
+	if (has_executor(cfg)) {
+		xml_out_start(out, "pvvirt:executor");
+		xml_out_attr(out, "name", config_executor_name(cfg->executor));
+		xml_out_attr(out, "briefTurns", cfg->no_brief_turns ? "no" : NULL);
+		xml_out_end(out);
+	}
 	if (has_limits(l)) {
 		xml_out_start(out, "pvvirt:limits");
 		xml_out_size(out, "pvvirt:codeCache", l->code_cache);

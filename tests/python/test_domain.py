@@ -307,6 +307,21 @@ def test_executor_is_chosen(make, start_paused):
         domain.set_executor(77)
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_brief_turns_are_chosen(make, allowed):
+    domain = make("access-bits", memory=64 * MiB)
+    domain.set_executor(pvvirt.Executor.RING3)
+    domain.set_brief_turns(allowed)
+    assert ("briefTurns='no'" in domain.xml) is not allowed
+    domain.start()
+    assert domain.join(LONG).powered_off
+    stats = domain.stats()
+    assert (stats.brief_turns > 0) is allowed
+    assert allowed or stats.user_turns > 0
+    with pytest.raises(pvvirt.InvalidArgumentError):
+        domain.set_brief_turns(2)
+
+
 @pytest.mark.parametrize("fields, message", [
     ({"disks": ["x.img"]}, r"DomainConfig.disks\[0\] must be a pvvirt.Disk, not str"),
     ({"disks": "x.img"}, "DomainConfig.disks must be a list of pvvirt.Disk, not str"),

@@ -163,6 +163,32 @@ class Run(unittest.TestCase):
         self.assertEqual(r.returncode, 0, r.stderr)
         self.assertIn("Hello", r.stdout)
 
+    def test_brief_turns(self):
+        """Of ring3: the XML's word, and the option's, which is the last one; as the statistics count them."""
+        def turns(briefly, *args):
+            attr = f" briefTurns='{briefly}'" if briefly else ""
+            more = f"<pvvirt:domain xmlns:pvvirt='https://libpvvirt.org/schemas/domain/1.0'>" \
+                   f"<pvvirt:executor name='ring3'{attr}/></pvvirt:domain>"
+            with tempfile.NamedTemporaryFile("w", suffix=".xml") as f:
+                f.write(XML.format(name="turns", kernel=GUESTS / "access-bits.elf", more=more))
+                f.flush()
+                r = pvvirt("run", "--stats", *args, f.name)
+            self.assertEqual(r.returncode, 0, r.stderr)
+            found = re.search(r"^brief turns +(\d+) of programs, interpreted; (\d+) by their processes$", r.stderr, re.M)
+            return int(found[1]) > 0, int(found[2]) > 0
+
+        for briefly, args, expected in ("", (), True), ("yes", (), True), ("no", (), False), \
+                ("no", ("--brief-turns", "yes"), True), ("yes", ("--brief-turns", "no", "--executor", "ring3"), False):
+            with self.subTest(xml=briefly, args=args):
+                brief, by_processes = turns(briefly, *args)
+                self.assertEqual(brief, expected)
+                self.assertTrue(brief or by_processes)
+        r = pvvirt("run", "--brief-turns", "no", "--executor", "ring3", "--stats", "--kernel", GUESTS / "access-bits.elf")
+        self.assertRegex(r.stderr, r"brief turns +0 of programs, interpreted; [1-9]")
+        r = pvvirt("run", "--brief-turns", "off", "--kernel", GUESTS / "access-bits.elf")
+        self.assertEqual(r.returncode, 2)
+        self.assertIn("--brief-turns 'off' is not yes or no", r.stderr)
+
     def test_xml_and_events(self):
         with tempfile.TemporaryDirectory() as tmp:
             xml, events = pathlib.Path(tmp, "d.xml"), pathlib.Path(tmp, "events")

@@ -142,6 +142,7 @@ static void test_domain_null(void **state)
 	assert_int_equal(fd, -1);
 	einval(pvv_domain_set_console, NULL, 0, 0, NULL, 0);
 	einval(pvv_domain_set_executor, NULL, 0, 0);
+	einval(pvv_domain_set_brief_turns, NULL, 0, 0);
 	text = POISON;
 	einval(pvv_domain_get_console_path, NULL, 0, &text);
 	assert_null(text);
@@ -181,6 +182,8 @@ static void test_domain_arguments(void **state)
 	assert_code(pvv_domain_set_console(dom, 1, 0, NULL, 0), PVV_ENOENT);
 	einval(pvv_domain_set_executor, dom, 3, 0);
 	einval(pvv_domain_set_executor, dom, 0, 1);
+	einval(pvv_domain_set_brief_turns, dom, 2, 0);
+	einval(pvv_domain_set_brief_turns, dom, 0, 1);
 	einval(pvv_domain_get_console_path, dom, 0, NULL);
 	text = POISON;
 	assert_code(pvv_domain_get_console_path(dom, 0, &text), PVV_ENOENT);

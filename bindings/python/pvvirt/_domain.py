@@ -345,6 +345,11 @@ class Domain:
         """Choose what runs the guest; the domain must be shut off."""
         check(lib.pvv_domain_set_executor(self._c, unsigned(executor, 32, "executor"), 0))
 
+    def set_brief_turns(self, allowed: bool) -> None:
+        """Say whether ring3 may interpret short turns of guest programs itself, which is faster, or leaves all
+        of them to the programs' processes; the domain must be shut off."""
+        check(lib.pvv_domain_set_brief_turns(self._c, unsigned(allowed, 32, "allowed"), 0))
+
     def set_memory(self, size: int) -> None:
         """Ask the guest's balloon to have this many bytes (rounded up to MiB). Returns at once;
         :attr:`info` says what it has."""

@@ -92,6 +92,7 @@ struct k_params {
 	uint64_t code_cache; /* bytes, 0 = default */
 	uint32_t vcpu, nr_vcpus;
 	uint32_t gang_slot;		  /* on the board, GANG_NONE: there is none */
+	uint32_t no_brief_turns;	  /* see exec_params */
 	uint64_t vdso;			  /* the host's, unmapped: see monitor/user.c */
 	uint64_t smp_off;		  /* what the vCPUs share, see monitor/smp.h */
 	uint32_t mapper_len, thread_len;  /* filters of the U processes, see user.h */

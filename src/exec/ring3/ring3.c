@@ -54,6 +54,7 @@ struct exec {
 	uint32_t has_affinity; /* bit n: of vCPU n */
 	uint32_t shares;
 	uint64_t code_cache;
+	bool no_brief_turns;
 	bool killed, ended;
 	struct exec_end end; /* of the one that ended first */
 };
@@ -148,6 +149,7 @@ static int start_vcpu(struct exec *e, unsigned int id)
 		.affinity = e->has_affinity >> id & 1 ? e->affinity[id] : NULL,
 		.shares = e->shares,
 		.code_cache = e->code_cache,
+		.no_brief_turns = e->no_brief_turns,
 		.gang_fd = e->vcpu[id].gang.fd,
 		.gang_slot = e->vcpu[id].gang.slot,
 	};
@@ -191,6 +193,7 @@ static int ring3_start(const struct exec_params *params, struct exec **ret_exec)
 	snprintf(e->name, sizeof(e->name), "%s", params->name);
 	e->shares = params->shares;
 	e->code_cache = params->code_cache;
+	e->no_brief_turns = params->no_brief_turns;
 	for (unsigned int i = 0; i < CORE_MAX_VCPUS; i++) {
 		e->vcpu[i].pidfd = -1;
 		e->vcpu[i].gang = (struct gang_place){.fd = -1, .slot = GANG_NONE};

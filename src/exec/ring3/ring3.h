@@ -48,6 +48,7 @@ struct ring3_spawn {
 	const uint64_t *affinity; /* EXEC_CPU_WORDS words, NULL: any CPU */
 	uint32_t shares;	  /* 0: as this process */
 	uint64_t code_cache;	  /* bytes, 0: default */
+	bool no_brief_turns;	  /* see exec_params */
 	int gang_fd;		  /* see gang.h; -1: none */
 	uint32_t gang_slot;
 };

@@ -249,6 +249,7 @@ static void fill_params(struct k_params *p, const struct ring3_spawn *s, uintptr
 	p->vcpu = s->vcpu;
 	p->vdso = getauxval(AT_SYSINFO_EHDR);
 	p->code_cache = cache_size(s->code_cache);
+	p->no_brief_turns = s->no_brief_turns;
 	p->nr_vcpus = s->nr_vcpus;
 	p->gang_slot = s->gang_slot;
 	p->filter_len = filter.len;

@@ -207,6 +207,7 @@ bool config_equal(const struct config *a, const struct config *b, const char **r
 	for (size_t i = 0; i < a->nr_seclabels; i++)
 		SAME_STRING(seclabels[i]);
 	SAME(executor);
+	SAME(no_brief_turns);
 	SAME(limits.code_cache);
 	SAME(limits.overhead);
 	SAME(limits.xenstore_nodes);

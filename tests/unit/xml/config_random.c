@@ -344,6 +344,7 @@ struct config *config_random(uint32_t *seed)
 						     "<label>a:b:c</label></seclabel>"),
 			PVV_OK);
 	cfg->executor = below(seed, 3);
+	cfg->no_brief_turns = maybe(seed);
 	cfg->limits.code_cache = maybe(seed) ? (1ull + below(seed, 4096)) << 20 : 0;
 	cfg->limits.overhead = maybe(seed) ? (1ull + below(seed, 4096)) << 20 : 0;
 	cfg->limits.xenstore_nodes = maybe(seed) ? 1 + below(seed, 10000) : 0;

@@ -483,6 +483,14 @@ static void test_pvvirt(void **state)
 		 .contains = "<pvvirt:executor name='kvm'/>"},
 		{"auto is not written", EXTRA(OURS("<pvvirt:executor name='auto'/>")),
 		 .contains = "<name>d</name>\n<memory unit='KiB'>65536</memory>"},
+		{"no brief turns", EXTRA(OURS("<pvvirt:executor name='ring3' briefTurns='no'/>")),
+		 .contains = "<pvvirt:executor name='ring3' briefTurns='no'/>"},
+		{"no brief turns, by any executor",
+		 EXTRA(OURS("<pvvirt:executor name='auto' briefTurns='no'/>")),
+		 .contains = "<pvvirt:executor name='auto' briefTurns='no'/>"},
+		{"brief turns are not written",
+		 EXTRA(OURS("<pvvirt:executor name='ring3' briefTurns='yes'/>")),
+		 .contains = "<pvvirt:executor name='ring3'/>"},
 		{"limits",
 		 EXTRA(OURS("<pvvirt:limits><pvvirt:codeCache unit='MiB'>64</pvvirt:codeCache>"
 			    "<pvvirt:overhead unit='GiB'>1</pvvirt:overhead>"
@@ -515,6 +523,12 @@ static void test_pvvirt(void **state)
 		 PVV_EUNSUPPORTED},
 		{"executor without name", EXTRA(OURS("<pvvirt:executor/>")),
 		 "5:72: <pvvirt:executor> lacks the attribute 'name'"},
+		{"brief turns of any", EXTRA(OURS("<pvvirt:executor briefTurns='no'/>")),
+		 "5:72: <pvvirt:executor> lacks the attribute 'name'"},
+		{"brief turns unknown",
+		 EXTRA(OURS("<pvvirt:executor name='auto' briefTurns='off'/>")),
+		 "5:101: <pvvirt:executor> briefTurns 'off' is not supported (use 'no' or 'yes')",
+		 PVV_EUNSUPPORTED},
 		{"no limit",
 		 EXTRA(OURS("<pvvirt:limits><pvvirt:xenstoreNodes>0"
 			    "</pvvirt:xenstoreNodes></pvvirt:limits>")),

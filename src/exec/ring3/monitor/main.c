@@ -419,7 +419,7 @@ void k_start(const struct k_params *p)
 	k.exc_vector = K_NO_EXC;
 	core_attach(c, p->vcpu);
 	c->kicked_at_wake = true; /* by timer_arm() */
-	user_init();
+	user_init(p);
 	map_translator(p->code_cache);
 	fpu_init();
 	/* Behind the translator, which a kick's handler asks; until here they are blocked. */

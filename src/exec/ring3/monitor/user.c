@@ -444,6 +444,7 @@ void user_run(void)
 		smp_enter(); /* and what others asked to be dropped is dropped */
 	}
 	s->loose = true;
+	k.ctlv->user_turns++;
 	alive = turn_give(s, yield);
 	if (k.smp)
 		smp_leave();

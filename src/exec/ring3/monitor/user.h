@@ -26,7 +26,7 @@ struct u_frame {
 };
 _Static_assert(__builtin_offsetof(struct u_frame, fpstate) + UC_REGS == UC_FPSTATE, "ucontext");
 
-void user_init(void);
+void user_init(const struct k_params *p);
 /* Run user mode until something has to be done; v->regs are exact then. */
 void user_run(void);
 
@@ -196,7 +196,7 @@ void begin_touched(struct u_slot *s, uint64_t va, uint32_t access);
 bool begin_wants(const struct u_slot *s, uint64_t va);
 
 /* ---- user_brief.c: turns that K executes by itself ---- */
-void brief_setup(void);
+void brief_setup(bool off);
 /* Try to: false, G has to go on from where the registers are now. */
 bool brief_turn(void);
 /* A page that the program will touch natively as well; and now G is about to. */

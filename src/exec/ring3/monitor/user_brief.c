@@ -37,6 +37,7 @@ struct place {
 
 static struct place places[4096];
 static struct brief brief;
+static bool off; /* briefTurns='no' */
 /* What its entries are worth: */
 static struct {
 	uint64_t root, changes, forgets;
@@ -51,10 +52,11 @@ static struct {
 	} page[TOUCHED];
 } touched;
 
-void brief_setup(void)
+void brief_setup(bool is_off)
 {
 	const struct brief_config cfg = {.map = k_program};
 
+	off = is_off;
 	brief_init(&brief, &cfg, &k.c.v->regs);
 }
 
@@ -109,7 +111,7 @@ bool brief_turn(void)
 	enum brief_exit why;
 	bool new;
 
-	if (!is_plain())
+	if (off || !is_plain())
 		return false;
 	new = is_new();
 	if (p->shorts < SURE && !new)
@@ -175,6 +177,8 @@ void brief_learn(uint64_t rip, uint32_t cycles, bool by_site)
 {
 	struct place *p = &places[rip & 0xfff];
 
+	if (off)
+		return;
 	if (cycles > SHORT + (by_site ? 0 : SHORT_MORE))
 		p->shorts = 0;
 	else if (p->shorts < SURE)

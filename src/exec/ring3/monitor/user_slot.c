@@ -458,12 +458,12 @@ void user_slot_brief(void)
 	run_by(slot && slot <= nr_slots && slots[slot - 1].root == root ? slot : 0);
 }
 
-void user_init(void)
+void user_init(const struct k_params *p)
 {
 	struct u_common *common = (struct u_common *)(k.exec + ux_common(k.nr_frames, k.nr_vcpus));
 
 	k.nursery = (struct u_nursery *)(k.exec + ux_nursery(k.nr_frames, k.nr_vcpus, k.id));
 	site_init(common);
 	fpu_setup();
-	brief_setup();
+	brief_setup(p->no_brief_turns);
 }
