@@ -32,6 +32,7 @@ import netpeer  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 # $PVV_TEST_EXECUTOR: how to run the guest; "auto" is ring3 where the tests run. $PVV_TEST_SLOW: how much longer to wait.
 EXECUTOR = os.environ.get("PVV_TEST_EXECUTOR", "auto")
+# $PVV_TEST_BRIEF_TURNS: "no", or as usual.
 SLOW = int(os.environ.get("PVV_TEST_SLOW", "1"))
 # exit status of `pvvirt run` by how the guest ends
 STATUS = {"poweroff": 0, "crash": 10, "watchdog": 10, "timeout": 11}
@@ -114,6 +115,8 @@ def play(script, proc, seen):
 def run(pvvirt, guest, work):
     cmd = [pvvirt, "run", "--kernel", guest.image, "--memory", "%dM" % guest.memory,
            "--console", "stdio", "--no-reboot", "--timeout", str(guest.timeout), "--executor", EXECUTOR]
+    if "PVV_TEST_BRIEF_TURNS" in os.environ:
+        cmd += ["--brief-turns", os.environ["PVV_TEST_BRIEF_TURNS"]]
     if guest.vcpus > 1:
         cmd += ["--vcpus", str(guest.vcpus)]
     for i, disk in enumerate(guest.disks):

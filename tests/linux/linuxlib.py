@@ -12,6 +12,8 @@ PVVIRT = os.environ.get("PVV_PVVIRT", str(TOP / "build/pvvirt"))
 PROGRAMS = pathlib.Path(os.environ.get("PVV_LINUX", TOP / "build/tests/linux"))
 # `tests/system/kvm` runs these tests once more, with another executor and not with every kernel.
 EXECUTOR = os.environ.get("PVV_TEST_EXECUTOR", "ring3")
+# "no": programs are executed by processes of their own only
+BRIEF_TURNS = os.environ.get("PVV_TEST_BRIEF_TURNS")
 SLOW = int(os.environ.get("PVV_TEST_SLOW", "1"))
 CACHE = pathlib.Path(subprocess.run([TOP / "scripts/fetch-guests", "--dir"], capture_output=True, text=True,
                                     check=True).stdout.strip())
@@ -43,7 +45,8 @@ def initramfs(*args):
 
 def command(kernel, initrd, cmdline, memory="256M", *args):
     return [PVVIRT, "run", "--executor", EXECUTOR, "--kernel", str(CACHE / f"vmlinuz-{kernel}"), "--initrd", initrd,
-            "--memory", memory, "--cmdline", "console=hvc0 " + cmdline, *args]
+            "--memory", memory, "--cmdline", "console=hvc0 " + cmdline,
+            *(["--brief-turns", BRIEF_TURNS] if BRIEF_TURNS else []), *args]
 
 
 def run(kernel, initrd, cmdline="quiet", memory="256M", args=(), timeout=240, wrapper=()):
