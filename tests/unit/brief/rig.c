@@ -11,6 +11,7 @@
 struct brief B;
 unsigned long nr_maps;
 bool map_forgets;
+uint64_t map_moves_code;
 
 static uint8_t page_rights[NR_PAGES];
 static struct {
@@ -30,6 +31,10 @@ static uint32_t map(void *priv, uint64_t va, uint32_t access, uint8_t **ret)
 		abort();
 	if (map_forgets)
 		brief_forget(&B);
+	if (map_moves_code && va >> 12 == map_moves_code >> 12) {
+		map_moves_code = 0;
+		rig_alias(CODE, CODE + 0x1000);
+	}
 	for (unsigned int k = 0; k < nr_aliases; k++)
 		if (va >> 12 == alias[k].va >> 12)
 			at = (alias[k].of & ~0xfffull) | (va & 0xfff);
@@ -57,6 +62,7 @@ void rig_begin(void)
 	harness_begin();
 	rig_no_aliases();
 	map_forgets = false;
+	map_moves_code = 0;
 	if (!page_rights[0])
 		memset(page_rights, ALL_RIGHTS, sizeof(page_rights));
 	rig_fresh();

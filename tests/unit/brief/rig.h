@@ -28,6 +28,8 @@ extern struct brief B;
 /* How often map() was asked; and whether it calls brief_forget() each time. */
 extern unsigned long nr_maps;
 extern bool map_forgets;
+/* Not 0: a look at this page forgets, and shows another frame as the page of code from then on. */
+extern uint64_t map_moves_code;
 
 /* At the start of each test. */
 void rig_begin(void);

@@ -315,6 +315,20 @@ static void test_page_ends(void **state)
 		assert_int_equal(brief_run(&B, 1), BRIEF_OVER);
 		assert_int_equal(R.gpr[R_RAX], word(DATA + 0x1000 - k));
 	}
+	/* ... also if the page of its first byte was looked up before: push, pop, load, store */
+	for (unsigned int k = 1; k < 8; k++) {
+		R.rip = CODE;
+		R.gpr[R_RBX] = DATA;
+		R.gpr[R_RSP] = STACK;
+		CODE_IS(0x50, 0x58, 0x48, 0x8b, 0x03, 0x48, 0x89, 0x03);
+		assert_int_equal(brief_run(&B, 4), BRIEF_OVER);
+		memory_untouched(NULL);
+		R.gpr[R_RBX] = DATA + 0x1000 - k;
+		R.rip = CODE + 2;
+		native();
+		R.rip = CODE + 5;
+		native();
+	}
 	/* the stack */
 	for (unsigned int k = 1; k < 8; k++) {
 		R.rip = CODE;
@@ -618,6 +632,33 @@ static void test_forget(void **state)
 	}
 }
 
+/* A look at what an instruction touches may be what moves the page of code. */
+static void test_code_moves(void **state)
+{
+	static const struct {
+		uint8_t bytes[4];
+		uint64_t at;
+	} first[] = {
+		{{0x48, 0x8b, 0x03}, DATA},	      /* mov (%rbx), %rax */
+		{{0x48, 0x89, 0x03}, DATA},	      /* mov %rax, (%rbx) */
+		{{0x90, 0x90, 0x50}, STACK - 0x1000}, /* push %rax */
+		{{0x90, 0x90, 0x58}, STACK},	      /* pop %rax */
+		{{0x90, 0x90, 0xaa}, DATA},	      /* stosb */
+	};
+
+	for (unsigned int k = 0; k < sizeof(first) / sizeof(*first); k++) {
+		start();
+		rig_code(CODE, "\x90\x90\x90\xff\xc1", 5); /* ... inc %ecx */
+		memcpy(guest_ptr(CODE), first[k].bytes, 3);
+		memcpy(guest_ptr(CODE + 0x1003), "\x0f\x05", 2);
+		R.gpr[R_RBX] = R.gpr[R_RDI] = DATA;
+		map_moves_code = first[k].at;
+		assert_int_equal(brief_run(&B, 9), BRIEF_SYSCALL);
+		assert_int_equal(R.rip, CODE + 5);
+		assert_int_equal(map_moves_code, 0);
+	}
+}
+
 /* The generations begin anew: nothing of old ones is left. */
 static void test_generations(void **state)
 {
@@ -678,8 +719,8 @@ int main(void)
 		cmocka_unit_test(test_far_jumps),    cmocka_unit_test(test_last_page),
 		cmocka_unit_test(test_split_locks),  cmocka_unit_test(test_end_of_page),
 		cmocka_unit_test(test_changed_code), cmocka_unit_test(test_two_addresses),
-		cmocka_unit_test(test_forget),	     cmocka_unit_test(test_generations),
-		cmocka_unit_test(test_many_pages),
+		cmocka_unit_test(test_code_moves),   cmocka_unit_test(test_forget),
+		cmocka_unit_test(test_generations),  cmocka_unit_test(test_many_pages),
 	};
 
 	if (!harness_init(0)) {
