@@ -37,6 +37,13 @@ void pvg_traps_init(void)
 	HC1(set_trap_table, table);
 }
 
+/* Where something lies in the guest's own memory is no matter of the host's, but for its place in
+ * a page. */
+static u64 shown(u64 v)
+{
+	return v - (u64)pvg_image < start_info->nr_pages * PAGE_SIZE ? v % PAGE_SIZE : v;
+}
+
 static void unexpected(struct trap_frame *f)
 {
 	static unsigned int deep;
@@ -45,9 +52,9 @@ static void unexpected(struct trap_frame *f)
 		pvg_exit(SHUTDOWN_crash);
 	pvg_printf("UNEXPECTED TRAP %u %s error %lx rip image+%lx rsp %lx cr2 %lx\n",
 		   (unsigned int)f->vector, pvg_vector_name((unsigned int)f->vector), f->error,
-		   f->rip - (u64)pvg_image, f->rsp, pvg_shared ? VCPU0->arch.cr2 : 0);
-	pvg_printf("rax %lx rbx %lx rcx %lx rdx %lx rsi %lx rdi %lx\n", f->rax, f->rbx, f->rcx,
-		   f->rdx, f->rsi, f->rdi);
+		   f->rip - (u64)pvg_image, shown(f->rsp), pvg_shared ? VCPU0->arch.cr2 : 0);
+	pvg_printf("rax %lx rbx %lx rcx %lx rdx %lx rsi %lx rdi %lx\n", shown(f->rax),
+		   shown(f->rbx), shown(f->rcx), shown(f->rdx), shown(f->rsi), shown(f->rdi));
 	pvg_exit(SHUTDOWN_crash);
 }
 
