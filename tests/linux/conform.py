@@ -27,7 +27,7 @@ def verdicts(text):
 class Conform(unittest.TestCase):
     def test_as_natively(self):
         native = verdicts(beside(*SETTINGS, PROGRAMS / "conform").stdout)
-        self.assertGreater(len(native), 80)
+        self.assertGreater(len(native), 0 if "PVV_TEST_CONFORM" in os.environ else 80)
         image = initramfs("--bare", "--name", "conform", "--init", PROGRAMS / "conform")
         kernel = os.environ.get("PVV_TEST_KERNEL", KERNELS[0])
         code, out, err = run(kernel, image, " ".join(["quiet", *SETTINGS]), memory="512M", timeout=500)
