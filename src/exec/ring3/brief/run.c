@@ -410,8 +410,14 @@ static inline bool met(uint32_t fl, unsigned int cc)
 		p = (u8a *)(uintptr_t)((va_ + t->delta) | wrong);                                  \
 	} while (0)
 
-__attribute__((optimize("no-crossjumping", "no-gcse"))) enum brief_exit brief_run(struct brief *b,
-										  unsigned int nr)
+/* Each operation is to have a jump of its own. (clang leaves them as they are) */
+#ifdef __clang__
+#define JUMPS_APART
+#else
+#define JUMPS_APART __attribute__((optimize("no-crossjumping", "no-gcse")))
+#endif
+
+JUMPS_APART enum brief_exit brief_run(struct brief *b, unsigned int nr)
 {
 	static void *const enter[] = {
 		[BM_SRC] = &&memory_src,
