@@ -65,6 +65,25 @@ static void pause_leave(struct core_ctx *c)
 	core_unlock(c, &d->sched_lock);
 }
 
+/*
+ * A timer that is due interrupts a vCPU at once, unless the host runs something else in its place:
+ * then the time since is what the vCPU has not had. (A guest ticks some hundred times a second, so
+ * little stays unnoticed.) True: the runstate is another.
+ */
+#define LATE_NS 200000u /* less may be work of the executor's */
+
+static bool was_held_up(struct core_ctx *c)
+{
+	uint64_t due = c->v->wake_ns;
+
+	if (c->v->runstate.state != RUNSTATE_running || due == 0 || due == CORE_NEVER ||
+	    core_time_now(c) < due + LATE_NS)
+		return false;
+	core_runstate_late(c, due);
+	core_runstate_change(c, c->v, RUNSTATE_running);
+	return true;
+}
+
 /* A kick or a request of the library. True: `*ret` is the answer of core_next(). */
 static bool attention(struct core_ctx *c, enum core_action *ret)
 {
@@ -90,7 +109,7 @@ static bool attention(struct core_ctx *c, enum core_action *ret)
 	c->v->yield_streak = 0;
 	core_event_take_inbound(c);
 	core_time_update(c, false);
-	if (core_runstate_steal(c))
+	if (core_runstate_steal(c) || was_held_up(c))
 		core_runstate_publish(c);
 	return false;
 }

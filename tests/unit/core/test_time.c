@@ -378,6 +378,37 @@ static void waking_late_is_stolen_time(void **state)
 	dom_free(t);
 }
 
+static void late_timers_are_stolen_time(void **state)
+{
+	struct dom *t = dom_new();
+	struct vcpu_runstate_info info;
+
+	bind_timer(t);
+	stop_ticker(t);
+	set_event_callback(t);
+	t->c.kicked_at_wake = true;
+	core_next(&t->c);
+	set_timer(t, 4 * MS);
+	core_next(&t->c);
+	t->tsc += 7 * MS; /* it runs all the time, and is interrupted 3 ms late */
+	t->ctl.vcpu[0].kick = 1;
+	assert_int_equal(core_next(&t->c), CORE_RUN);
+	info = runstate(t);
+	assert_int_equal(info.state, RUNSTATE_running);
+	assert_int_equal(info.time[RUNSTATE_running], 4 * MS);
+	assert_int_equal(info.time[RUNSTATE_runnable], 3 * MS);
+	/* Once only, and not where it is in time. */
+	set_timer(t, 12 * MS);
+	core_next(&t->c);
+	for (unsigned int i = 0; i < 2; i++) {
+		t->tsc += 5 * MS / 2 + i * 50000; /* (the second is 50 us late) */
+		t->ctl.vcpu[0].kick = 1;
+		assert_int_equal(core_next(&t->c), CORE_RUN);
+	}
+	assert_int_equal(runstate(t).time[RUNSTATE_runnable], 3 * MS);
+	dom_free(t);
+}
+
 static void measured_steal_is_reported(void **state)
 {
 	struct dom *t = dom_new();
@@ -470,6 +501,7 @@ int main(void)
 		cmocka_unit_test(vcpu_op_one_shot),
 		cmocka_unit_test(times_add_up),
 		cmocka_unit_test(waking_late_is_stolen_time),
+		cmocka_unit_test(late_timers_are_stolen_time),
 		cmocka_unit_test(measured_steal_is_reported),
 		cmocka_unit_test(the_runstate_area_is_kept),
 		cmocka_unit_test(areas_are_written_from_user_mode),
