@@ -86,7 +86,7 @@ struct exec_ops {
 	bool translates;  /* the guest's kernel is executed elsewhere than where it lies */
 	/* Bytes it wants in the memfd for its own use (exec_memory.exec_off). NULL: none. */
 	uint64_t (*region)(uint64_t nr_frames, unsigned int nr_vcpus);
-	/* Can this host run it? Takes at most 2 s, has no side effects. Always fills *ret. */
+	/* Can this host run it? At most 2 s of a processor; no side effects. Always fills *ret. */
 	void (*probe)(struct exec_probe *ret);
 	/*
 	 * The machine frame of pfn 0 for so much RAM, if it may not be `usual`; a multiple of 512.

@@ -100,7 +100,7 @@ class Hostile(unittest.TestCase):
         if linuxlib.EXECUTOR != "ring3":
             print(f"not looked for with {linuxlib.EXECUTOR}: the tasks of ring3 and their filters")
             return
-        for attack in re.findall(r"^ok (possessions|ghosts)", out, re.M):
+        for attack in re.findall(r"^ok (possessions|ghosts|fallen-ghosts)", out, re.M):
             self.assertRegex(out, rf"of \d+ {attack} there were [1-9]", "the attack does not work any more")
         names = [name for name, _, _ in watch.seen.values()]
         self.assertGreaterEqual(names.count("pvv:guest"), 2, "the vCPU and its nursery")
@@ -121,11 +121,11 @@ class Hostile(unittest.TestCase):
         if only:
             self.attack(len(only.split(",")), "quiet HOSTILE_ONLY=" + only)
         else:
-            self.attack(15)
+            self.attack(17)
 
     def test_other_vcpus(self):
         """What the threads of a program can do to each other's vCPU."""
-        self.attack(3, "quiet HOSTILE_ONLY=ghosts,falls,possessions", ["--vcpus", "2"])
+        self.attack(5, "quiet HOSTILE_ONLY=ghosts,falls,possessions,fallen-ghosts,claims", ["--vcpus", "2"])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
  *   - map and unmap pages of its own domain's memfd (never executable, never another file),
  *   - give pages of it back, sleep, wake its own sleepers, ring its own doorbell, arm its timer,
  *   - interrupt its own other vCPUs, give the processor away,
+ *   - say which pages of the memfd it and the processes of its programs see and may write,
  *   - end itself.
  * Anything else ends the process.
  *

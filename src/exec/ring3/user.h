@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * U processes: guest user mode. One for each live user page-table root and each vCPU that has run
- * it; K, the kernel process, drives them. Layout of what they share, for C and for the stub
+ * U processes: guest user mode, but for the brief turns that K interprets by itself
+ * (brief/brief.h). One for each live user page-table root and each vCPU that has run it natively;
+ * K, the kernel process, drives them. Layout of what they share, for C and for the stub
  * (monitor/ustub.S).
  *
  * vCPUs share no U: a program with threads on two vCPUs has two address spaces of the host that map
@@ -10,8 +11,8 @@
  *
  * A U is an address space with two tasks:
  *	M, the mapper: register-only code that executes the lists of system calls (mmap, munmap,
- *	   mprotect) that K writes to a page U can only read. It holds the memfd, and a descriptor
- *	   of G's process, to interrupt that and nobody else.
+ *	   mprotect, madvise) that K writes to a page U can only read. It holds the memfd, and a
+ *	   descriptor of G's process, to interrupt that and nobody else.
  *	G, the guest thread: runs guest user code natively. It holds no descriptor, and its filter
  *	   lets it wait and wake, nothing else, so that code jumping anywhere gains nothing.
  *
@@ -30,10 +31,10 @@
  *	  + UB_STACK ...	signal stack of G
  *
  * System calls without a signal. A `syscall` that runs often is a site (monitor/user_site.c): U has
- * a copy of that page of the program, in which a jump takes its place. Site i jumps by way of entry
- *i of the table at U_SITES to the trampoline at U_TRAMP + 16 * i, and that to u_site of the stub
- *with i in ecx, which `syscall` would destroy. What the stub puts into the state page is then what
- * otherwise the host's frame says.
+ * a copy of that page of the program, in which a jump takes its place. Site i jumps by way of its
+ * entry of the table at U_SITES to the trampoline at U_TRAMP + 16 * i, and that to u_site of the
+ * stub with i in ecx, which `syscall` would destroy. What the stub puts into the state page is then
+ * what otherwise the host's frame says.
  *
  * Everything G can write (state, signal stack) it can also forge: K reads each value once and
  * checks it. A forged state is no more than registers that the program could have set itself.
@@ -204,10 +205,11 @@ struct u_nursery {
 	uint32_t want; /* number of slots asked for so far; N waits for it to change */
 	uint32_t dead; /* a task of a U died: the host killed it */
 	uint32_t failed;
-	uint32_t gone;	     /* tasks that ended by a fault of their own (G), or were told to (M) */
-	uint32_t slot[1020]; /* ring of slots to make */
+	uint32_t gone;	     /* Gs that ended by a fault of their own */
+	uint32_t left;	     /* Ms that were told to end, and did */
+	uint32_t slot[1019]; /* ring of slots to make */
 };
-#define U_NURSERY_RING 1020u
+#define U_NURSERY_RING 1019u
 
 /*
  * The executor's region of the memfd: what vCPUs say to each other (layout.h), the common pages,

@@ -470,6 +470,18 @@ static struct timespec sleep_long = {3, 0};
 enum { TURN = 0x21000, FRAME = 0x21008, FRAME_RDI = 48 + 8 * 8, FRAME_RSI = 48 + 9 * 8 };
 enum { STACK = 0x23000, FRAME_RAX = 48 + 13 * 8, FRAME_RIP = 48 + 16 * 8 };
 
+/* rax = the frame that the stub left of a system call that does nothing, to be used again */
+#define FIND_FRAME                                                                                 \
+	NATIVELY "mov $110, %%eax\n\t" /* getppid */                                               \
+		 "syscall\n"                                                                       \
+		 "0:\tlea 0b(%%rip), %%rcx\n\t"                                                    \
+		 "mov %[stack], %%eax\n"                                                           \
+		 "1:\tadd $8, %%rax\n\t"                                                           \
+		 "cmp %%rcx, %c[rip](%%rax)\n\t"                                                   \
+		 "jne 1b\n\t"                                                                      \
+		 "cmp %%rcx, %c[rip]-16(%%rax)\n\t" /* (rcx has it, too) */                        \
+		 "jne 1b\n\t"
+
 static void pin_to(long cpu)
 {
 	uint64_t mask = 1ull << cpu;
@@ -483,16 +495,7 @@ static int haunt(void *last)
 	usleep(1000);
 	__asm__ volatile(
 		"mov (%[page]), %%rcx\n\t" /* (a fault would overwrite it) */
-		"mov %%rcx, 16(%[ghost])\n\t" NATIVELY
-		"mov $110, %%eax\n\t" /* getppid: leaves a frame to use again */
-		"syscall\n"
-		"0:\tlea 0b(%%rip), %%rcx\n\t"
-		"mov %[stack], %%eax\n"
-		"1:\tadd $8, %%rax\n\t"
-		"cmp %%rcx, %c[rip](%%rax)\n\t"
-		"jne 1b\n\t"
-		"cmp %%rcx, %c[rip]-16(%%rax)\n\t" /* (rcx has it, too) */
-		"jne 1b\n\t"
+		"mov %%rcx, 16(%[ghost])\n\t" FIND_FRAME
 		"movq $35, %c[rax](%%rax)\n\t" /* nanosleep */
 		"mov %[time], %c[rdi](%%rax)\n\t"
 		"movq $0, %c[rsi](%%rax)\n\t"
@@ -575,28 +578,19 @@ static volatile uint32_t possessed;
 static void possess(uint64_t unused)
 {
 	(void)unused;
-	__asm__ volatile(NATIVELY "mov $110, %%eax\n\t" /* getppid: leaves a frame to use again */
-				  "syscall\n"
-				  "0:\tlea 0b(%%rip), %%rcx\n\t"
-				  "mov %[stack], %%eax\n"
-				  "1:\tadd $8, %%rax\n\t"
-				  "cmp %%rcx, %c[rip](%%rax)\n\t"
-				  "jne 1b\n\t"
-				  "cmp %%rcx, %c[rip]-16(%%rax)\n\t" /* (rcx has it, too) */
-				  "jne 1b\n\t"
-				  "movq $231, %c[rax](%%rax)\n\t" /* exit_group */
-				  "movq $0, %c[rdi](%%rax)\n\t"
-				  "mov %[frame], %%ecx\n\t"
-				  "mov %%rax, (%%rcx)\n\t"
-				  "mov $1, %%ecx\n\t"
-				  "mov %[turn], %%eax\n\t"
-				  "xchg %%ecx, (%%rax)\n"
-				  "2:\tmov %[possessed], %%ecx\n\t"
-				  "test %%ecx, %%ecx\n\t"
-				  "jz 2b\n\t"
-				  "mov %[hurt], %%edi\n\t"
-				  "mov $231, %%eax\n\t"
-				  "syscall"
+	__asm__ volatile(FIND_FRAME "movq $231, %c[rax](%%rax)\n\t" /* exit_group */
+				    "movq $0, %c[rdi](%%rax)\n\t"
+				    "mov %[frame], %%ecx\n\t"
+				    "mov %%rax, (%%rcx)\n\t"
+				    "mov $1, %%ecx\n\t"
+				    "mov %[turn], %%eax\n\t"
+				    "xchg %%ecx, (%%rax)\n"
+				    "2:\tmov %[possessed], %%ecx\n\t"
+				    "test %%ecx, %%ecx\n\t"
+				    "jz 2b\n\t"
+				    "mov %[hurt], %%edi\n\t"
+				    "mov $231, %%eax\n\t"
+				    "syscall"
 			 :
 			 : [frame] "i"(FRAME), [turn] "i"(TURN), [stack] "i"(STACK),
 			   [rax] "i"(FRAME_RAX), [rdi] "i"(FRAME_RDI), [rip] "i"(FRAME_RIP),
@@ -618,6 +612,76 @@ static void possessions(void)
 	fflush(stdout);
 }
 
+/*
+ * As ghosts they say that they sleep, and then end their thread as above. The kernel hears of that
+ * when it gives them a turn; by then others may have ended, too.
+ */
+static void fall_as_ghost(void)
+{
+	static const struct timespec sleep_longer = {60, 0};
+
+	__asm__ volatile(FIND_FRAME "movq $35, %c[rax](%%rax)\n\t" /* nanosleep */
+				    "mov %[time], %c[rdi](%%rax)\n\t"
+				    "movq $0, %c[rsi](%%rax)\n\t"
+				    "mov %[frame], %%ecx\n\t"
+				    "mov %%rax, (%%rcx)\n\t"
+				    "mov $1, %%ecx\n\t"
+				    "mov %[turn], %%eax\n\t"
+				    "xchg %%ecx, (%%rax)\n\t"
+				    "mov $500000000, %%ecx\n"
+				    "2:\tdec %%ecx\n\t"
+				    "jnz 2b\n\t"
+				    "mov $0x23400, %%esp\n\t"
+				    "ud2"
+			 :
+			 : [frame] "i"(FRAME), [turn] "i"(TURN), [stack] "i"(STACK),
+			   [rax] "i"(FRAME_RAX), [rdi] "i"(FRAME_RDI), [rsi] "i"(FRAME_RSI),
+			   [rip] "i"(FRAME_RIP), [time] "r"(&sleep_longer)
+			 : "rax", "rcx", "r11", "memory");
+}
+
+static void fallen_ghosts(void)
+{
+	pid_t pid[3];
+	int took_place = 0, status;
+
+	for (int i = 0; i < 3; i++) {
+		pid[i] = fork();
+		if (!pid[i])
+			fall_as_ghost();
+	}
+	sleep(3);
+	step(call_with_stack, 0x23400);
+	innocent();
+	for (int i = 0; i < 3; i++) {
+		kill(pid[i], SIGKILL);
+		took_place += waitpid(pid[i], &status, 0) == pid[i] && WIFSIGNALED(status) &&
+			      WTERMSIG(status) == SIGKILL;
+		innocent();
+	}
+	printf("of 3 fallen-ghosts there were %d\n", took_place);
+	fflush(stdout);
+}
+
+/* What is said of whose turn it is, and no more: the kernel's timer has to get through. */
+static void claim(uint64_t turn)
+{
+	ualarm(30000, 30000);
+	__asm__ volatile("mov %[at], %%eax\n\t"
+			 "xchg %%ecx, (%%rax)\n"
+			 "1:\tjmp 1b"
+			 :
+			 : [at] "i"(TURN), "c"((uint32_t)turn)
+			 : "rax", "memory");
+}
+
+static void claims(void)
+{
+	for (uint64_t turn = 0; turn < 64; turn++)
+		step(claim, turn);
+	step(claim, 0xffffffff);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -637,6 +701,8 @@ static const struct {
 	{"many-processes", many_processes},
 	{"ghosts", ghosts},
 	{"possessions", possessions},
+	{"fallen-ghosts", fallen_ghosts},
+	{"claims", claims},
 };
 
 /* A process that is nobody's business: its memory and registers stay what they are. */

@@ -65,6 +65,7 @@ struct brief_op {
 	uint8_t len, size, scale, kind;
 	uint8_t cc;    /* condition; of a string: repeated */
 	uint8_t write; /* the operand in memory is written */
+	uint8_t over;  /* its bytes behind the first one */
 };
 
 struct brief_page {

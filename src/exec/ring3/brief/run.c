@@ -54,12 +54,13 @@ static inline uint64_t tag_of(const struct brief *b, uint64_t va)
 }
 
 /*
- * 0 if that is the page of `va`, else all ones. A processor may guess that it is and go on, with an
- * address that the program has chosen: joined to it this one leaves nothing of that.
+ * 0 if that is the page of `va`, and of `over` bytes behind it, else all ones. A processor may
+ * guess that it is and go on, with an address that the program has chosen: joined to it this one
+ * leaves nothing of that.
  */
-#define WRONG(t, va)                                                                               \
+#define WRONG(t, va, over)                                                                         \
 	do {                                                                                       \
-		miss = (t)->tag ^ tag_of(b, va);                                                   \
+		miss = ((t)->tag ^ tag_of(b, va)) | (((va)&4095) + (over)) >> 12;                  \
 		wrong = miss;                                                                      \
 		__asm__ volatile("neg %0; sbb %0, %0" : "+r"(wrong) : : "cc");                     \
 	} while (0)
@@ -100,12 +101,15 @@ static const uint64_t masks[16][2] = {
 	M(8), M(9), M(10), M(11), M(12), M(13), M(14), M(15),
 };
 
+/* (Looked at by its own address: the other one may be a guess of the processor, of anywhere.) */
 static inline bool is_op(const struct brief_op *op, const uint8_t *at)
 {
-	const u64a *now = (const u64a *)at;
+	const uint8_t *own = op->at;
+	const u64a *now;
 	const uint64_t *mask = masks[op->len];
 
-	return op->at == at &&
+	__asm__("" : "=r"(now) : "0"(own));
+	return own == at &&
 	       !(((now[0] ^ op->bytes[0]) & mask[0]) | ((now[1] ^ op->bytes[1]) & mask[1]));
 }
 
@@ -113,16 +117,18 @@ static inline bool is_op(const struct brief_op *op, const uint8_t *at)
 static bool decode(struct brief *b, struct brief_op *op, const uint8_t *at, void *const *enter,
 		   void *const *body)
 {
-	unsigned int room = 4096 - ((uintptr_t)at & 4095), how, n;
+	unsigned int off = (uintptr_t)at & 4095, room = 4096 - off, how, n;
+	const uint8_t *page = at - off;
 	uint8_t bytes[16] = {0};
 	struct insn i;
 
 	op->at = NULL;
 	for (n = 0; n < room && n < INSN_MAX; n++)
-		bytes[n] = at[n];
+		bytes[n] = page[(off + n) & 4095]; /* (whatever is guessed of the loop's end) */
 	if (!insn_decode(&i, bytes, n))
 		return false;
 	how = brief_compile(b, op, &i);
+	op->over = (uint8_t)((1u << op->size) - 1);
 	op->next = op->taken = op;
 	__builtin_memcpy(op->bytes, bytes, 16);
 	op->body = body[op->kind];
@@ -169,7 +175,7 @@ static inline bool met(uint32_t fl, unsigned int cc)
 			goto over;                                                                 \
 		if (__builtin_expect((rip ^ page) >> 12 != 0, 0))                                  \
 			goto other_page;                                                           \
-		at = (const uint8_t *)(uintptr_t)(rip + delta);                                    \
+		at = frame + (rip & 4095);                                                         \
 		last = &op->link;                                                                  \
 		op = op->link;                                                                     \
 		if (__builtin_expect(!is_op(op, at), 0))                                           \
@@ -383,7 +389,7 @@ static inline bool met(uint32_t fl, unsigned int cc)
 		goto native;                                                                       \
 	v = v < w ? v : w;                                                                         \
 	t = &b->tlb[access][ea >> 12 & (BRIEF_TLB - 1)];                                           \
-	WRONG(t, ea);                                                                              \
+	WRONG(t, ea, 0);                                                                           \
 	if (miss) {                                                                                \
 		page = ~rip;                                                                       \
 		if (!look_up(b, t, ea, (access) ? PF_WRITE_ : 0))                                  \
@@ -398,10 +404,10 @@ static inline bool met(uint32_t fl, unsigned int cc)
 		uint64_t va_ = (va);                                                               \
                                                                                                    \
 		t = &b->tlb[(access) != 0][va_ >> 12 & (BRIEF_TLB - 1)];                           \
-		if (__builtin_expect((va_ & 4095) > 4088 || !is_here(va_), 0))                     \
-			goto native;                                                               \
-		WRONG(t, va_);                                                                     \
+		WRONG(t, va_, 7);                                                                  \
 		if (__builtin_expect(miss != 0, 0)) {                                              \
+			if ((va_ & 4095) > 4088 || !is_here(va_))                                  \
+				goto native;                                                       \
 			page = ~rip;                                                               \
 			if (!look_up(b, t, va_, (access)))                                         \
 				goto fault;                                                        \
@@ -453,13 +459,13 @@ JUMPS_APART enum brief_exit brief_run(struct brief *b, unsigned int nr)
 		&&syscall,	&&native,
 	};
 	struct core_regs *r = b->regs;
-	uint64_t rip = r->rip, page = ~rip, delta = 0, ea, v, w, to, miss, wrong;
+	uint64_t rip = r->rip, page = ~rip, ea, v, w, to, miss, wrong;
 	unsigned int left = nr + 1; /* NEXT counts in front of the first one */
 	unsigned int strings = 0;
 	enum brief_exit why;
 	struct brief_page *t;
 	struct brief_op *op, **last, *nobody;
-	const uint8_t *at;
+	const uint8_t *at, *frame = NULL;
 	u8a *dst, *src, *p;
 	uint32_t fl;
 
@@ -470,15 +476,18 @@ JUMPS_APART enum brief_exit brief_run(struct brief *b, unsigned int nr)
 
 other_page:
 	t = &b->code[rip >> 12 & 15];
-	if (t->tag != tag_of(b, rip)) {
+	WRONG(t, rip, 0);
+	if (miss) {
 		if (!is_here(rip))
 			goto native;
 		if (!look_up(b, t, rip, PF_FETCH_))
 			goto fault;
+		wrong = 0;
 	}
 	page = rip;
-	delta = t->delta;
-	at = (const uint8_t *)(uintptr_t)(rip + delta);
+	/* (an instruction is looked for within it, whatever is guessed to be the next one) */
+	frame = (const uint8_t *)(uintptr_t)(((rip & ~4095ull) + t->delta) | wrong);
+	at = frame + (rip & 4095);
 	last = &nobody;
 
 other_op:
@@ -494,9 +503,9 @@ memory_src:
 	b->rip_next = rip + op->len;
 	ea = ADDRESS();
 	t = &b->tlb[0][ea >> 12 & (BRIEF_TLB - 1)];
-	WRONG(t, ea);
-	if (__builtin_expect(miss || (ea & 4095) + (1u << op->size) > 4096, 0)) {
-		if ((ea & 4095) + (1u << op->size) > 4096 || !is_here(ea))
+	WRONG(t, ea, op->over);
+	if (__builtin_expect(miss != 0, 0)) {
+		if ((ea & 4095) + op->over > 4095 || !is_here(ea))
 			goto native;
 		page = ~rip; /* (map() may have called brief_forget()) */
 		if (!look_up(b, t, ea, 0))
@@ -510,15 +519,15 @@ memory_locked:
 	b->rip_next = rip + op->len;
 	ea = ADDRESS();
 	/* Across two cache lines hosts may punish it (split_lock_detect), and that is for G. */
-	if ((ea & 63) + (1u << op->size) > 64)
+	if ((ea & 63) + op->over > 63)
 		goto native;
 memory_dst:
 	b->rip_next = rip + op->len;
 	ea = ADDRESS();
 	t = &b->tlb[op->write][ea >> 12 & (BRIEF_TLB - 1)];
-	WRONG(t, ea);
-	if (__builtin_expect(miss || (ea & 4095) + (1u << op->size) > 4096, 0)) {
-		if ((ea & 4095) + (1u << op->size) > 4096 || !is_here(ea))
+	WRONG(t, ea, op->over);
+	if (__builtin_expect(miss != 0, 0)) {
+		if ((ea & 4095) + op->over > 4095 || !is_here(ea))
 			goto native;
 		page = ~rip;
 		if (!look_up(b, t, ea, op->write ? PF_WRITE_ : 0))
@@ -713,7 +722,7 @@ product_64:
 	fl = (fl & ~0x101u) | (to & 1 ? 0x101u : 0);
 	STEP;
 div_2:
-	v = *(u32a *)dst;
+	v = *(volatile u32a *)dst; /* once: it may change, to 0 as well */
 	if ((uint32_t)r->gpr[RDX] >= v)
 		goto native; /* a #DE */
 	w = r->gpr[RDX] << 32 | (uint32_t)r->gpr[RAX];
@@ -721,7 +730,7 @@ div_2:
 	r->gpr[RDX] = w % v;
 	STEP;
 div_3:
-	v = *(u64a *)dst;
+	v = *(volatile u64a *)dst;
 	if (r->gpr[RDX] >= v)
 		goto native;
 	__asm__("divq %[s]" : "+a"(r->gpr[RAX]), "+d"(r->gpr[RDX]) : [s] "r"(v) : "cc");

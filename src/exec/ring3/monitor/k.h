@@ -3,7 +3,7 @@
  * K, the kernel process: the executor's half that runs inside the sandbox. One K per vCPU. Reading
  * order: main.c (how it comes up and its loop), signal.c (how the guest's faults and the library's
  * kicks arrive), window.c (how the guest's page tables become host mappings), ops.c (what the core
- * asks for).
+ * asks for), user.c (the guest's programs).
  */
 #ifndef PVV_MONITOR_K_H
 #define PVV_MONITOR_K_H

@@ -205,7 +205,9 @@ static void on_child(int sig, void *info, void *context)
 
 	while (sys4(SYS_wait4, -1, (long)&status, WNOHANG_ | WALL_, 0) > 0) {
 		__atomic_sub_fetch(&n.tasks, 1, __ATOMIC_SEQ_CST);
-		if (status == 0 || (status & 0x7f) == SIGSEGV_)
+		if (status == 0)
+			__atomic_add_fetch(&n.page->left, 1, __ATOMIC_SEQ_CST);
+		else if ((status & 0x7f) == SIGSEGV_)
 			__atomic_add_fetch(&n.page->gone, 1, __ATOMIC_SEQ_CST);
 		else if (status == U_REFUSED << 8)
 			__atomic_store_n(&n.page->failed, 1, __ATOMIC_SEQ_CST);

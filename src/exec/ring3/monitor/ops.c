@@ -198,21 +198,30 @@ static bool may_write(uint64_t mfn, uint64_t va)
 }
 
 /*
- * May it be used as it was found? With other vCPUs, which look at what was announced: an entry of a
- * kernel table that changed before was not reported here; nor was one of a program's table, which
- * are reported to whoever followed them, if it had not been accessed when it changed.
+ * May it be used as it was found? With other vCPUs, which look at what was announced and noted;
+ * what they had changed in front of that they did not report. So the entry is looked at once more,
+ * the one that the way which was noted led to (`pte`, `upper`: tlb_follow()): on another way, by
+ * tables that were put there meanwhile, nobody would tell.
  */
-static bool may_use(uint64_t root, uint64_t mfn, uint64_t va, uint32_t access)
+static bool may_use(uint64_t root, const uint64_t *pte, uint64_t upper, uint64_t mfn, uint64_t va,
+		    uint32_t access)
 {
-	const uint64_t need = (access & PF_WRITE ? PTE_RW : 0) | (access & PF_USER ? PTE_USER : 0);
-	uint64_t again, flags;
+	const uint64_t rights =
+		(access & PF_WRITE ? PTE_RW : 0) | (access & PF_USER ? PTE_USER : 0);
+	const uint64_t need = PTE_PRESENT | PTE_ACCESSED | (access & PF_WRITE ? PTE_DIRTY : 0);
+	uint64_t v;
 
 	if ((access & PF_WRITE) && !may_write(mfn, va))
 		return false;
 	if (!(access & PF_WRITE) && va >> 63)
 		(void)window_announce(va & ~0xfffull, mfn, 1, 0);
-	return core_walk(&k.c, root, va, &again, &flags) && again == mfn &&
-	       (flags & need) == need && !((access & PF_FETCH) && (flags & PTE_NX));
+	if (!core_addr_ok(va))
+		return true; /* the M2P: in no table of the guest's, and always there */
+	if (!pte || !tlb_is_there(root, va, pte))
+		return false;
+	v = pte_read(pte);
+	return tlb_was_there(pte) && pte_mfn(v) == mfn && (v & need) == need &&
+	       (v & upper & rights) == rights && !((access & PF_FETCH) && ((v | upper) & PTE_NX));
 }
 
 #define USER_TRIES 1000 /* a guest that changes it back and forth gets a fault */
@@ -220,19 +229,19 @@ static bool may_use(uint64_t root, uint64_t mfn, uint64_t va, uint32_t access)
 /* The frame at va, by the tables of this root; 0 or an error code. */
 static uint32_t frame_at(uint64_t root, uint64_t va, uint32_t access, uint64_t *ret_mfn)
 {
-	uint64_t flags, upper;
+	uint64_t flags, upper = 0, *pte = NULL;
 	unsigned int tries = 0;
 
 	do {
 		/* (Alone, who asks for programs looks whether any entry has lost anything.) */
 		if (k.smp || !(access & PF_USER))
-			(void)tlb_follow(root, va, -1, &upper);
+			pte = tlb_follow(root, va, -1, &upper);
 		/* (accessed and dirty bits are set, as the processor would) */
 		if (!core_walk_access(&k.c, root, va, access, ret_mfn, &flags))
 			return PF_USER_BIT | (uint32_t)flags;
 		if (tries++ == USER_TRIES)
 			return PF_USER_BIT | access;
-	} while (k.smp && !may_use(root, *ret_mfn, va, access));
+	} while (k.smp && !may_use(root, pte, upper, *ret_mfn, va, access));
 	return 0;
 }
 
@@ -258,9 +267,11 @@ uint32_t k_program(void *priv, uint64_t va, uint32_t access, uint8_t **ret)
 
 	if (err)
 		return err;
-	/* It may have waited for another vCPU that waited for this one: then the world is another.
+	/*
+	 * It may have waited for another vCPU that waited for this one: then the world is another.
+	 * And a turn that goes from page to page takes a hundred times as long as others.
 	 */
-	if (k.smp && __atomic_load_n(&k.ctlv->kick, __ATOMIC_RELAXED))
+	if (__atomic_load_n(&k.ctlv->kick, __ATOMIC_RELAXED))
 		return BRIEF_STOP;
 	if ((access & PF_WRITE) && !k.smp && window_is_code(mfn))
 		window_code_written(mfn);

@@ -132,11 +132,25 @@ void smp_enter(void)
 {
 	for (;;) {
 		__atomic_exchange_n(&k.ctlv->state, CORE_VCPU_GUEST, __ATOMIC_SEQ_CST);
-		if (__atomic_load_n(&k.me->asked, __ATOMIC_SEQ_CST) == k.me->done)
+		if (!smp_asked())
 			return;
 		smp_leave();
 		serve();
 	}
+}
+
+bool smp_asked_about(uint64_t mfn)
+{
+	struct k_peer *p = k.me;
+	bool ret = false;
+
+	if (!smp_asked())
+		return false;
+	core_lock(&k.c, &p->lock);
+	for (uint32_t i = 0; i < p->nr && !ret; i++)
+		ret = p->list[i] >> 24 == mfn && (p->list[i] & 0xf) == ASK_PTE;
+	core_unlock(&k.c, &p->lock);
+	return ret;
 }
 
 void smp_kicked(void)
@@ -285,7 +299,7 @@ static void settle(uint64_t mask)
 		return;
 	/* In the middle of xlate_enter(): the kick flag keeps it from entering if we were asked. */
 	__atomic_exchange_n(&k.ctlv->state, CORE_VCPU_GUEST, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&k.me->asked, __ATOMIC_SEQ_CST) != k.me->done)
+	if (smp_asked())
 		__atomic_store_n(&k.ctlv->kick, 1, __ATOMIC_RELAXED);
 }
 
@@ -357,10 +371,11 @@ void smp_tell_gone(uint64_t mfn, unsigned int level)
 	uint64_t now = 0;
 
 	for (uint64_t m = started(~0ull); m; m &= m - 1) {
-		const struct tlb_table *t = &tlb_tables_of(core_bit_first(m))[mfn];
+		struct tlb_table *t = &tlb_tables_of(core_bit_first(m))[mfn];
 
 		if (!t->window && !t->slot && !t->va[0] && !t->va[1])
 			continue;
+		tlb_mark_ended(t);
 		post(core_bit_first(m), 0, entry_code(mfn, level, 0, ASK_GONE));
 		(void)note_restless(core_bit_first(m), t->slot);
 	}

@@ -53,6 +53,13 @@ static inline void smp_leave(void)
 {
 	__atomic_store_n(&k.ctlv->state, CORE_VCPU_MONITOR, __ATOMIC_RELEASE);
 }
+/* Something waits to be carried out. */
+static inline bool smp_asked(void)
+{
+	return __atomic_load_n(&k.me->asked, __ATOMIC_SEQ_CST) != k.me->done;
+}
+/* ... a change of an entry of that table. */
+bool smp_asked_about(uint64_t mfn);
 /* This vCPU is out of the guest and may stay away for a while: who waits for it need not. */
 void smp_away(void);
 /* Where it runs now; after it may have moved. */

@@ -46,6 +46,12 @@ static void forget(const struct tlb_table *t, uint64_t va, uint64_t len, bool us
 		user_forget(t->slot - 1u, va, len);
 }
 
+/* ... since it was noted. */
+static bool has_ended(const struct tlb_table *t)
+{
+	return __atomic_load_n(&t->ended, __ATOMIC_ACQUIRE) & TLB_ENDED;
+}
+
 /* Linux uses a table in at most two places; with a third the first is given up. */
 static void note(uint64_t mfn, unsigned int level, uint64_t base, int slot)
 {
@@ -54,6 +60,8 @@ static void note(uint64_t mfn, unsigned int level, uint64_t base, int slot)
 
 	if (!(base >> 63))
 		t->low = 1;
+	if (k.smp && has_ended(t))
+		__atomic_store_n(&t->ended, TLB_AGAIN, __ATOMIC_RELAXED);
 	if (t->va[0] != mine && t->va[1] != mine) {
 		if (!(t->va[0] & TLB_VALID)) {
 			t->va[0] = mine;
@@ -111,6 +119,31 @@ uint64_t *tlb_follow(uint64_t root, uint64_t va, int slot, uint64_t *ret_upper)
 		if (level == 4 && i >= 256)
 			base |= 0xffff000000000000ull;
 	}
+}
+
+/* Is this still a place of the table? Another one may have taken it, and this one another. */
+static bool is_place(uint64_t root, uint64_t va, uint64_t mfn)
+{
+	uint64_t table = root;
+
+	for (unsigned int level = 4; level > 1 && table < k.nr_frames; level--) {
+		uint64_t v =
+			pte_read((uint64_t *)core_frame_ptr(&k.c, table) + pte_slot(va, level));
+
+		table = v & PTE_PRESENT ? pte_mfn(v) : CORE_INVALID_MFN;
+	}
+	return table == mfn;
+}
+
+bool tlb_is_there(uint64_t root, uint64_t va, const uint64_t *pte)
+{
+	return is_place(root, va, (uint64_t)((const uint8_t *)pte - k.c.ram) >> 12);
+}
+
+bool tlb_was_there(const uint64_t *pte)
+{
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return !has_ended(tlb_table_of(pte));
 }
 
 struct tlb_table *tlb_table_of(const uint64_t *entry)
@@ -184,10 +217,10 @@ static bool write_changed(uint64_t mfn, unsigned int slot, uint64_t old, uint64_
 		/* (or it is not writable in the process, for it was not before) */
 		if (could == can || !user_may_have(s, pte) || va < U_FIRST || va >= U_VA_END)
 			continue;
-		if (can)
-			remote_write_given(s, va, pte_mfn(new));
-		else if (!remote_write_lost(s, va))
+		if (!can && !remote_write_lost(s, va))
 			return false;
+		if (can && is_place(s->root, va, mfn))
+			remote_write_given(s, va, pte_mfn(new));
 	}
 	return true;
 }
@@ -248,28 +281,47 @@ void tlb_told(uint64_t mfn, unsigned int level, unsigned int slot)
 		lost(mfn, level, slot);
 }
 
-void tlb_told_gone(uint64_t mfn, unsigned int level)
+void tlb_mark_ended(struct tlb_table *t)
+{
+	if (!has_ended(t))
+		__atomic_store_n(&t->ended, t->ended ? TLB_ENDED_AGAIN : TLB_ENDED,
+				 __ATOMIC_SEQ_CST);
+}
+
+static void gone(uint64_t mfn, unsigned int level)
 {
 	struct tlb_table *t = &k.tables[mfn];
 
-	if (mfn >= k.nr_frames)
-		return;
 	if (level == 4 && t->slot)
 		user_root_gone(t->slot - 1u, mfn);
 	*t = (struct tlb_table){0};
+}
+
+void tlb_told_gone(uint64_t mfn, unsigned int level)
+{
+	if (mfn >= k.nr_frames)
+		return;
+	/* (notes of the old table do no harm: more is dropped than need be) */
+	if (level == 4 || k.tables[mfn].ended == TLB_ENDED)
+		gone(mfn, level);
+	else
+		k.tables[mfn].ended = has_ended(&k.tables[mfn]) ? TLB_ENDED : 0;
 }
 
 void tlb_table_gone(struct core_ctx *c, uint64_t mfn, unsigned int level)
 {
 	if (k.smp)
 		smp_tell_gone(mfn, level);
-	tlb_told_gone(mfn, level);
+	/* Changes that others made, and that this vCPU has not heard of, are to find the notes. */
+	if (!k.smp || level == 4 || !smp_asked_about(mfn))
+		gone(mfn, level);
 }
 
 void tlb_forget_all(void)
 {
 	window.all = true;
 	user_forget_all();
+	user_roots_ended();
 }
 
 static void drain_window(void)

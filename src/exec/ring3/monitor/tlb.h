@@ -23,13 +23,23 @@ struct tlb_table {
 		va[2]; /* of its first entry | TLB_VALID: two places (Linux maps its image twice) */
 	uint32_t window; /* this vCPU's window has mappings through it */
 	uint16_t slot;	 /* 1 + the U process that has, 0 = none */
-	uint16_t low; /* it was used for programs, perhaps at a place that is not noted any more */
+	uint8_t low;   /* it was used for programs, perhaps at a place that is not noted any more */
+	uint8_t ended; /* TLB_*: other vCPUs write it, too */
 	/* An L1 table: pages that this U process may have mapped, a bit for each entry. No bit: it
 	 * has not. Of a time before the process was emptied unless `life` is that of the slot. */
 	uint64_t mapped[8];
 	uint64_t life;
 };
 #define TLB_VALID 1ull
+
+/*
+ * A table that is none any more may be one again before this vCPU has heard of it. What it has
+ * noted in between is of the next table, whose changes it would not hear of without; and those that
+ * it was told of stand behind the end of the old one in its list.
+ */
+#define TLB_ENDED	1u /* on another vCPU, and this one has not heard of it yet */
+#define TLB_AGAIN	2u /* ... but used it since, */
+#define TLB_ENDED_AGAIN 3u /* and that has ended, too */
 
 #define TLB_RANGES 64u
 struct tlb_range {
@@ -53,6 +63,12 @@ void tlb_add(struct tlb_queue *q, uint64_t va, uint64_t len);
  * USER; NX if one of them forbids).
  */
 uint64_t *tlb_follow(uint64_t root, uint64_t va, int slot, uint64_t *ret_upper);
+/*
+ * Is the table that tlb_follow() came to still there? And behind a look at its entries: was it that
+ * until then? Nobody waits for a vCPU in its monitor: a table may have become anything meanwhile.
+ */
+bool tlb_is_there(uint64_t root, uint64_t va, const uint64_t *pte);
+bool tlb_was_there(const uint64_t *pte);
 /* The table that led to the entry. */
 struct tlb_table *tlb_table_of(const uint64_t *entry);
 /* Used for kernel addresses only, so that all that is mapped by it is noted with the frames. */
@@ -66,6 +82,8 @@ struct tlb_table *tlb_tables_of(unsigned int vcpu);
 /* Another vCPU changed an entry, or gave a table up. */
 void tlb_told(uint64_t mfn, unsigned int level, unsigned int slot);
 void tlb_told_gone(uint64_t mfn, unsigned int level);
+/* Another vCPU is about to be told so. */
+void tlb_mark_ended(struct tlb_table *t);
 /* ... or so much that it cannot be told. */
 void tlb_forget_all(void);
 

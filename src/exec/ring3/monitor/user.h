@@ -106,6 +106,8 @@ void user_forget_all(void);
 bool user_again(struct u_slot *s);
 /* This root is none any more; it was last seen in the slot. */
 void user_root_gone(unsigned int slot, uint64_t root);
+/* The same for all that have ended, of which this vCPU could not be told one by one. */
+void user_roots_ended(void);
 void user_drain(void);
 void user_drain_slot(struct u_slot *s);
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Which turns of programs are interpreted here (exec/ring3/brief), and which G runs. A hand-over
- * and back takes some 4,000 cycles, an instruction here some 15. So a program that came back at
+ * and back takes some 4,000 cycles, an instruction here some 10. So a program that came back at
  * once the last times it went on from some address is tried here the next time; where that ends
- * without an entry to the guest's kernel, the address is left alone, for longer each time.
+ * without an entry to the guest's kernel, the address is left alone, for longer each time. A
+ * program that has no process yet, or an empty one, is tried at once.
  *
  * To the guest there is no difference: it is shown the same registers at the same places. What is
  * touched here is not mapped in the process; it is when G runs again (a few pages at once).

@@ -92,7 +92,7 @@ bool user_allowed(uint64_t va, uint32_t access)
 bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_error)
 {
 	uint64_t mfn, flags, upper, *pte, *pte_first, first, run = 0, run_va = 0, run_at = 0, from;
-	uint64_t root = k.c.v->user_root, *bits, life;
+	uint64_t root = k.c.v->user_root, *bits, life, entry[NEIGHBOURS];
 	unsigned int shift;
 	int run_prot = 0;
 
@@ -107,16 +107,23 @@ bool user_map(struct u_slot *s, uint64_t va, uint32_t access, uint32_t *ret_erro
 	}
 	if (!pte || !(upper & PTE_USER))
 		return false;
+	first = va & ~((uint64_t)NEIGHBOURS * 4096 - 1);
+	pte_first = pte - ((va - first) >> 12);
+	/* What was a table may be anybody's by now, and say whatever they like: G tries again. */
+	if (k.smp && !tlb_is_there(root, va, pte))
+		return true;
+	for (unsigned int i = 0; i < NEIGHBOURS; i++)
+		entry[i] = pte_read(pte_first + i);
+	if (k.smp && !tlb_was_there(pte))
+		return true;
 	if (s->maps > MAPS_MAX) {
 		s->gone.all = true;
 		user_drain_slot(s);
 	}
-	first = va & ~((uint64_t)NEIGHBOURS * 4096 - 1);
-	pte_first = pte - ((va - first) >> 12);
 	life = s->life;
 	bits = mapped_bits(s, tlb_table_of(pte), first >> 12 & 511, &shift);
 	for (unsigned int i = 0; i < NEIGHBOURS; i++) {
-		uint64_t at = first + i * 4096ull, v = pte_read(pte_first + i);
+		uint64_t at = first + i * 4096ull, v = entry[i];
 		uint64_t bit = 1ull << (shift + i);
 		bool in_row = run && pte_mfn(v) << 12 == run_at + (run << 12);
 		int prot;

@@ -15,8 +15,8 @@
  * call that is started again, a jump to the syscall alone. Where the hole is: user_site_way.c.
  *
  * Each process has copies of its own. A page of a library is many programs', and which two bytes of
- *it are a system call one of them says by executing them, wherever it jumped to: in the middle of
- *an instruction, if it likes. What the others execute there it must not change.
+ * it are a system call one of them says by executing them, wherever it jumped to: in the middle of
+ * an instruction, if it likes. What the others execute there it must not change.
  *
  * A copy must never say something else than the frame: the frame counts as code that was translated
  * from, so all who write to it (the guest's kernel, other vCPUs, back ends, mappings that become

@@ -23,7 +23,7 @@ static struct u_slot slots[U_SLOTS];
 static uint32_t nr_slots; /* asked for so far */
 static uint32_t asked;	  /* with those that were asked for again */
 static bool refused;	  /* and there will be no more */
-static uint32_t fallen;	  /* tasks that are known to have ended */
+static uint32_t let_go;	  /* mappers that were told to end */
 static uint64_t user_clock, lives;
 static uint64_t pending[(U_SLOTS + 63) / 64]; /* slots with something to drop */
 
@@ -257,6 +257,16 @@ void user_root_gone(unsigned int slot, uint64_t root)
 	order_catch_up(s);
 }
 
+void user_roots_ended(void)
+{
+	for (unsigned int i = 0; i < nr_slots; i++) {
+		uint64_t root = slots[i].root;
+
+		if (root != CORE_INVALID_MFN && k.tables[root].ended)
+			tlb_told_gone(root, 4);
+	}
+}
+
 struct u_slot *user_slot_number(unsigned int i)
 {
 	return &slots[i];
@@ -332,7 +342,7 @@ static void end_mapper(struct u_slot *s)
 {
 	struct u_order *o = s->order;
 	unsigned int patience = 0;
-	uint32_t gone;
+	uint32_t left;
 
 	settle(s);
 	o->nr = 0;
@@ -340,9 +350,11 @@ static void end_mapper(struct u_slot *s)
 	o->go = 0;
 	__atomic_store_n(&o->seq, o->seq + 1, __ATOMIC_SEQ_CST);
 	sys3(SYS_futex, &o->seq, FUTEX_WAKE, 1);
-	fallen += 2;
-	while ((gone = __atomic_load_n(&k.nursery->gone, __ATOMIC_SEQ_CST)) != fallen)
-		wait_for(&k.nursery->gone, gone, WOKEN_NS, &patience);
+	let_go++;
+	/* (how many Gs have ended says nothing: others may have that have not had their turn since)
+	 */
+	while ((left = __atomic_load_n(&k.nursery->left, __ATOMIC_SEQ_CST)) != let_go)
+		wait_for(&k.nursery->left, left, WOKEN_NS, &patience);
 	/* (the next one has seen no list yet, and would take this for a new one) */
 	o->nr = o->seq = o->done = o->failed = 0;
 	s->order_failed = false;

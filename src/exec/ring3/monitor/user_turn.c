@@ -141,6 +141,14 @@ static bool still_there(struct u_slot *s)
 	return kick(s);
 }
 
+/* M has an order, and is not through with it. G can write that bit, too, and then nobody would take
+ * it away. */
+static bool is_mapping(const struct u_slot *s, uint32_t turn)
+{
+	return (turn & UT_MAPPING) && s->unchecked &&
+	       __atomic_load_n(&s->order->done, __ATOMIC_SEQ_CST) != s->unchecked;
+}
+
 #define SOON_NS	 50000u
 /*
  * A program can jump into the stub, and write that K does not sleep: then nobody may wake it. (The
@@ -195,7 +203,7 @@ bool turn_give(struct u_slot *s, bool yield)
 		turn = __atomic_load_n(&st->turn, __ATOMIC_SEQ_CST);
 		if ((turn & (UT_KERNEL | UT_MAPPING)) == UT_KERNEL)
 			break;
-		if (!kicked && !(turn & UT_MAPPING) &&
+		if (!kicked && !is_mapping(s, turn) &&
 		    __atomic_load_n(&k.ctlv->kick, __ATOMIC_SEQ_CST)) {
 			kicked = true;
 			alive = kick(s);
@@ -217,7 +225,7 @@ bool turn_give(struct u_slot *s, bool yield)
 		if (kicked)
 			until = in_ns(AGAIN_NS);
 		else
-			until = (turn & UT_MAPPING) && k.ctlv->kick ? in_ns(SOON_NS) : NULL;
+			until = is_mapping(s, turn) && k.ctlv->kick ? in_ns(SOON_NS) : NULL;
 		if (sys6(SYS_futex, (long)&st->turn, FUTEX_WAIT_BITSET, turn | UT_K_SLEEPS,
 			 (long)until, 0, UF_WAIT_K) == -110 /* ETIMEDOUT */)
 			kicked = false;

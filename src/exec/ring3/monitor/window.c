@@ -320,6 +320,9 @@ enum k_map window_fill(uint64_t va, bool write, bool is_protected, uint32_t *ret
 	}
 
 	if (!pte || ((__atomic_load_n(pte, __ATOMIC_RELAXED) & PTE_FRAME_) >> 12) != mfn) {
+		/* Another vCPU has changed it in between: that way here is not noted. Once more. */
+		if (k.smp && core_addr_ok(va))
+			return code ? K_MAP_CODE : K_MAP_DONE;
 		/* No guest PTE behind it: the hypervisor's own area (M2P). */
 		(void)map_run(NULL, va, mfn, 1, false);
 		return K_MAP_DONE;

@@ -17,8 +17,8 @@
  * (op_fpu.c): neither is in the lookup tables.
  *
  * Memory is never reused piecemeal: dead fragments stay where they are until the cache is full,
- *then everything is forgotten at once. So an address in the cache never changes its meaning while
- *the guest runs.
+ * then everything is forgotten at once. So an address in the cache never changes its meaning while
+ * the guest runs.
  */
 #ifndef PVV_TRANSLATE_INTERNAL_H
 #define PVV_TRANSLATE_INTERNAL_H

@@ -20,10 +20,10 @@
  * stack again (one lea). An indirect call is the same behind a comparison with the function that it
  * called last; one of many functions looks them up, and goes through a small stub which overwrites
  * the host's return address with the guest's. A return looks the guest address up in a flat table,
- *writes the host address over it and executes a real `ret`: the processor's return prediction
- *works, and a modified return address works as well. The flat table serves (-2 GiB, 2 GiB);
- *anything else makes the look-up fault, and the transfer is redone in the exact way, by C. A guest
- *with code elsewhere is run in an exact mode altogether.
+ * writes the host address over it and executes a real `ret`: the processor's return prediction
+ * works, and a modified return address works as well. The flat table serves (-2 GiB, 2 GiB);
+ * anything else makes the look-up fault, and the transfer is redone in the exact way, by C. A guest
+ * with code elsewhere is run in an exact mode altogether.
  *
  * Who does what
  *	monitor: maps the areas below; maps guest pages at guest VA + S on demand; write-protects
@@ -62,8 +62,8 @@
  *
  * Code that changes. note() is called before a frame's bytes are read: the monitor removes write
  * access to it for all vCPUs. On a write fault to a noted frame: xlate_invalidate_frame(), allow
- *the write, leave and enter again. Frames that do this too often (code and hot data in one page)
- *are no longer noted; their blocks compare their source bytes each time they are entered.
+ * the write, leave and enter again. Frames that do this too often (code and hot data in one page)
+ * are no longer noted; their blocks compare their source bytes each time they are entered.
  */
 #ifndef PVV_TRANSLATE_H
 #define PVV_TRANSLATE_H

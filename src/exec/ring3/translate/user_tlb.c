@@ -9,10 +9,10 @@
  *	host address = guest address + delta[page & 255]
  *
  * When the guest loads another root the entries are put away, and come back with the first one, if
- *in between nothing was to be forgotten and no entry of any page table has lost anything.
+ * in between nothing was to be forgotten and no entry of any page table has lost anything.
  *
  * Kernel addresses are entered with the window's shift, because the same code is used for both;
- *only emitted code may go that way.
+ * only emitted code may go that way.
  */
 #include "exec/ring3/translate/emit.h"
 

@@ -474,6 +474,61 @@ static void once(void)
 	MUST(setitimer(ITIMER_REAL, &never, NULL));
 }
 
+/* (by the processor itself: nothing that may be interpreted instead, brief.c) */
+static void store_natively(volatile uint64_t *p, uint64_t v)
+{
+	__asm__ volatile("pxor %%xmm0, %%xmm0\n\tmov %1, (%0)"
+			 :
+			 : "r"(p), "r"(v)
+			 : "xmm0", "memory");
+}
+
+/*
+ * Memory that moves as a whole page table, and other memory in its place. What is shared with a
+ * fork's child there is not the parent's to write to, whatever happens to the memory that moved.
+ */
+static void moved_tables(void)
+{
+	enum { TABLE = 2 << 20 };
+	uint8_t *all = pages(4 * TABLE / 4096, PROT_NONE), *from, *to;
+
+	from = (uint8_t *)(((uintptr_t)all + TABLE - 1) & -(uintptr_t)TABLE);
+	to = from + TABLE;
+	for (uint64_t i = 1; i <= 50; i++) {
+		volatile uint64_t *was = (uint64_t *)(to + 4096 * i),
+				  *is = (uint64_t *)(from + 4096 * i);
+		int wait[2];
+		pid_t pid;
+
+		MUST(mmap(from, TABLE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+		store_natively(is, i);
+		MUST(mremap(from, TABLE, TABLE, MREMAP_MAYMOVE | MREMAP_FIXED, to));
+		MUST(madvise(to, TABLE, MADV_DONTFORK));
+		MUST(mmap(from, TABLE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+		store_natively(was, i + 1);
+		store_natively(is, i + 2);
+		MUST(pipe(wait));
+		pid = (pid_t)MUST(fork());
+		if (!pid) {
+			char c;
+
+			close(wait[1]);
+			_exit(read(wait[0], &c, 1) == 0 && *is == i + 2 ? 3 : 4);
+		}
+		MUST(mprotect(to, TABLE, PROT_READ));
+		MUST(mprotect(to, TABLE, PROT_READ | PROT_WRITE));
+		store_natively(was, i + 3);
+		store_natively(is, i + 4);
+		close(wait[0]);
+		close(wait[1]);
+		expect_status(pid, 3 << 8);
+		CHECK(*was == i + 3 && *is == i + 4, "%lu and %lu, not %lu and %lu", *was, *is,
+		      i + 3, i + 4);
+	}
+}
+
 const struct test memory_tests[] = {
 	{"memory-anonymous", anonymous},
 	{"memory-protections", protections},
@@ -493,5 +548,6 @@ const struct test memory_tests[] = {
 	{"memory-sparse", sparse},
 	{"memory-self-mem", self_mem},
 	{"memory-churn", churn},
+	{"memory-moved-tables", moved_tables},
 	{NULL, NULL},
 };
