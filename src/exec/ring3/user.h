@@ -207,9 +207,16 @@ struct u_nursery {
 	uint32_t failed;
 	uint32_t gone;	     /* Gs that ended by a fault of their own */
 	uint32_t left;	     /* Ms that were told to end, and did */
-	uint32_t slot[1019]; /* ring of slots to make */
+	uint32_t has_tls;    /* U processes have the local descriptors U_TLS_FIRST and behind */
+	uint32_t slot[1018]; /* ring of slots to make */
 };
-#define U_NURSERY_RING 1019u
+#define U_NURSERY_RING 1018u
+/*
+ * Where Linux has a thread's descriptors in its global table. 32-bit programs read the number out
+ * of gs; so a flat one of that number is what replaces theirs, in the local table of the host.
+ */
+#define U_TLS_FIRST    12u
+#define U_TLS_NR       3u
 
 /*
  * The executor's region of the memfd: what vCPUs say to each other (layout.h), the common pages,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A 32-bit program, for conform: system calls by int $0x80, the stack, a handler-less fault. exit status:
+ * A 32-bit program, for conform: system calls by int $0x80 and the vDSO, the stack, a handler-less fault. exit status:
  * 32 if all is well, else the number of the step that went wrong; with an argument it executes ud2 instead.
  */
 	.code32
@@ -85,6 +85,12 @@ _start:
 	mov	$8, %eax
 	cmpl	$0x12345678, %gs:0
 	jne	out
+	/* which descriptor that is: pthread_create() asks for it there */
+	mov	%gs, %ecx
+	shr	$3, %ecx
+	mov	$12, %eax
+	cmp	desc, %ecx
+	jne	out
 	/* a signal and its return: kill(pid, SIGUSR1) with a handler */
 	mov	$67, %eax		/* sigaction, the old one */
 	mov	$10, %ebx
@@ -102,7 +108,32 @@ _start:
 	mov	$10, %eax
 	cmpl	$10, got
 	jne	out
-	mov	$32, %eax
+	/* the C library's way: the vDSO, by sysenter on Intel's processors. Behind environment, AT_SYSINFO */
+	lea	12(%esp), %esi
+1:	lodsl
+	test	%eax, %eax
+	jnz	1b
+2:	lodsl
+	mov	%eax, %ecx
+	lodsl
+	test	%ecx, %ecx
+	jz	3f
+	cmp	$32, %ecx
+	jne	2b
+	mov	%eax, %edi
+	mov	%esp, %esi
+	mov	$0x66666666, %ebp
+	mov	$20, %eax
+	call	*%edi
+	mov	%eax, %ecx
+	mov	$11, %eax
+	cmp	pid, %ecx
+	jne	out
+	cmp	%esi, %esp
+	jne	out
+	cmp	$0x66666666, %ebp
+	jne	out
+3:	mov	$32, %eax
 out:	mov	%eax, %ebx
 	mov	$1, %eax
 	int	$0x80

@@ -231,6 +231,24 @@ static void keep_filters(const struct k_params *p)
 	filters.thread.filter = filters.mapper.filter + p->mapper_len * 8;
 }
 
+/*
+ * Flat data segments in the host's local table, which children inherit: see U_TLS_FIRST. A host
+ * that refuses does without: its 32-bit programs have threads only if they do not look at gs.
+ */
+static void offer_tls(void)
+{
+	struct {
+		uint32_t entry, base, limit, flags;
+	} desc = {0, 0, 0xfffff, 0x51 /* 32-bit, limit in pages, useable */};
+	bool ok = true;
+
+	for (unsigned int i = 0; i < U_TLS_NR; i++) {
+		desc.entry = U_TLS_FIRST + i;
+		ok &= sys3(SYS_modify_ldt, 0x11, &desc, sizeof(desc)) == 0;
+	}
+	__atomic_store_n(&n.page->has_tls, ok, __ATOMIC_SEQ_CST);
+}
+
 /* Behind all that only the beginning needs; each child has the filter, too (seccomp.c). */
 static void close_the_door(const struct k_params *p)
 {
@@ -260,6 +278,7 @@ _Noreturn static void nursery_main(const struct k_params *p, long parent)
 	n.page = (struct u_nursery *)N_PAGE;
 	must(sys4(SYS_rt_sigaction, SIGCHLD_, &sa, 0, 8));
 	must(sys4(SYS_rt_sigprocmask, 2, &blocked, 0, 8));
+	offer_tls();
 	close_the_door(p);
 	for (;;) {
 		want = __atomic_load_n(&n.page->want, __ATOMIC_SEQ_CST);

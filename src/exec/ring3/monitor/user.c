@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Running guest user mode: the registers go to G's state page, control follows, and comes back with
- * a signal frame that says why. See exec/ring3/user.h.
+ * Running guest user mode. A brief turn is user_brief.c's; for any other the registers go to G's
+ * state page, control follows, and comes back with a signal frame that says why. See
+ * exec/ring3/user.h.
  */
 #include "exec/ring3/monitor/user.h"
 
@@ -57,6 +58,18 @@ static uint64_t host_cs(uint16_t cs)
 	return desc & DESC_L ? HOST_CS64 : HOST_CS32;
 }
 
+/* Of 32-bit programs: what stands for the guest's selector is flat, and has the same number if it
+ * can. */
+static uint16_t flat_selector(uint16_t sel)
+{
+	if (!sel)
+		return 0;
+	if ((sel >> 3) - U_TLS_FIRST < U_TLS_NR &&
+	    __atomic_load_n(&k.nursery->has_tls, __ATOMIC_RELAXED))
+		return sel | 7;
+	return HOST_SS;
+}
+
 static void load_state(struct u_slot *s)
 {
 	struct u_state *st = s->state;
@@ -88,8 +101,8 @@ static void load_state(struct u_slot *s)
 		 * program has jumped here and loaded by itself what G still has. */
 		st->ds = HOST_SS;
 		st->es = r->es ? HOST_SS : 0;
-		st->fs = r->fs ? HOST_SS : 0;
-		st->gs = r->gs ? HOST_SS : 0;
+		st->fs = flat_selector(r->fs);
+		st->gs = flat_selector(r->gs);
 		flags |= UF_SEGMENTS | UF_BASES;
 	}
 	st->flags = flags;
@@ -196,12 +209,16 @@ static void on_syscall(struct u_slot *s, const struct siginfo_ *si)
 		return;
 	}
 	(void)core_guest_read(&k.c, insn, r->rip - 2, 2);
-	if (insn[0] == 0xcd)
+	if (insn[0] == 0xcd) {
 		core_soft_interrupt(&k.c, insn[1], 2);
-	else if (insn[0] == 0x0f && insn[1] == 0x05)
+	} else if (insn[0] == 0x0f && insn[1] == 0x05) {
 		core_user_syscall(&k.c);
-	else
+	} else {
+		/* The host has already done what its vDSO's callers expect: the stack pointer is
+		 * what ebp was, and ebp was read from there. */
+		r->gpr[R_RBP] = (uint32_t)r->gpr[R_RSP];
 		core_user_sysenter(&k.c);
+	}
 }
 
 /*
@@ -278,7 +295,9 @@ static void on_fault(struct u_slot *s, int sig, const struct u_frame *f)
 	uint32_t err = (uint32_t)f->err;
 	uint8_t insn[2] = {0, 0};
 
-	switch (f->trapno) {
+	/* (a register set that the program may not use has no trap number: the last one's is still
+	 * there) */
+	switch (sig == SIGILL_ ? CORE_VEC_UD : f->trapno) {
 	case CORE_VEC_PF:
 		on_page_fault(s, f, sig);
 		return;
