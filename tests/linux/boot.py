@@ -18,6 +18,11 @@ def memory(kernel):
     return "256M" if kernel.startswith("cloud") else "384M"
 
 
+def trouble(out):
+    return [line for line in out.splitlines() if TROUBLE.search(line) or
+            (re.match("<[0-4]>", line) and not HARMLESS.search(line))]
+
+
 class Boot(unittest.TestCase):
     def each(self, check, vcpus=(1,)):
         for kernel in KERNELS:
@@ -53,11 +58,24 @@ class Boot(unittest.TestCase):
             self.assertEqual(code, 0, err + out[-1000:])
             self.assertIn("pvv-exit-status: 0", out)
             self.assertIn("Hypervisor detected: Xen PV", out)
-            bad = [line for line in out.splitlines() if TROUBLE.search(line) or
-                   (re.match("<[0-4]>", line) and not HARMLESS.search(line))]
-            self.assertEqual(bad, [])
+            self.assertEqual(trouble(out), [])
             self.assertIn(f"Brought up 1 node, {vcpus[1]} CPU", out)
         self.each(check, (1, 2, 4))
+
+    def test_many_vcpus(self):
+        """More than the host has processors: each is there, and programs run on each."""
+        image = initramfs()
+        for kernel, n in [(KERNELS[0], 32)] + [(k, 8) for k in KERNELS]:
+            with self.subTest(kernel=kernel, vcpus=n):
+                # (field 39 of stat: the processor)
+                script = (f"i=0; while [ $i -lt {n} ]; do taskset -c $i cut -d' ' -f39 /proc/self/stat & i=$((i+1)); done; wait; "
+                          "dmesg -r")
+                code, out, err = run(kernel, image, f'quiet -- "{script}"', memory="384M", args=("--vcpus", str(n)))
+                self.assertEqual(code, 0, err + out[-1000:])
+                self.assertIn("pvv-exit-status: 0", out)
+                self.assertIn(f"Brought up 1 node, {n} CPUs", out)
+                self.assertEqual(sorted(int(s) for s in re.findall(r"^(\d+)$", out, re.M)), list(range(n)))
+                self.assertEqual(trouble(out), [])
 
     def test_entropy(self):
         """/dev/random does not block, and two guests do not draw the same."""

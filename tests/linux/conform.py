@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """The conformance program (guest/conform) in a guest: the same lines as natively, on the machine that runs the guest.
-$PVV_TEST_CONFORM: only tests whose names begin so.
+$PVV_TEST_CONFORM: only tests whose names begin so. $PVV_TEST_VCPUS: with so many.
 
 EXPECTED lists what is known to differ, and why: a test of that list that passes after all is an error as well."""
 import os
@@ -15,6 +15,7 @@ linuxlib.need_kernels()
 EXPECTED = {
     "memory-low-edges": "ring3's stub lies from 0x10000 to 0x2ffff (doc/ring3.md)",
 } if EXECUTOR == "ring3" else {}
+VCPUS = os.environ.get("PVV_TEST_VCPUS", "1")
 SETTINGS = ["CONFORM_LIMIT=%d" % (60 * linuxlib.SLOW)]
 if "PVV_TEST_CONFORM" in os.environ:
     SETTINGS.append("CONFORM_ONLY=" + os.environ["PVV_TEST_CONFORM"])
@@ -30,7 +31,7 @@ class Conform(unittest.TestCase):
         self.assertGreater(len(native), 0 if "PVV_TEST_CONFORM" in os.environ else 80)
         image = initramfs("--bare", "--name", "conform", "--init", PROGRAMS / "conform")
         kernel = os.environ.get("PVV_TEST_KERNEL", KERNELS[0])
-        code, out, err = run(kernel, image, " ".join(["quiet", *SETTINGS]), memory="512M", timeout=500)
+        code, out, err = run(kernel, image, " ".join(["quiet", *SETTINGS]), "512M", ["--vcpus", VCPUS], timeout=500)
         self.assertIn("conform: ", out, err + out[-1500:])
         self.assertEqual(code, 0, err)
         guest, bad = verdicts(out), []

@@ -150,7 +150,10 @@ def main():
         return 77
     setup_net()
     tap(1)
+    if not IN_VM:
+        tap(2)
     if IN_VM:
+        print("not tested in a virtual machine: several queues, as the descriptor that leads into it has one")
         print("user networking is not tested in a virtual machine: there is no passt in it")
     elif shutil.which("passt"):
         user()
