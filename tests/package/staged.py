@@ -57,6 +57,10 @@ class Staged(unittest.TestCase):
         if (BUILD / "bindings/python/pvvirt/_generated.py").exists():
             self.assertEqual({p.name for p in found["python"] if p.suffix in (".py", ".typed")},
                              {p.name for p in (SOURCE / "bindings/python/pvvirt").glob("*.py")} | {"_generated.py", "py.typed"})
+            where = "/" + str(found["python"][0].parent.parent.relative_to(self.stage))
+            if re.match("/usr(/local)?/lib/", where):
+                looks = run("/usr/bin/python3", "-I", "-c", "import site; print(*site.getsitepackages())").split()
+                self.assertIn(where, looks, "Debian's Python does not find the package there")
 
     def test_debian_packages_take_each_file(self):
         """Every installed file is in exactly one of debian/*.install."""

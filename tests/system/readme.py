@@ -25,8 +25,11 @@ class Readme(unittest.TestCase):
         self.assertLessEqual(len(code.splitlines()), 36)
         with tempfile.TemporaryDirectory() as tmp:
             (pathlib.Path(tmp) / "x.c").write_text(code)
-            r = subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{SOURCE}/include", "-o", tmp + "/x",
-                                tmp + "/x.c", f"-L{BUILD}/src/api", "-lpvvirt"], capture_output=True, text=True)
+            # As in `meson devenv`
+            flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libpvvirt"], capture_output=True, text=True, check=True,
+                                   env=dict(os.environ, PKG_CONFIG_PATH=str(BUILD / "meson-uninstalled"))).stdout.split()
+            r = subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-o", tmp + "/x", tmp + "/x.c", *flags],
+                               capture_output=True, text=True)
             self.assertEqual(r.returncode, 0, r.stderr)
 
     def test_python(self):
