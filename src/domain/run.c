@@ -169,6 +169,10 @@ static void describe_end(struct run *r, const struct exec_end *end, uint32_t sta
 	if (end->signal == SIGSYS) {
 		snprintf(text, size,
 			 "the sandbox made a system call that it may not make and was ended");
+	} else if (end->signal == SIGKILL) {
+		snprintf(text, size,
+			 "the sandbox process was killed: by somebody, or by the host because its "
+			 "memory, or that of the control group, was used up");
 	} else if (end->signal) {
 		snprintf(text, size, "the sandbox process was ended by signal %d (%s)", end->signal,
 			 sigdescr_np(end->signal) ? sigdescr_np(end->signal) : "unknown");

@@ -136,6 +136,7 @@ static void one_dead_vcpu_ends_the_domain(void **state)
 	pid_t pids[16];
 	int fd;
 	pvv_domain *dom = start(host, "smp-dead", &fd);
+	char *why;
 
 	progress(fd);
 	assert_int_equal(sandboxes("pvv:smp-dead", pids, 16), 4);
@@ -143,6 +144,9 @@ static void one_dead_vcpu_ends_the_domain(void **state)
 	ok(pvv_domain_wait(dom, 10000, 0));
 	assert_state(dom, PVV_DOMAIN_SHUTOFF, PVV_SHUTOFF_CRASHED);
 	assert_int_equal(sandboxes("pvv:smp-dead", pids, 16), 0);
+	ok(pvv_domain_get_reason_text(dom, &why));
+	assert_non_null(strstr(why, "was killed"));
+	pvv_free(why);
 	close(fd);
 	pvv_domain_unref(dom);
 	pvv_host_unref(host);
