@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Sit at a guest's console: the terminal in raw mode, one poll over the terminal and the console,
- *^] to leave. The console is an ordinary descriptor, so any event loop will do.
+ * ^] to leave. The console is an ordinary descriptor, so any event loop will do.
  *
  *	cc console.c $(pkg-config --cflags --libs libpvvirt) && ./a.out KERNEL [DISK]
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An embedder's own loop: epoll over the library's one descriptor, a timer and the program's
- *signals. Nothing of the library runs except inside the calls made here.
+ * signals. Nothing of the library runs except inside the calls made here.
  *
  *	cc events-epoll.c $(pkg-config --cflags --libs libpvvirt) && ./a.out DOMAIN.xml...
  */

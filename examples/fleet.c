@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A hundred guests: a staggered start (a few at a time boot, so that the first ones are of use
- *early), statistics once a second, and a shutdown that asks, waits for a deadline and then ends the
- *rest.
+ * early), statistics once a second, and a shutdown that asks, waits for a deadline and then ends
+ * the rest.
  *
- *	cc fleet.c $(pkg-config --cflags --libs libpvvirt) && ./a.out KERNEL [DOMAINS] [SECONDS]
- *[GRACE]
+ *	cc fleet.c $(pkg-config --cflags --libs libpvvirt)
+ *	./a.out KERNEL [DOMAINS] [SECONDS] [GRACE]
  */
 #include <errno.h>
 #include <poll.h>

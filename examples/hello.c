@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Host a guest: boot a PV kernel, show its console, say how it ended. cc hello.c $(pkg-config
- * --cflags --libs libpvvirt) */
+/*
+ * Host a guest: boot a PV kernel, show its console, say how it ended.
+ *
+ *	cc hello.c $(pkg-config --cflags --libs libpvvirt) && ./a.out [KERNEL]
+ */
 #include <stdio.h>
 #include <unistd.h>
 

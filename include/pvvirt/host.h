@@ -114,7 +114,7 @@ typedef enum pvv_executor {
 /**
  * What this host can do, as a JSON document: version, executors with "available" and the "reason"
  * why not (or what it could do better with), the default one, features (pvv_has_feature()), limits.
- * Probing an executor takes up to 2 s the first time.
+ * Probing an executor takes up to 2 s the first time; on a host without a processor to spare, 10.
  *
  * @param host a handle
  * @param flags 0

@@ -107,7 +107,7 @@ typedef enum pvv_console_type {
  */
 typedef struct pvv_domain_options {
 	size_t size;	    /**< sizeof(pvv_domain_options) */
-	const char *name;   /**< required; 1..64 characters, no '/' and no control characters */
+	const char *name;   /**< required; 1..255 bytes, no '/' and no control characters */
 	const char *uuid;   /**< 36 characters; NULL = made up */
 	const char *kernel; /**< file with the PV kernel (ELF or bzImage), or NULL with kernel_fd */
 	int kernel_fd;	    /**< an open descriptor (duplicated), or -1 */

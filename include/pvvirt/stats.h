@@ -21,11 +21,11 @@ typedef struct pvv_domain_stats {
 	uint64_t cpu_time_ns;	  /**< processor time of all vCPUs */
 	uint64_t memory;	  /**< bytes of RAM the guest has */
 	uint64_t hypercalls;	  /**< served */
-	uint64_t exits_exception; /**< exceptions taken */
+	uint64_t exits_exception; /**< exceptions, and system calls of guest programs */
 	uint64_t exits_emulate;	  /**< privileged instructions emulated */
 	uint64_t exits_kick;	  /**< interruptions by the library */
 	uint64_t exits_block;	  /**< times a vCPU went to sleep */
-	uint64_t page_faults;	  /**< mappings filled by the executor */
+	uint64_t page_faults;	  /**< given to the guest, or answered by the executor */
 	uint64_t events;	  /**< event-channel upcalls delivered */
 	uint64_t console_out;	  /**< bytes written to console 0 */
 	uint64_t console_in;	  /**< bytes read from console 0 */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where everything goes: the "Start-of-day memory layout" of <xen/xen.h>, with the choices that
- *Xen's toolstack makes within it. From the kernel's first frame on, packed and page aligned:
+ * Xen's toolstack makes within it. From the kernel's first frame on, packed and page aligned:
  *
  *	kernel image; module; phys-to-machine list; start_info; xenstore ring; console ring;
  *	page tables (the root first); boot stack; padding of at least 512 KiB up to 4 MiB
