@@ -134,12 +134,20 @@ class Docs(unittest.TestCase):
     def test_howto(self):
         self.assertGreater(self.page("howto.md"), 15)
 
+    def anchors(self, page):
+        """As GitHub makes them of the headings."""
+        heads = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.S | re.M), re.M)
+        return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
     def test_links(self):
         """Relative links of all pages, and files that are named in backquotes with a known folder."""
         for page in [*DOC.rglob("*.md"), *(stage.SOURCE / "examples").rglob("*.md"), stage.SOURCE / "README.md"]:
             text = page.read_text()
-            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
-                self.assertTrue((page.parent / target).exists(), f"{page}: {target}")
+            for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text):
+                there = page.parent / target if target else page
+                self.assertTrue(there.exists(), f"{page}: {target}")
+                if anchor:
+                    self.assertIn(anchor, self.anchors(there), f"{page}: {target}")
             for name in re.findall(r"`((?:src|doc|tests|examples|scripts)/[\w./-]+\.\w+)`", text):
                 self.assertTrue((stage.SOURCE / name).exists() or "/build/" in name, f"{page}: {name}")
 
