@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "core/cpu/cpu.h"
+#include "core/cpu/cpuid.h"
 #include "core/cpu/desc.h"
 #include "core/lib/bitops.h"
 #include "core/lib/mem.h"
@@ -190,6 +191,26 @@ static void on_site(struct u_slot *s)
 	core_user_syscall(&k.c);
 }
 
+/*
+ * The door of 32-bit programs that is not int $0x80: `sysenter` on Intel's processors, `syscall` on
+ * AMD's; neither knows the other one as 32-bit code. The host has already done what the callers in
+ * its own vDSO expect, and ebp was read from their stack. With `sysenter` the stack pointer is what
+ * it was. With `syscall` it is ecx, and where the instruction was is lost (rip is in the host's
+ * vDSO, which is nobody's business): Linux goes on in its vDSO without asking.
+ */
+static void fast_32(struct core_regs *r)
+{
+	if (core_cpuid_vendor(&k.c) == CORE_VENDOR_AMD) {
+		r->gpr[R_RBP] = (uint32_t)r->gpr[R_RCX];
+		r->rip = 0;
+		r->cs = FLAT_USER_CS32; /* as Xen says, whatever it was */
+		core_user_syscall(&k.c);
+	} else {
+		r->gpr[R_RBP] = (uint32_t)r->gpr[R_RSP];
+		core_user_sysenter(&k.c);
+	}
+}
+
 /* A system call by any of the doors. */
 static void on_syscall(struct u_slot *s, const struct siginfo_ *si)
 {
@@ -209,24 +230,18 @@ static void on_syscall(struct u_slot *s, const struct siginfo_ *si)
 		return;
 	}
 	(void)core_guest_read(&k.c, insn, r->rip - 2, 2);
-	if (insn[0] == 0xcd) {
+	if (insn[0] == 0xcd)
 		core_soft_interrupt(&k.c, insn[1], 2);
-	} else if (insn[0] == 0x0f && insn[1] == 0x05) {
-		core_user_syscall(&k.c);
-	} else {
-		/* The host has already done what its vDSO's callers expect: the stack pointer is
-		 * what ebp was, and ebp was read from there. */
-		r->gpr[R_RBP] = (uint32_t)r->gpr[R_RSP];
-		core_user_sysenter(&k.c);
-	}
+	else
+		fast_32(r);
 }
 
 /*
- * `sysenter` that never became a system call. The host's kernel takes it for one of its 32-bit
+ * One of those that never became a system call. The host's kernel takes it for one of its 32-bit
  * vDSO, which keeps a register on the stack; where there is no stack it returns an error to the
  * vDSO, which programs of a guest do not have: a jump, as 32-bit code, to where nothing is.
  */
-static bool lost_sysenter(const struct u_slot *s, const struct u_frame *f)
+static bool lost_fast_32(const struct u_slot *s, const struct u_frame *f)
 {
 	return (f->err & PF_FETCH) && f->cr2 == f->rip && f->cs == HOST_CS32 &&
 	       (uint32_t)f->rax == (uint32_t)-HOST_EFAULT &&
@@ -247,8 +262,8 @@ static void on_page_fault(struct u_slot *s, const struct u_frame *f, int sig)
 {
 	uint32_t access = (uint32_t)f->err & (PF_WRITE | PF_FETCH), error;
 
-	if (lost_sysenter(s, f)) {
-		core_user_sysenter(&k.c);
+	if (lost_fast_32(s, f)) {
+		fast_32(&k.c.v->regs);
 		return;
 	}
 	if (sig == SIGBUS_ && remote_fault(s, f->cr2, access))
