@@ -380,7 +380,9 @@ static unsigned int two_bytes(struct brief *b, struct brief_op *op, const struct
 	case 0x05:
 		op->kind = BK_SYSCALL;
 		return i->npfx || i->rex ? native(op) : BM_NONE;
-	case 0x0d:
+	case 0x0d: /* of a register: nothing on Intel's processors, undefined on AMD's */
+		op->kind = BK_NOP;
+		return i->modrm >> 6 == 3 ? native(op) : BM_NONE;
 	case 0x18:
 	case 0x1f:
 		op->kind = BK_NOP;
