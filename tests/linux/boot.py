@@ -11,7 +11,9 @@ linuxlib.need_kernels()
 # Warnings that the same kernels print on Xen 4.17, too (scripts/record-xen --linux); the last two only on a busy host
 HARMLESS = re.compile(r"Grant table initialized|cpu \d+ spinlock event irq|ACPI: MPS support code is not built-in|"
                       r"CPU\d+: APIC id mismatch. Firmware: ffff|hrtimer: interrupt took|"
-                      r"clocksource: Long readout interval")
+                      r"clocksource: Long readout interval|"
+                      # on AMD's processors (--cpu Nehalem,vendor=AuthenticAMD,family=25,model=17)
+                      r"PMU not available due to virtualization|amd_pstate: |Please enable it if your BIOS has the CPPC")
 
 
 def memory(kernel):

@@ -613,9 +613,11 @@ static void one_x87(unsigned int op, unsigned int save, uint64_t rbx, bool high)
 	assert_int_equal(run_guest().exit, XLATE_HYPERCALL);
 	fpu_load(fx);
 	memcpy(&ip, native + o_ip, size);
-	if (op < 5)
+	/* (AMD's processors tell it only of an instruction that has trapped) */
+	if (op < 5 && !(ip == 0 && __builtin_cpu_is("amd"))) {
 		assert_in_range(ip, CODE, CODE + 3);
-	ip += op < 5 ? off : 0;
+		ip += off;
+	}
 	memcpy(native + o_ip, &ip, size);
 	if (high) { /* the operand was somewhere else, then */
 		memset(native + o_ip + 8, 0, size);
