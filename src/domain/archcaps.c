@@ -6,7 +6,9 @@
  * upper end of a cache line instead, which costs a guest under ring3 7 to 20 % of what its kernel
  * does (doc/performance.md, "Disk and network"). It helps against nothing there: what is executed
  * is the translation, which lies elsewhere, and in which returns and indirect jumps have the places
- * that the translator gives them. So translated kernels are told that they need not.
+ * that the translator gives them. So translated kernels are told that they need not. The same goes
+ * for what Linux does to its returns on AMD's processors, against branch type confusion and the
+ * overflow of the return stack (RETBleed, SRSO): cpuid_policy_translated().
  */
 #include "domain/archcaps.h"
 

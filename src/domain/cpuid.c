@@ -75,8 +75,15 @@
 #define E1_ECX                                                                                     \
 	(B(0) /* LAHF */ | B(5) /* ABM */ | B(6) /* SSE4A */ | B(7) /* MISALIGNSSE */ |            \
 	 B(8) /* PREFETCHW */ | B(11) /* XOP */ | B(16) /* FMA4 */ | B(21) /* TBM */)
-#define E1_ECX_AVX (B(11) | B(16))
-#define E8_EBX	   (B(0) /* CLZERO */ | B(2) /* RSTR_FP_ERR_PTRS */)
+#define E1_ECX_AVX	(B(11) | B(16))
+#define E8_EBX		(B(0) /* CLZERO */ | B(2) /* RSTR_FP_ERR_PTRS */ | E8_EBX_BTC_NO)
+/* Weaknesses that a processor of AMD's has not. */
+#define E8_EBX_BTC_NO	B(29)
+#define E21_EAX_SRSO_NO B(29)
+#define E21_EAX                                                                                    \
+	(B(2) /* LFENCE serializes */ | B(6) /* null selectors clear their base */ |               \
+	 E21_EAX_SRSO_NO)
+#define E21_ECX (B(1) /* TSA_SQ_NO */ | B(2) /* TSA_L1_NO */)
 
 struct policy {
 	struct core_boot *boot;
@@ -227,7 +234,8 @@ static void extended(struct policy *p)
 	if (max < 0x80000001u || max > 0x8000ffffu)
 		return;
 	/* Topology (0x8000001e) and what needs it are not offered. */
-	r.eax = max < 0x80000008u ? max : 0x80000008u;
+	if (max > 0x80000008u)
+		r.eax = p->amd ? 0x80000021u : 0x80000008u;
 	add(p, 0x80000000u, 0, false, r);
 
 	r = ask(p, 0x80000001u, 0);
@@ -249,6 +257,16 @@ static void extended(struct policy *p)
 	r.ebx &= p->amd ? E8_EBX : 0;
 	r.ecx = r.edx = 0;
 	add(p, 0x80000008u, 0, false, r);
+	if (!p->amd)
+		return;
+	r = (struct cpuid_regs){0};
+	if (max >= 0x80000021u) {
+		r = ask(p, 0x80000021u, 0);
+		r.eax &= E21_EAX;
+		r.ecx &= E21_ECX;
+		r.ebx = r.edx = 0;
+	}
+	add(p, 0x80000021u, 0, false, r);
 }
 
 void cpuid_policy(struct core_boot *boot, cpuid_fn *fn, void *opaque)
@@ -285,6 +303,24 @@ uint64_t cpuid_policy_xcr0(const struct core_boot *boot)
 		if (boot->cpuid[i].leaf == 0xd && boot->cpuid[i].subleaf == 0)
 			return (uint64_t)boot->cpuid[i].edx << 32 | boot->cpuid[i].eax;
 	return 0;
+}
+
+static struct core_cpuid *find(struct core_boot *boot, uint32_t leaf)
+{
+	for (uint32_t i = 0; i < boot->nr_cpuid; i++)
+		if (boot->cpuid[i].leaf == leaf)
+			return &boot->cpuid[i];
+	return NULL;
+}
+
+void cpuid_policy_translated(struct core_boot *boot)
+{
+	struct core_cpuid *e8 = find(boot, 0x80000008u), *e21 = find(boot, 0x80000021u);
+
+	if (!e8 || !e21) /* not AMD's */
+		return;
+	e8->ebx |= E8_EBX_BTC_NO;
+	e21->eax |= E21_EAX_SRSO_NO;
 }
 
 void cpuid_policy_arch_caps(struct core_boot *boot, uint64_t caps)

@@ -25,7 +25,13 @@ typedef struct cpuid_regs cpuid_fn(void *opaque, uint32_t leaf, uint32_t subleaf
 void cpuid_policy(struct core_boot *boot, cpuid_fn *ask, void *opaque);
 
 /*
- * Then, on Intel's processors: what the guest reads in IA32_ARCH_CAPABILITIES (archcaps.h), and
+ * Then, if no instruction of the guest's kernel is executed where it lies, on AMD's processors: it
+ * need not guard against what depends on that (archcaps.c says why).
+ */
+void cpuid_policy_translated(struct core_boot *boot);
+
+/*
+ * And, on Intel's processors: what the guest reads in IA32_ARCH_CAPABILITIES (archcaps.h), and
  * that there is such a register. 0: there is none.
  */
 void cpuid_policy_arch_caps(struct core_boot *boot, uint64_t caps);

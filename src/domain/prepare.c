@@ -97,6 +97,8 @@ static int build(struct run *r)
 	if (!clock_tsc_trusted())
 		r->boot.flags |= CORE_BOOT_TSC_UNSTABLE;
 	cpuid_policy(&r->boot, NULL, NULL);
+	if (r->ops->translates)
+		cpuid_policy_translated(&r->boot);
 	cpuid_policy_arch_caps(&r->boot, arch_caps(r->ops->translates));
 	clock_publish(memory_ctl(&r->mem), &since);
 	return 0;

@@ -172,7 +172,7 @@ static void host_refuses(void **state)
 /* ---- CPUID ---- */
 
 struct fake_cpu {
-	struct cpuid_regs l0, l1, l7, l71, d0, d1, d[20], e0, e1, e8;
+	struct cpuid_regs l0, l1, l7, l71, d0, d1, d[20], e0, e1, e8, e21;
 };
 
 static struct cpuid_regs fake_ask(void *opaque, uint32_t leaf, uint32_t subleaf)
@@ -200,6 +200,8 @@ static struct cpuid_regs fake_ask(void *opaque, uint32_t leaf, uint32_t subleaf)
 		return c->e1;
 	case 0x80000008u:
 		return c->e8;
+	case 0x80000021u:
+		return c->e21;
 	}
 	return all; /* whatever else it has must not show */
 }
@@ -221,6 +223,7 @@ static const struct fake_cpu everything = {
 	.e0 = {0x80000021, 0, 0, 0},
 	.e1 = {0xffff, ~0u, ~0u, ~0u},
 	.e8 = {0x003957, ~0u, ~0u, ~0u}, /* 87 physical, 57 linear */
+	.e21 = {~0u, ~0u, ~0u, ~0u},
 };
 
 static const struct core_cpuid *leaf(const struct core_boot *b, uint32_t l, uint32_t s)
@@ -334,6 +337,9 @@ static void policy_of_everything(void **state)
 	assert_false(l->ecx >> 29 & 1);				/* MWAITX */
 	assert_int_equal(leaf(&b, 0x80000008, 0)->eax, 0x3057); /* 48 linear */
 	assert_int_equal(leaf(&b, 0x80000008, 0)->ebx, 0);
+	assert_null(leaf(&b, 0x80000021, 0));
+	cpuid_policy_translated(&b); /* (AMD's only) */
+	assert_int_equal(leaf(&b, 0x80000008, 0)->ebx, 0);
 }
 
 /* Without AVX state there is nothing of AVX, without XSAVE no leaf 0xD. */
@@ -388,10 +394,43 @@ static void amd(void **state)
 	assert_null(leaf(&b, 4, 0));
 	const struct core_cpuid *l = leaf(&b, 0x80000001, 0);
 	assert_int_equal(l->eax, 0xffff);
-	assert_true(l->edx >> 4 & 1);	/* TSC, repeated */
-	assert_false(l->edx >> 3 & 1);	/* PSE, hidden here too */
-	assert_false(l->edx >> 12 & 1); /* MTRR */
-	assert_int_equal(leaf(&b, 0x80000008, 0)->ebx, 5);
+	assert_true(l->edx >> 4 & 1);				    /* TSC, repeated */
+	assert_false(l->edx >> 3 & 1);				    /* PSE, hidden here too */
+	assert_false(l->edx >> 12 & 1);				    /* MTRR */
+	assert_int_equal(leaf(&b, 0x80000008, 0)->ebx, 0x20000005); /* with BTC_NO */
+	assert_int_equal(leaf(&b, 0x80000000, 0)->eax, 0x80000021);
+	l = leaf(&b, 0x80000021, 0);
+	assert_int_equal(l->eax, 0x20000044); /* LFENCE, null selectors, SRSO_NO */
+	assert_int_equal(l->ebx, 0);
+	assert_int_equal(l->ecx, 6); /* TSA_SQ_NO, TSA_L1_NO */
+	assert_int_equal(l->edx, 0);
+}
+
+/* What a processor of AMD's suffers from is told to kernels that are executed where they lie. */
+static void amd_weaknesses(void **state)
+{
+	struct fake_cpu c = everything;
+	struct core_boot b;
+
+	c.l0 = (struct cpuid_regs){0x10, 0x68747541, 0x444d4163, 0x69746e65};
+	c.e8.ebx = 1;
+	c.e21 = (struct cpuid_regs){4, 0, 2, 0};
+	policy_of(&c, &b);
+	assert_int_equal(leaf(&b, 0x80000008, 0)->ebx, 1);
+	assert_int_equal(leaf(&b, 0x80000021, 0)->eax, 4);
+	assert_int_equal(leaf(&b, 0x80000021, 0)->ecx, 2);
+	cpuid_policy_translated(&b);
+	assert_int_equal(leaf(&b, 0x80000008, 0)->ebx, 0x20000001);
+	assert_int_equal(leaf(&b, 0x80000021, 0)->eax, 0x20000004);
+	assert_int_equal(leaf(&b, 0x80000021, 0)->ecx, 2);
+
+	/* One from before that leaf: what is behind its last one is not its own. */
+	c.e0.eax = 0x8000001f;
+	policy_of(&c, &b);
+	assert_int_equal(leaf(&b, 0x80000000, 0)->eax, 0x80000021);
+	assert_int_equal(leaf(&b, 0x80000021, 0)->eax, 0);
+	cpuid_policy_translated(&b);
+	assert_int_equal(leaf(&b, 0x80000021, 0)->eax, 0x20000000);
 }
 
 /* This host: nothing may be offered that it does not have. */
@@ -424,6 +463,7 @@ int main(void)
 		cmocka_unit_test(policy_of_everything),
 		cmocka_unit_test(features_go_together),
 		cmocka_unit_test(amd),
+		cmocka_unit_test(amd_weaknesses),
 		cmocka_unit_test(this_host),
 	};
 
