@@ -18,6 +18,8 @@ import linuxlib
 from linuxlib import PROGRAMS, Console, command, initramfs, plain
 
 linuxlib.need_kernels()
+# (Under nohup it is ignored by all that is started there; here it is sent.)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 PATH = os.environ["PATH"] + ":/sbin:/usr/sbin"
 KERNEL = linuxlib.KERNELS[0]
 NAMES = ["mke2fs", "e2fsck", "debugfs"]

@@ -19,6 +19,9 @@ CACHE = pathlib.Path(os.environ.get("PVV_TEST_CACHE", "/var/cache/libpvvirt-test
 GRUB = CACHE / "grub-x86_64-xen.bin"
 needs_grub = unittest.skipUnless(GRUB.exists(), f"{GRUB} is missing; run scripts/fetch-guests grub")
 
+# (Under nohup it is ignored by all that is started there; here it is sent.)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 XML = """<domain type='xen'>
   <name>{name}</name>
   <memory unit='MiB'>64</memory>

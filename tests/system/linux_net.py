@@ -148,6 +148,8 @@ def main():
     if not shutil.which("ip") or not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         print("skipped: ip (iproute2) or /dev/net/tun is missing")
         return 77
+    # (Under nohup it is ignored by all that is started there; here it is sent.)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     setup_net()
     tap(1)
     if not IN_VM:
