@@ -7,7 +7,7 @@
  *   to us    'F' create file (path), 'f' append to it, 's' a hole of it (uint64_t), 'N' the next
  *            program gets a socket with this number (text), 'R' run (argv, each ended by NUL),
  *            'I' input, 'E' end of input, 'P' a packet for the socket, 'S' a signal (its number),
- *            'K' kill and wait, 'G' send a file (path), 'Q' power off
+ *            'K' kill and wait, 'G' send a file (path), 'Q' power off, 'T' nothing (vm.py)
  *   from us  'H' hello, 'O' output, 'X' error output, 'P' a packet from the socket, 'D' done (exit
  *            status, or 128 + signal), 'g' of a file, with no bytes: its end, 'h' a hole of it
  */
